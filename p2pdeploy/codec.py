@@ -1,0 +1,91 @@
+"""Bytes to typed messages and back, with every size checked first.
+
+Wire form: msgpack maps with short field names, one tagged union per channel.
+Streams carry frames: each frame is one msgpack ``bin`` object that holds one encoded message.
+Unknown fields: ADR 3 (reports ignore them, orders refuse them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, cast
+
+import msgpack
+import msgspec
+
+from p2pdeploy.errors import ProtocolError
+from p2pdeploy.limits import FRAME_BYTES_MAX
+
+__all__ = ["FrameReader", "decode", "encode", "frame"]
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """Encode *message*; the same message always gives the same bytes."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes, kind: type[T], *, bytes_max: int) -> T:
+    """Decode *data* as *kind*, a Struct type or a union of tagged Struct types.
+
+    Raises:
+        ProtocolError: longer than *bytes_max*, not msgpack, nested too deep, or not of this
+            shape.  Drop the message; nothing was changed.
+    """
+    if len(data) > bytes_max:
+        raise ProtocolError(f"message of {len(data)} bytes, at most {bytes_max} allowed")
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    try:
+        return cast(T, decoder.decode(data))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"undecodable message: {error}") from error
+
+
+def frame(payload: bytes) -> bytes:
+    """Wrap one encoded message for a stream."""
+    return cast(bytes, msgpack.packb(payload, use_bin_type=True))
+
+
+class FrameReader:
+    """Cut a byte stream into frames.  Feed it bytes, iterate over it for whole payloads.
+
+    A peer that announces a frame above *bytes_max* is refused before the frame is buffered.
+    """
+
+    def __init__(self, *, bytes_max: int = FRAME_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._unpacker = msgpack.Unpacker(
+            raw=False,
+            max_buffer_size=bytes_max + 64 * 1024,  # one frame, plus one read of the next
+            max_bin_len=bytes_max,
+            max_str_len=0,
+            max_array_len=0,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes as they arrived.
+
+        Raises:
+            ProtocolError: the sender outruns the limit; close the stream.
+        """
+        try:
+            self._unpacker.feed(data)
+        except msgpack.BufferFull as error:
+            raise ProtocolError(f"frame above {self._bytes_max} bytes") from error
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for item in self._unpacker:
+                if not isinstance(item, bytes):
+                    raise ProtocolError("a frame must be one msgpack bin object")
+                yield item
+        except (ValueError, msgpack.UnpackException) as error:
+            raise ProtocolError(f"undecodable frame: {error}") from error
