@@ -1,0 +1,9 @@
+"""Everything that crosses a wire, one file per channel.
+
+* :mod:`~p2pdeploy.messages.orders`: what the control plane tells a cell
+* :mod:`~p2pdeploy.messages.attestation`: what a host says of itself
+* :mod:`~p2pdeploy.messages.gossip`: what the members of a cell tell each other
+* :mod:`~p2pdeploy.messages.deal`: how a host draws pieces from the origin
+* :mod:`~p2pdeploy.messages.sync`: a delegate and the control plane, one exchange
+* :mod:`~p2pdeploy.messages.api`: the HTTP API's documents, as people and scripts see them
+"""

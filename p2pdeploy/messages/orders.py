@@ -1,0 +1,202 @@
+"""Orders: what the control plane tells a cell.  ``docs/adr/0003``: unknown fields are refused.
+
+An order that says more than this program understands may be restricting what it asks for, so it
+is dropped whole instead of being obeyed in part.
+
+Times are seconds since the epoch in UTC; durations are seconds.  ``plan_seq`` counts upwards
+per (cell, service) for ever; the REVERT of plan *n* is *n* + 1, the next plan is *n* + 2 or more.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, ServiceName, Version
+
+__all__ = [
+    "Abort",
+    "Build",
+    "Excuse",
+    "FaultDomainPlan",
+    "Go",
+    "Grant",
+    "Order",
+    "Plan",
+    "Retry",
+    "Revert",
+    "Rollout",
+    "Roster",
+    "RosterMember",
+    "Settled",
+    "Target",
+]
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all orders."""
+
+
+class Build(Order, frozen=True):
+    """One release as an order names it: the digest decides, the version is for people."""
+
+    version: Version
+    digest: Digest
+
+
+class Target(Order, frozen=True):
+    """Which hosts a rollout means: an environment and machine function, or named hosts."""
+
+    environment: str = ""
+    machine_function: str = ""
+    hosts: tuple[HostName, ...] = ()
+
+
+class Rollout(Order, frozen=True, tag="rollout"):
+    """The bounds that people or CI approve; every PLAN must stay inside them."""
+
+    rollout_id: RolloutId
+    service: ServiceName
+    build: Build
+    target: Target
+    failure_fraction_max: float
+    max_unavailable: int
+    issued_at: float
+    expires_at: float
+
+
+class FaultDomainPlan(Order, frozen=True):
+    """One fault domain in activation order: ``size`` roster hosts in static ``batches``."""
+
+    name: FaultDomain
+    size: int
+    failures_max: int  # f_j: failures tolerated here
+    batches: tuple[int, ...]  # sizes, in order; their sum is ``size``
+
+
+class Plan(Order, frozen=True, tag="plan"):
+    """How one cell takes one build.  ``build`` is None for a removal, ``baseline`` for none."""
+
+    cell: CellId
+    service: ServiceName
+    rollout_id: RolloutId
+    plan_seq: int
+    kind: Literal["install", "remove"]
+    build: Build | None
+    baseline: Build | None
+    roster_digest: Digest
+    fault_domains: tuple[FaultDomainPlan, ...]
+    max_unavailable: int
+    brakes_max: int
+    bake_s: float
+    settle_s: float
+    activation_max_s: float
+    lease_s: float
+    clock_error_s: float
+    issued_at: float
+    expires_at: float
+
+
+class Revert(Order, frozen=True, tag="revert"):
+    """The way back, made together with its PLAN; valid once that PLAN is aborted."""
+
+    cell: CellId
+    service: ServiceName
+    rollout_id: RolloutId
+    plan_seq: int  # the plan's + 1
+    build: Build | None  # the plan's baseline; None: stop and remove
+    roster_digest: Digest
+    max_unavailable: int
+    activation_max_s: float
+    lease_s: float
+    clock_error_s: float
+    issued_at: float
+
+
+class RosterMember(Order, frozen=True, array_like=True):
+    host: HostName
+    fault_domain: int  # index into the plan's fault_domains
+    batch: int  # index into that fault domain's batches
+
+
+class Roster(Order, frozen=True, tag="roster"):
+    """The frozen set of hosts that a plan counts.  Sorted by (fault domain, batch, host)."""
+
+    cell: CellId
+    service: ServiceName
+    plan_seq: int
+    members: tuple[RosterMember, ...]
+
+
+class Grant(Order, frozen=True):
+    """What a GO allows one plan.
+
+    ``up_to`` is a fault-domain index in phase activate, a revert-batch index in phase revert
+    (a host's batch is its roster position divided by ``max_unavailable``).  ``hosts`` names
+    those that may start in phase converge.  0 as ``predecessor_quiet_at`` means no predecessor.
+    """
+
+    service: ServiceName
+    plan_seq: int
+    phase: Literal["activate", "revert", "converge"]
+    up_to: int = -1
+    hosts: tuple[HostName, ...] = ()
+    predecessor_quiet_at: float = 0.0
+
+
+class Go(Order, frozen=True, tag="go"):
+    """The lease: without one that is valid, nobody in the cell starts anything.
+
+    One per cell and renewal; it carries every plan's grant, so a plan it leaves out is paused.
+    """
+
+    cell: CellId
+    lease_seq: int
+    issued_at: float
+    not_after: float
+    grants: tuple[Grant, ...]
+
+
+class Abort(Order, frozen=True, tag="abort"):
+    """Every plan of (cell, service) up to ``watermark`` is dead for ever."""
+
+    cell: CellId
+    service: ServiceName
+    watermark: int
+    code: str
+    reason: str
+
+
+class Excuse(Order, frozen=True, tag="excuse"):
+    """Hosts that a plan no longer waits for.  Grows only; the newest lists them all."""
+
+    cell: CellId
+    service: ServiceName
+    plan_seq: int
+    excuse_seq: int
+    hosts: tuple[HostName, ...]
+    reason: str
+
+
+class Retry(Order, frozen=True, tag="retry"):
+    """A new attempt of a plan: failures of earlier attempts no longer brake it."""
+
+    cell: CellId
+    service: ServiceName
+    plan_seq: int
+    attempt: int
+
+
+class Settled(Order, frozen=True, tag="settled"):
+    """What this cell runs when nothing is under way; lets late hosts catch up."""
+
+    cell: CellId
+    service: ServiceName
+    plan_seq: int
+    build: Build | None
+    max_unavailable: int
+    activation_max_s: float
+    clock_error_s: float
+    issued_at: float
+    not_after: float
