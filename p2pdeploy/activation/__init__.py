@@ -1,0 +1,11 @@
+"""Fault-domain-by-fault-domain activation on one host, as a pure state machine.
+
+Reading order:
+
+* :mod:`~p2pdeploy.activation.record`: what a host persists per service
+* :mod:`~p2pdeploy.activation.events` and :mod:`~p2pdeploy.activation.effects`
+* :mod:`~p2pdeploy.activation.lease`: when a GO counts, and the time floor
+* :mod:`~p2pdeploy.activation.gate`: when the hosts before me have done well enough
+* :mod:`~p2pdeploy.activation.service`: one service's orders and evidence, and what they ask for
+* :mod:`~p2pdeploy.activation.host`: the core that a daemon drives
+"""

@@ -1,0 +1,53 @@
+"""What a host persists per service, before anything that depends on it happens."""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.ids import ServiceName
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Build
+
+__all__ = ["HostRecord", "ServiceRecord", "Started"]
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that has begun and has no outcome yet.
+
+    ``build`` is what was to run (None: nothing), ``previous`` what ran before and is put back.
+    ``bake_s`` is how long it must stay healthy before it counts; 0 on the way back.
+    """
+
+    plan_seq: int
+    attempt: int
+    build: Build | None
+    previous: Build | None
+    bake_s: float
+    activation_max_s: float
+
+
+class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The durable state of one service on one host.
+
+    ``running`` is the last build that became healthy here, the one to run at boot;
+    ``outcome_*`` is how the newest plan ended here, so that a restart does not forget a failure.
+    """
+
+    service: ServiceName
+    accepted_seq: int = 0  # highest plan_seq persisted; nothing below it starts
+    watermark: int = 0  # highest ABORT seen; nothing up to it starts
+    running: Build | None = None
+    previous: Build | None = None  # kept on disk for the way back
+    started: Started | None = None
+    outcome_seq: int = 0
+    outcome_attempt: int = 0
+    outcome: Rank = Rank.NONE
+    reason_code: str = ""
+    reason: str = ""
+
+
+class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The durable state of the host: boot counter and time floor."""
+
+    boots: int = 0
+    time_floor: float = 0.0  # newest signed time ever seen, seconds since the epoch
