@@ -20,6 +20,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     fault_domain: FaultDomain
     gossip_port: int
     swarm_port: int
+    host_port: int  # where the daemon answers its operators (logs, status)
+    enrolment: int = 1  # rises each time the host is enrolled anew; upper half of its epoch
 
 
 def fault_domains_of(hosts: list[Host]) -> dict[FaultDomain, list[Host]]:

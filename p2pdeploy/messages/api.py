@@ -1,0 +1,223 @@
+"""The HTTP API's documents, as ``p2pctl -o json`` prints them.
+
+Stable: scripts rely on these names.  ``docs/reference/`` holds their JSON Schemas, generated from
+here.  Times are RFC 3339 in UTC, durations are seconds as numbers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, ServiceName, Version
+from p2pdeploy.messages.attestation import ServiceState
+
+__all__ = [
+    "ErrorBody",
+    "FaultDomainView",
+    "HostView",
+    "PlannedCell",
+    "PlannedFaultDomain",
+    "PublishBegun",
+    "Reason",
+    "ReleaseView",
+    "RolloutPlanView",
+    "RolloutRequest",
+    "RolloutState",
+    "RolloutView",
+    "ServiceView",
+    "VersionsView",
+    "WhereRow",
+]
+
+RolloutState = Literal[
+    "planned",
+    "running",
+    "paused",
+    "rolling-back",
+    "complete",
+    "rolled-back",
+    "failed",
+    "aborted",
+]
+FINAL_STATES: frozenset[RolloutState] = frozenset({"complete", "rolled-back", "failed", "aborted"})
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all documents: immutable, fields by name."""
+
+
+class ErrorBody(Document, frozen=True):
+    """The body of every refusal, inside ``{"error": ...}``."""
+
+    code: str
+    message: str
+    where: str = ""
+    hint: str = ""
+
+
+class ErrorDocument(Document, frozen=True):
+    error: ErrorBody
+
+
+class Reason(Document, frozen=True):
+    """Why something is as it is.  ``code`` is stable, ``message`` is for people."""
+
+    code: str
+    message: str
+    host: str = ""
+    fault_domain: str = ""
+
+
+class ServiceView(Document, frozen=True):
+    """One service on one host.  ``address`` is the host:port it serves on, or empty."""
+
+    service: ServiceName
+    version: str
+    state: ServiceState
+    address: str
+    since: datetime | None
+    age_s: float | None  # seconds since the fact reached the control plane
+    reason: str = ""
+
+
+class HostView(Document, frozen=True):
+    name: HostName
+    address: str
+    environment: str
+    machine_function: str
+    cell: CellId
+    fault_domain: FaultDomain
+    alive: bool
+    services: list[ServiceView]
+
+
+class VersionsView(Document, frozen=True):
+    """How many hosts run which version; ``unknown``: in the inventory, never reported."""
+
+    service: ServiceName
+    versions: dict[str, int]
+    unknown: int
+
+
+class WhereRow(Document, frozen=True):
+    host: HostName
+    version: Version
+    state: ServiceState
+    age_s: float
+
+
+class ReleaseView(Document, frozen=True):
+    """One published release.  ``torrent_path`` is the API path of its .torrent file."""
+
+    service: ServiceName
+    version: Version
+    manifest_digest: Digest
+    info_hash_v2: str
+    size_bytes: int
+    file_count: int
+    piece_size_bytes: int
+    published_at: datetime
+    torrent_path: str
+
+
+class PublishBegun(Document, frozen=True):
+    """Answer to a publish: what the registry still needs.
+
+    ``state`` is ``published`` (these very bytes are the release already, nothing to do) or
+    ``uploading``; ``missing`` lists chunk numbers (counted over all blobs in order) as
+    ``[first, count]`` runs; they go as frames to ``upload_address``.
+    """
+
+    state: Literal["published", "uploading"]
+    manifest_digest: Digest
+    missing: list[tuple[int, int]] = []
+    upload_address: str = ""
+    upload_key: str = ""
+
+
+class RolloutRequest(Document, frozen=True, forbid_unknown_fields=True):
+    """What ``rollout plan`` and ``rollout apply`` send.  Unset limits take the defaults."""
+
+    service: ServiceName
+    version: Version
+    environment: str = ""
+    machine_function: str = ""
+    hosts: tuple[HostName, ...] = ()
+    failure_fraction_max: float = 0.1
+    max_unavailable: int | None = None
+    bake_s: float | None = None
+    settle_s: float | None = None
+    check_index: str = ""  # apply only if the plan is still the one that was shown
+
+
+class PlannedFaultDomain(Document, frozen=True):
+    name: FaultDomain
+    hosts: int
+    batches: list[int]
+    failures_max: int
+
+
+class PlannedCell(Document, frozen=True):
+    cell: CellId
+    current: str  # version most hosts run, empty when none
+    baseline: str  # version to go back to, empty when none
+    fault_domains: list[PlannedFaultDomain]
+    absent: list[HostName]  # down now: outside the roster, converge later
+    unchanged: list[HostName]  # run this version already
+
+
+class RolloutPlanView(Document, frozen=True):
+    """What a rollout would do, with every limit in force."""
+
+    service: ServiceName
+    version: Version
+    changes: int  # hosts that would change; 0: nothing to do
+    check_index: str
+    max_unavailable: int
+    failure_fraction_max: float
+    brakes_max: int
+    bake_s: float
+    settle_s: float
+    activation_max_s: float
+    lease_s: float
+    cells: list[PlannedCell]
+    reasons: list[Reason] = []
+
+
+class FaultDomainView(Document, frozen=True):
+    """One fault domain of a running rollout, counted over its roster."""
+
+    cell: CellId
+    name: FaultDomain
+    total: int
+    healthy: int
+    failed: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    states: dict[str, int] = {}
+    waits_for: str = ""  # why it has not begun or does not go on
+
+
+class RolloutView(Document, frozen=True):
+    """One rollout as it stands.  Every state that is not final carries a reason."""
+
+    id: RolloutId
+    service: ServiceName
+    version: Version
+    baseline: str
+    state: RolloutState
+    created_at: datetime
+    finished_at: datetime | None
+    fault_domains: list[FaultDomainView]
+    reasons: list[Reason]
+    bytes_per_host_max: int = 0  # fetched from the network by any one host of the roster
+    absent: list[HostName] = []
+
+
+class LogsView(Document, frozen=True):
+    host: HostName
+    service: ServiceName
+    lines: list[str]
