@@ -45,8 +45,9 @@ class Change(msgspec.Struct, frozen=True):
     """Carry out *started*: stop the old, switch, start the new, health through the bake.
 
     Answer Activated or ActivationFailed within ``started.activation_max_s``.  On failure put
-    ``started.previous`` back first.  With ``resume`` it was under way when the daemon died: find
-    out how far it came and finish or undo it.
+    ``started.previous`` back first.  With ``resume`` it was under way when the daemon died: adopt
+    the new build if it runs and finish, else put the previous one back and answer with code
+    ``INTERRUPTED``; the new build is never started on resume, because no lease covers that.
     """
 
     service: ServiceName

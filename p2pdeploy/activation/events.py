@@ -10,6 +10,7 @@ from p2pdeploy.messages.attestation import ServiceState
 from p2pdeploy.trust.envelope import Sealed
 
 __all__ = [
+    "INTERRUPTED",
     "Activated",
     "ActivationFailed",
     "Booted",
@@ -25,6 +26,10 @@ __all__ = [
     "StagingFailed",
     "Woken",
 ]
+
+
+INTERRUPTED = "interrupted"
+"""Code of an ActivationFailed that undid a change because the daemon died in the middle of it."""
 
 
 class Now(msgspec.Struct, frozen=True):

@@ -1,0 +1,183 @@
+"""When the hosts before me have done well enough for me to start.
+
+Every gate is a threshold over the roster frozen in the plan and over positive facts that only
+grow, so a partition can delay a start and never lets one through.  Membership may close a gate
+(``live_hold``) and never opens one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from p2pdeploy.activation.events import Now
+from p2pdeploy.activation.lease import Hold
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.attestation import Attestation, Rank
+from p2pdeploy.messages.orders import Plan, Rollout, Roster, RosterMember
+
+__all__ = [
+    "bounds_hold",
+    "brakes_hold",
+    "evidence_hold",
+    "interlock_hold",
+    "live_hold",
+    "member_of",
+    "rank_in",
+]
+
+_FAILURES = (Rank.FAILED, Rank.REGRESSED)
+Evidence = Mapping[HostName, Attestation]
+
+
+def member_of(roster: Roster, host: HostName) -> tuple[int, RosterMember] | None:
+    """The roster position and entry of *host*, or None when the plan does not count it."""
+    for position, member in enumerate(roster.members):
+        if member.host == host:
+            return position, member
+    return None
+
+
+def rank_in(evidence: Evidence, host: HostName, plan: Plan, attempt: int) -> Rank:
+    """How far *host* is in this attempt of *plan*, by its own word."""
+    word = evidence.get(host)
+    if word is None or word.plan_seq != plan.plan_seq or word.attempt != attempt:
+        return Rank.NONE
+    return word.rank
+
+
+def bounds_hold(plan: Plan, rollout: Rollout | None) -> Hold | None:
+    """None when *plan* stays inside the bounds that were approved, else what it exceeds."""
+    if rollout is None or rollout.rollout_id != plan.rollout_id:
+        return Hold("rollout-unknown", f"rollout {plan.rollout_id} has not arrived yet")
+    if plan.service != rollout.service or plan.build != rollout.build:
+        return Hold("outside-rollout", "the plan's build is not the one that was approved")
+    if plan.max_unavailable > rollout.max_unavailable:
+        return Hold("outside-rollout", "the plan's max_unavailable is above the approved one")
+    for domain in plan.fault_domains:
+        if domain.failures_max > rollout.failure_fraction_max * domain.size:
+            return Hold("outside-rollout", f"too many failures allowed in {domain.name}")
+        if sum(domain.batches) != domain.size or plan.brakes_max <= domain.failures_max:
+            return Hold("outside-rollout", f"the plan contradicts itself in {domain.name}")
+        widest = max(domain.batches, default=0) + domain.failures_max
+        if widest > plan.max_unavailable:
+            return Hold("outside-rollout", f"a batch of {domain.name} is above max_unavailable")
+    return None
+
+
+def interlock_hold(
+    plan: Plan,
+    roster: Roster,
+    evidence: Evidence,
+    excused: frozenset[HostName],
+    predecessor_quiet_at: float,
+    now: Now,
+) -> Hold | None:
+    """No two plans in flight: everybody left the old one, or it can't start any more."""
+    missing = [
+        member.host
+        for member in roster.members
+        if member.host not in excused and not _accepted(evidence.get(member.host), plan)
+    ]
+    if not missing:
+        return None
+    wait_s = predecessor_quiet_at + plan.clock_error_s - now.wall_s
+    if wait_s < 0:
+        return None
+    return Hold(
+        "interlock",
+        f"{_some(missing)} may still be busy with the plan before this one",
+        now.boot_s + wait_s + 0.01,  # just past the instant: the comparison above is strict
+    )
+
+
+def _accepted(word: Attestation | None, plan: Plan) -> bool:
+    return word is not None and word.plan_seq == plan.plan_seq and word.rank >= Rank.ACCEPTED
+
+
+def evidence_hold(
+    plan: Plan,
+    roster: Roster,
+    me: RosterMember,
+    evidence: Evidence,
+    excused: frozenset[HostName],
+    attempt: int,
+) -> Hold | None:
+    """None when enough hosts of every earlier fault domain and batch attested HEALTHY."""
+    healthy, failed, size = _count(plan, roster, evidence, excused, attempt)
+    for index in range(me.fault_domain):
+        domain = plan.fault_domains[index]
+        have = sum(healthy.get((index, b), 0) for b in range(len(domain.batches)))
+        total = sum(size.get((index, b), 0) for b in range(len(domain.batches)))
+        need = max(1, total - domain.failures_max)
+        if have < need:
+            return Hold("fault-domain", f"{domain.name} has {have} of {need} healthy hosts")
+    domain = plan.fault_domains[me.fault_domain]
+    failed_before = 0
+    for batch in range(me.batch):
+        key = (me.fault_domain, batch)
+        allowed = max(0, domain.failures_max - failed_before)
+        need = max(1, size.get(key, 0) - allowed)
+        if healthy.get(key, 0) < need:
+            return Hold(
+                "batch",
+                f"batch {batch + 1} of {domain.name} has {healthy.get(key, 0)} of {need} "
+                "healthy hosts",
+            )
+        failed_before += failed.get(key, 0)
+    return None
+
+
+def _count(
+    plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName], attempt: int
+) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int], dict[tuple[int, int], int]]:
+    """Healthy, failed and counted roster hosts per (fault domain, batch)."""
+    healthy: dict[tuple[int, int], int] = {}
+    failed: dict[tuple[int, int], int] = {}
+    size: dict[tuple[int, int], int] = {}
+    for member in roster.members:
+        if member.host in excused:
+            continue
+        key = (member.fault_domain, member.batch)
+        size[key] = size.get(key, 0) + 1
+        rank = rank_in(evidence, member.host, plan, attempt)
+        if rank is Rank.HEALTHY:
+            healthy[key] = healthy.get(key, 0) + 1
+        elif rank in _FAILURES:
+            failed[key] = failed.get(key, 0) + 1
+    return healthy, failed, size
+
+
+def brakes_hold(plan: Plan, roster: Roster, evidence: Evidence, attempt: int) -> Hold | None:
+    """None while fewer than ``brakes_max`` hosts failed or regressed in this attempt."""
+    failed = [
+        member.host
+        for member in roster.members
+        if rank_in(evidence, member.host, plan, attempt) in _FAILURES
+    ]
+    if len(failed) < plan.brakes_max:
+        return None
+    return Hold("brakes", f"{_some(failed)} failed; the plan stops at {plan.brakes_max}")
+
+
+def live_hold(
+    plan: Plan,
+    roster: Roster,
+    me: RosterMember,
+    alive: frozenset[HostName],
+    excused: frozenset[HostName],
+) -> Hold | None:
+    """None while membership sees enough hosts of the earlier fault domains alive."""
+    for index in range(me.fault_domain):
+        domain = plan.fault_domains[index]
+        hosts = [m.host for m in roster.members if m.fault_domain == index]
+        hosts = [host for host in hosts if host not in excused]
+        lost = [host for host in hosts if host not in alive]
+        if len(lost) > domain.failures_max:
+            return Hold("live-guard", f"{_some(lost)} of {domain.name} cannot be reached")
+    return None
+
+
+def _some(hosts: Iterable[HostName]) -> str:
+    """At most three names: a reason is one short line."""
+    names = sorted(hosts)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,289 @@
+"""What one service should do next, as a function of everything the host knows.
+
+``decide`` returns one step: record an outcome, accept, stage, start, or what it waits for.
+Order of the checks: the order itself, the bytes, the hosts before me, the lease.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.activation.events import Now
+from p2pdeploy.activation.gate import (
+    bounds_hold,
+    brakes_hold,
+    evidence_hold,
+    interlock_hold,
+    live_hold,
+    member_of,
+)
+from p2pdeploy.activation.lease import Hold, ReceivedGo, clock_hold, grant_of, lease_hold
+from p2pdeploy.activation.record import ServiceRecord, Started
+from p2pdeploy.activation.service import Duty, Slot
+from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_S
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Build, Grant, Plan, Revert, RosterMember, Settled
+
+__all__ = ["Context", "Decision", "decide", "last_look"]
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a decision depends on beside the service itself."""
+
+    me: HostName
+    go: ReceivedGo | None
+    alive: frozenset[HostName]
+    time_floor: float
+    now: Now
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One step.  ``record`` is to be persisted, ``stage`` fetched, ``start`` begun."""
+
+    hold: Hold | None = None
+    record: ServiceRecord | None = None
+    stage: Build | None = None
+    start: Started | None = None
+
+
+def decide(slot: Slot, context: Context, *, busy_with: ServiceName | None) -> Decision:
+    """The next step of *slot*; pure.
+
+    Args:
+        slot: The service; must have no change under way.
+        context: Lease, membership and clocks.
+        busy_with: Another service of this host that is being changed, or None.
+    """
+    duty = slot.duty()
+    if duty is None:
+        slot.gate_open_since = None
+        return Decision()
+    if not slot.known:
+        return Decision(hold=Hold("booting", "finding out what runs here"))
+    if duty.plan_seq < slot.record.accepted_seq:
+        return Decision(hold=Hold("superseded", "a newer plan was accepted already"))
+    match duty:
+        case Plan():
+            step = _decide_plan(slot, duty, context)
+        case Revert():
+            step = _decide_revert(slot, duty, context)
+        case Settled():
+            step = _decide_settled(slot, duty, context)
+    if step.start is not None and busy_with is not None:
+        return Decision(hold=Hold("host-busy", f"this host is changing {busy_with} right now"))
+    return step
+
+
+def last_look(slot: Slot, started: Started, context: Context) -> Hold | None:
+    """After STARTED is on disk: may it still go on?  None: yes."""
+    if started.plan_seq <= slot.record.watermark:
+        return Hold("aborted", "the plan was aborted at the last moment")
+    duty = slot.duty()
+    if duty is None or duty.plan_seq != started.plan_seq:
+        return Hold("superseded", "another order governs now")
+    if not _needs_lease(slot, duty):
+        return None
+    return _go_hold(slot, duty, context, _batch_of(slot, duty, context))
+
+
+def _accept(slot: Slot, duty: Duty) -> Decision:
+    """From here on nothing below this plan_seq can start on this host."""
+    record = msgspec.structs.replace(
+        slot.record, accepted_seq=duty.plan_seq, reason_code="", reason=""
+    )
+    return Decision(record=record)
+
+
+def _conclude(slot: Slot, duty: Duty, outcome: Rank) -> Decision:
+    """There is nothing to change: write the outcome down, so that it is attested."""
+    record = msgspec.structs.replace(
+        slot.record,
+        accepted_seq=duty.plan_seq,
+        outcome_seq=duty.plan_seq,
+        outcome_attempt=slot.attempt(duty.plan_seq),
+        outcome=outcome,
+    )
+    return Decision(record=record)
+
+
+def _staging(slot: Slot, build: Build | None) -> Decision | None:
+    """None once *build* is on disk; otherwise fetch it, or wait while it comes."""
+    if build is None or build.digest in slot.staged:
+        return None
+    hold = Hold("fetching", f"fetching {build.version}")
+    if slot.staging == build.digest:
+        return Decision(hold=slot.staging_problem or hold)
+    return Decision(stage=build, hold=hold)
+
+
+def _started(slot: Slot, duty: Duty, bake_s: float) -> Started:
+    return Started(
+        plan_seq=duty.plan_seq,
+        attempt=slot.attempt(duty.plan_seq),
+        build=duty.build,
+        previous=slot.record.running,
+        bake_s=bake_s,
+        activation_max_s=duty.activation_max_s,
+    )
+
+
+# -- a PLAN ----------------------------------------------------------------------------------
+
+
+def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
+    now = context.now
+    roster = slot.roster_for(plan)
+    if roster is None:
+        return Decision(hold=Hold("roster-unknown", "the plan's roster has not arrived yet"))
+    place = member_of(roster, context.me)
+    if place is None:
+        return Decision(
+            hold=Hold("not-in-roster", "not part of this plan; follows when it settles")
+        )
+    if hold := bounds_hold(plan, slot.rollout):
+        return Decision(hold=hold)
+    if now.wall_s >= plan.expires_at:
+        return Decision(hold=Hold("plan-expired", "the plan has expired"))
+    attempt = slot.attempt(plan.plan_seq)
+    if slot.has_outcome(plan.plan_seq, attempt):
+        return Decision()
+    if slot.record.accepted_seq < plan.plan_seq:
+        return _accept(slot, plan)
+    if slot.runs(plan.build) and (slot.state == "healthy" or plan.build is None):
+        return _conclude(slot, plan, Rank.HEALTHY)  # also on RETRY: no restart
+    if staging := _staging(slot, plan.build):
+        return staging
+    _, me = place
+    if hold := _plan_gate(slot, plan, me, attempt, context):
+        slot.gate_open_since = None
+        return Decision(hold=hold)
+    if slot.gate_open_since is None:
+        slot.gate_open_since = now.boot_s
+    opens_at = slot.gate_open_since + plan.settle_s
+    if now.boot_s < opens_at:
+        return Decision(
+            hold=Hold("settling", f"the gate is open; {plan.settle_s:g} s to settle", opens_at)
+        )
+    if hold := _go_hold(slot, plan, context, me.fault_domain):
+        return Decision(hold=hold)
+    return Decision(start=_started(slot, plan, plan.bake_s))
+
+
+def _plan_gate(
+    slot: Slot, plan: Plan, me: RosterMember, attempt: int, context: Context
+) -> Hold | None:
+    roster = slot.roster_for(plan)
+    assert roster is not None, "checked by the caller"
+    excused = slot.excused(plan.plan_seq)
+    grant = grant_of(context.go, plan.service, plan.plan_seq, "activate")
+    quiet_at = grant.predecessor_quiet_at if grant else float("inf")
+    return (
+        brakes_hold(plan, roster, slot.evidence, attempt)
+        or interlock_hold(plan, roster, slot.evidence, excused, quiet_at, context.now)
+        or evidence_hold(plan, roster, me, slot.evidence, excused, attempt)
+        or live_hold(plan, roster, me, context.alive, excused)
+    )
+
+
+# -- a REVERT --------------------------------------------------------------------------------
+
+
+def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
+    if slot.has_outcome(revert.plan_seq, 0):
+        return Decision()
+    if slot.record.accepted_seq < revert.plan_seq:
+        return _accept(slot, revert)
+    if slot.runs(revert.build):
+        if slot.broken:
+            return _conclude(slot, revert, Rank.FAILED)
+        if slot.known and (revert.build is None or slot.state == "healthy"):
+            return _conclude(slot, revert, Rank.HEALTHY)
+        return Decision(hold=Hold("restoring", "waiting for the baseline to be healthy"))
+    if staging := _staging(slot, revert.build):
+        return staging
+    if _needs_lease(slot, revert):
+        batch = _batch_of(slot, revert, context)
+        if hold := _go_hold(slot, revert, context, batch):
+            return Decision(hold=hold)
+    return Decision(start=_started(slot, revert, 0.0))
+
+
+def _needs_lease(slot: Slot, duty: Duty) -> bool:
+    """A service that is down has nothing to lose: it goes back, or comes late, without a GO."""
+    if isinstance(duty, Plan):
+        return True
+    return slot.record.running is not None and not (isinstance(duty, Revert) and slot.broken)
+
+
+def _batch_of(slot: Slot, duty: Duty, context: Context) -> int:
+    """The fault domain (PLAN) or revert batch (REVERT) a GO must reach; -1 when not counted."""
+    if isinstance(duty, Settled):
+        return -1
+    roster = slot.roster_for(duty)
+    place = member_of(roster, context.me) if roster else None
+    if place is None:
+        return -1
+    position, member = place
+    if isinstance(duty, Plan):
+        return member.fault_domain
+    return position // duty.max_unavailable
+
+
+# -- SETTLED ---------------------------------------------------------------------------------
+
+
+def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
+    record = slot.record
+    if record.outcome_seq == settled.plan_seq and record.outcome is not Rank.NONE:
+        return Decision()
+    if context.now.wall_s >= settled.not_after:
+        return Decision(hold=Hold("settled-expired", "what settled here has expired"))
+    if record.accepted_seq < settled.plan_seq:
+        return _accept(slot, settled)
+    if slot.runs(settled.build):
+        if settled.build is None or slot.state == "healthy":
+            return _conclude(slot, settled, Rank.HEALTHY)
+        return Decision(hold=Hold("unhealthy", "runs what settled, but not healthy yet"))
+    if staging := _staging(slot, settled.build):
+        return staging
+    hold = clock_hold(
+        context.now, time_floor=context.time_floor, clock_error_s=settled.clock_error_s
+    )
+    if hold is None and _needs_lease(slot, settled):
+        hold = _go_hold(slot, settled, context, -1)
+    if hold is not None:
+        return Decision(hold=hold)
+    return Decision(start=_started(slot, settled, 0.0))
+
+
+# -- the lease -------------------------------------------------------------------------------
+
+
+def _go_hold(slot: Slot, duty: Duty, context: Context, batch: int) -> Hold | None:
+    """None when a valid GO grants *duty* as far as *batch* (or names this host)."""
+    lease_s = LEASE_S if isinstance(duty, Settled) else duty.lease_s
+    clock_error_s = duty.clock_error_s or CLOCK_ERROR_S
+    hold = clock_hold(
+        context.now, time_floor=context.time_floor, clock_error_s=clock_error_s
+    ) or lease_hold(context.go, context.now, lease_s=lease_s, clock_error_s=clock_error_s)
+    if hold is not None:
+        return hold
+    match duty:
+        case Plan():
+            grant = grant_of(context.go, duty.service, duty.plan_seq, "activate")
+        case Revert():
+            grant = grant_of(context.go, duty.service, duty.plan_seq, "revert")
+        case Settled():
+            grant = grant_of(context.go, duty.service, duty.plan_seq, "converge")
+    return _grant_hold(grant, context.me, batch)
+
+
+def _grant_hold(grant: Grant | None, me: HostName, batch: int) -> Hold | None:
+    if grant is None:
+        return Hold("not-granted", "the GO does not cover this plan now")
+    if grant.phase == "converge":
+        return None if me in grant.hosts else Hold("not-named", "waiting for its turn to catch up")
+    if not 0 <= batch <= grant.up_to:
+        return Hold("not-yet", "the GO does not reach this host's batch yet")
+    return None

@@ -1,0 +1,170 @@
+"""One service on one host: its orders, its evidence, its state, and which order governs.
+
+Nothing here decides when to start; :mod:`~p2pdeploy.activation.host` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from p2pdeploy.activation.lease import Hold
+from p2pdeploy.activation.record import ServiceRecord, Started
+from p2pdeploy.codec import encode
+from p2pdeploy.ids import Digest, HostName
+from p2pdeploy.limits import CELL_HOSTS_MAX
+from p2pdeploy.manifest import digest_of
+from p2pdeploy.messages.attestation import Attestation, Rank, ServiceState
+from p2pdeploy.messages.orders import (
+    Abort,
+    Build,
+    Excuse,
+    Plan,
+    Retry,
+    Revert,
+    Rollout,
+    Roster,
+    Settled,
+)
+
+__all__ = ["Duty", "Slot"]
+
+Duty = Plan | Revert | Settled
+"""The order that governs a service now."""
+
+
+@dataclass
+class Slot:
+    """Everything this host knows about one service.  Owned by one HostActivation."""
+
+    record: ServiceRecord
+    rollout: Rollout | None = None
+    plan: Plan | None = None
+    revert: Revert | None = None
+    roster: Roster | None = None
+    excuse: Excuse | None = None
+    retry: Retry | None = None
+    settled: Settled | None = None
+    evidence: dict[HostName, Attestation] = field(default_factory=dict[HostName, Attestation])
+
+    staged: set[Digest] = field(default_factory=set[Digest])
+    staging: Digest | None = None
+    staging_problem: Hold | None = None  # why it takes long; the shell goes on trying
+    confirming: Started | None = None  # journaled, waiting for the last look at GO and ABORT
+    changing: Started | None = None  # the shell carries it out
+    gate_open_since: float | None = None
+    hold: Hold | None = None
+
+    state: ServiceState = "absent"
+    known: bool = False  # whether what runs has been seen since boot
+    broken: bool = False
+    port: int = 0
+    since: float = 0.0
+    fetched_bytes: int = 0
+    reused_bytes: int = 0
+    mine: Attestation | None = None
+
+    def learn(self, message: object) -> None:
+        """Keep *message* if it is newer than what is known; order of arrival does not matter."""
+        match message:
+            case Rollout():
+                if self.rollout is None or message.issued_at >= self.rollout.issued_at:
+                    self.rollout = message
+            case Plan():
+                if self.plan is None or message.plan_seq > self.plan.plan_seq:
+                    self.plan = message
+                    self.gate_open_since = None
+            case Revert():
+                if self.revert is None or message.plan_seq > self.revert.plan_seq:
+                    self.revert = message
+            case Roster():
+                if self.roster is None or message.plan_seq > self.roster.plan_seq:
+                    self.roster = message
+            case Excuse():
+                known = (self.excuse.plan_seq, self.excuse.excuse_seq) if self.excuse else (-1, -1)
+                if (message.plan_seq, message.excuse_seq) > known:
+                    self.excuse = message
+            case Retry():
+                known = (self.retry.plan_seq, self.retry.attempt) if self.retry else (-1, -1)
+                if (message.plan_seq, message.attempt) > known:
+                    self.retry = message
+            case Settled():
+                known = (self.settled.plan_seq, self.settled.issued_at) if self.settled else (-1, 0)
+                if (message.plan_seq, message.issued_at) > known:
+                    self.settled = message
+            case Abort():
+                watermark = max(self.record.watermark, message.watermark)
+                self.record = msgspec.structs.replace(self.record, watermark=watermark)
+            case Attestation():
+                known = self.evidence.get(message.host)
+                newer = known is None or (message.epoch, message.seq) > (known.epoch, known.seq)
+                if newer and (known is not None or len(self.evidence) < CELL_HOSTS_MAX):
+                    self.evidence[message.host] = message
+            case _:
+                raise AssertionError(f"not of one service: {message!r}")
+
+    def duty(self) -> Duty | None:
+        """The order that governs: the newest of live PLAN, REVERT of a dead one, and SETTLED."""
+        watermark = self.record.watermark
+        settled_seq = self.settled.plan_seq if self.settled else -1
+        if self.plan is not None:
+            seq = self.plan.plan_seq
+            if seq > watermark and seq > settled_seq:
+                return self.plan
+            way_back = self.revert
+            if (
+                seq <= watermark
+                and way_back is not None
+                and way_back.plan_seq == seq + 1
+                and way_back.plan_seq > max(watermark, settled_seq)
+            ):
+                return way_back
+        if self.settled is not None and settled_seq > watermark:
+            return self.settled
+        return None
+
+    def roster_for(self, duty: Plan | Revert) -> Roster | None:
+        """The roster whose digest *duty* names, if it has arrived."""
+        if self.roster is None or digest_of(encode(self.roster)) != duty.roster_digest:
+            return None
+        return self.roster
+
+    def excused(self, plan_seq: int) -> frozenset[HostName]:
+        if self.excuse is None or self.excuse.plan_seq != plan_seq:
+            return frozenset()
+        return frozenset(self.excuse.hosts)
+
+    def attempt(self, plan_seq: int) -> int:
+        """The newest attempt of this plan; 0 until a RETRY raises it."""
+        if self.retry is None or self.retry.plan_seq != plan_seq:
+            return 0
+        return self.retry.attempt
+
+    def runs(self, build: Build | None) -> bool:
+        """Whether *build* is the last one that became healthy here (None: nothing is)."""
+        running = self.record.running
+        if build is None or running is None:
+            return build is running
+        return running.digest == build.digest
+
+    def has_outcome(self, plan_seq: int, attempt: int) -> bool:
+        record = self.record
+        return (
+            record.outcome_seq == plan_seq
+            and record.outcome_attempt == attempt
+            and record.outcome >= Rank.HEALTHY
+        )
+
+    def rank(self, duty: Duty | None) -> tuple[int, int, Rank]:
+        """(plan_seq, attempt, rank) to attest: how far this host is with *duty*."""
+        record = self.record
+        if self.changing is not None:
+            return self.changing.plan_seq, self.changing.attempt, Rank.STARTED
+        if duty is None or record.accepted_seq < duty.plan_seq:
+            return record.outcome_seq, record.outcome_attempt, record.outcome
+        attempt = self.attempt(duty.plan_seq)
+        if self.has_outcome(duty.plan_seq, attempt):
+            return duty.plan_seq, attempt, record.outcome
+        staged = duty.build is None or duty.build.digest in self.staged
+        return duty.plan_seq, attempt, Rank.STAGED if staged else Rank.ACCEPTED
