@@ -139,7 +139,11 @@ class PublishBegun(Document, frozen=True):
 
 
 class RolloutRequest(Document, frozen=True, forbid_unknown_fields=True):
-    """What ``rollout plan`` and ``rollout apply`` send.  Unset limits take the defaults."""
+    """What ``rollout plan`` and ``rollout apply`` send.  Unset limits take the defaults.
+
+    ``max_unavailable`` is a number of hosts per cell, or a share of its roster such as ``"25%"``
+    (rounded down, never to zero).
+    """
 
     service: ServiceName
     version: Version
@@ -147,7 +151,7 @@ class RolloutRequest(Document, frozen=True, forbid_unknown_fields=True):
     machine_function: str = ""
     hosts: tuple[HostName, ...] = ()
     failure_fraction_max: float = 0.1
-    max_unavailable: int | None = None
+    max_unavailable: int | str | None = None
     bake_s: float | None = None
     settle_s: float | None = None
     check_index: str = ""  # apply only if the plan is still the one that was shown

@@ -1,0 +1,7 @@
+"""What should happen, decided by pure functions; the control plane only carries it out.
+
+* :mod:`~p2pdeploy.planning.planner`: hosts, limits and a build -> a plan for one cell
+* :mod:`~p2pdeploy.planning.cell_rollout`: one cell's rollout, from plan to settled or reverted
+* :mod:`~p2pdeploy.planning.grants`: which plans of a cell the next GO covers
+* :mod:`~p2pdeploy.planning.views`: a rollout as people and scripts see it
+"""

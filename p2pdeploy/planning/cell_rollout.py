@@ -1,0 +1,345 @@
+"""One cell's rollout as the control plane conducts it: a value, and one look at a time.
+
+``look`` is level-triggered: it takes the rollout as stored and what the cell attests now, and
+returns the rollout as it is next and the orders to issue.  Running it twice, or after a crash,
+does the same thing once more: every order is a register that only rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import Reason
+from p2pdeploy.messages.attestation import Attestation, Rank
+from p2pdeploy.messages.orders import Abort, Build, Excuse, Order, Plan, Settled
+from p2pdeploy.planning.planner import CellPlan
+
+__all__ = ["CellRollout", "View", "ask_abort", "excuse", "look", "open_cell_rollout", "settled_of"]
+
+Phase = Literal["activating", "reverting", "done"]
+Result = Literal["", "complete", "rolled-back", "aborted", "failed"]
+
+SETTLED_LIFETIME_S = 24 * 3600.0
+
+
+class View(msgspec.Struct, frozen=True):
+    """What the control plane sees of one service in one cell, and the time."""
+
+    evidence: Mapping[HostName, Attestation]
+    alive: frozenset[HostName]
+    now: float
+
+
+class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell's rollout; stored as it is after every look that changed it.
+
+    ``result`` while reverting is what it will be called when the way back is done.
+    ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet.
+    """
+
+    cell_plan: CellPlan
+    phase: Phase = "activating"
+    result: Result = ""
+    paused: bool = False
+    excused: tuple[HostName, ...] = ()
+    excuse_seq: int = 0
+    predecessor_quiet_at: float = 0.0
+    revert_up_to: int = 0
+    began_at: tuple[float, ...] = ()
+    ended_at: tuple[float, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        return self.cell_plan.plan
+
+
+def open_cell_rollout(cell_plan: CellPlan, *, predecessor_quiet_at: float) -> CellRollout:
+    """A rollout that has just been accepted; nothing is issued yet."""
+    zeros = (0.0,) * len(cell_plan.plan.fault_domains)
+    return CellRollout(
+        cell_plan=cell_plan,
+        predecessor_quiet_at=predecessor_quiet_at,
+        began_at=zeros,
+        ended_at=zeros,
+    )
+
+
+def look(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
+    """Take one look; return the rollout as it is next and the orders to issue."""
+    if rollout.phase == "activating":
+        return _look_activating(_stamp(rollout, view), view)
+    if rollout.phase == "reverting":
+        return _look_reverting(rollout, view)
+    return rollout, []
+
+
+def ask_abort(
+    rollout: CellRollout, *, result: Result, reason: Reason
+) -> tuple[CellRollout, list[Order]]:
+    """Stop the plan for ever and go back to its baseline; also after it completed.
+
+    Idempotent: a rollout that is going back already stays as it is.
+    """
+    if rollout.phase == "reverting" or (rollout.phase == "done" and rollout.result != "complete"):
+        return rollout, []
+    rollout = msgspec.structs.replace(
+        rollout, phase="reverting", result=result, paused=False, reasons=(reason,), revert_up_to=0
+    )
+    plan = rollout.plan
+    abort = Abort(
+        cell=plan.cell,
+        service=plan.service,
+        watermark=plan.plan_seq,
+        code=reason.code,
+        reason=reason.message,
+    )
+    return rollout, [abort]
+
+
+def excuse(
+    rollout: CellRollout, hosts: tuple[HostName, ...], reason: str, view: View
+) -> tuple[CellRollout, list[Order], str]:
+    """Stop waiting for *hosts*; the third value says why not, and is empty when it was done.
+
+    Excused and failed hosts together stay within each fault domain's ``failures_max``, and one
+    host at least must remain that is waited for.
+    """
+    members = {m.host: m.fault_domain for m in rollout.cell_plan.roster.members}
+    excused = tuple(sorted({*rollout.excused, *(h for h in hosts if h in members)}))
+    for index, domain in enumerate(rollout.plan.fault_domains):
+        out = {h for h in excused if members[h] == index}
+        out |= _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, index=index)
+        if len(out) > domain.failures_max:
+            return (
+                rollout,
+                [],
+                (
+                    f"{domain.name} tolerates {domain.failures_max} excused or failed hosts, "
+                    f"this would make {len(out)}"
+                ),
+            )
+    rollout = msgspec.structs.replace(rollout, excused=excused, excuse_seq=rollout.excuse_seq + 1)
+    plan = rollout.plan
+    order = Excuse(
+        cell=plan.cell,
+        service=plan.service,
+        plan_seq=plan.plan_seq,
+        excuse_seq=rollout.excuse_seq,
+        hosts=excused,
+        reason=reason,
+    )
+    return rollout, [order], ""
+
+
+def settled_of(rollout: CellRollout, *, now: float) -> Settled | None:
+    """What the cell settled on when this rollout ended; None before that, or when it failed."""
+    if rollout.phase != "done" or rollout.result == "failed":
+        return None
+    plan = rollout.plan
+    complete = rollout.result == "complete"
+    return _settled(rollout, plan.build if complete else plan.baseline, complete, now)
+
+
+def _settled(rollout: CellRollout, build: Build | None, complete: bool, now: float) -> Settled:
+    plan = rollout.plan
+    return Settled(
+        cell=plan.cell,
+        service=plan.service,
+        plan_seq=plan.plan_seq if complete else plan.plan_seq + 1,
+        build=build,
+        max_unavailable=plan.max_unavailable,
+        activation_max_s=plan.activation_max_s,
+        clock_error_s=plan.clock_error_s,
+        issued_at=now,
+        not_after=now + SETTLED_LIFETIME_S,
+    )
+
+
+# -- activating ------------------------------------------------------------------------------
+
+
+def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
+    plan = rollout.plan
+    failed = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
+    if reason := _failure(rollout, view, failed):
+        return ask_abort(rollout, result="rolled-back", reason=reason)
+    if view.now >= plan.expires_at:
+        reason = Reason(code="plan-expired", message="the plan was not finished in time")
+        return ask_abort(rollout, result="failed", reason=reason)
+    healthy = _with_rank(rollout, view, Rank.HEALTHY)
+    waiting = [
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host not in healthy
+        and member.host not in failed
+        and member.host not in rollout.excused
+    ]
+    lost = _tolerated(rollout, view, waiting, failed)
+    if set(waiting) - lost:
+        return msgspec.structs.replace(rollout, reasons=_waits(rollout, view, waiting)), []
+    rollout = msgspec.structs.replace(
+        rollout, phase="done", result="complete", reasons=_leftovers(rollout, failed, lost)
+    )
+    settled = settled_of(rollout, now=view.now)
+    return rollout, [settled] if settled else []
+
+
+def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason | None:
+    """The reason to stop: too many failures, counted as the hosts' own brakes count them."""
+    plan = rollout.plan
+    first = min(failed, default=None)
+    if first is None:
+        return None
+    word = view.evidence[first]
+    what = word.reason or "failed"
+    if len(failed) >= plan.brakes_max:
+        domain = word.fault_domain
+        return Reason(
+            code=word.reason_code or "failed", message=what, host=first, fault_domain=domain
+        )
+    for index, domain in enumerate(plan.fault_domains):
+        lost = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, index=index)
+        if len(lost) > domain.failures_max:
+            return Reason(
+                code=word.reason_code or "failed",
+                message=what,
+                host=min(lost),
+                fault_domain=domain.name,
+            )
+    return None
+
+
+def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[Reason, ...]:
+    if rollout.paused:
+        return (Reason(code="paused", message="paused by an operator"),)
+    lost = sorted(host for host in waiting if host not in view.alive)
+    if lost:
+        return tuple(
+            Reason(
+                code="host-unreachable",
+                message=f"{host} cannot be reached; waiting until it returns or is excused",
+                host=host,
+            )
+            for host in lost[:3]
+        )
+    members = rollout.cell_plan.roster.members
+    names = [rollout.plan.fault_domains[m.fault_domain].name for m in members if m.host in waiting]
+    return (
+        Reason(
+            code="activating",
+            message=f"{len(waiting)} of {len(members)} hosts to go, now in {names[0]}",
+            fault_domain=names[0],
+        ),
+    )
+
+
+def _tolerated(
+    rollout: CellRollout, view: View, waiting: list[HostName], failed: set[HostName]
+) -> set[HostName]:
+    """The unreachable hosts that the plan may end without: they count as failures."""
+    out: set[HostName] = set()
+    members = rollout.cell_plan.roster.members
+    for index, domain in enumerate(rollout.plan.fault_domains):
+        here = {m.host for m in members if m.fault_domain == index}
+        lost = {h for h in waiting if h in here and h not in view.alive}
+        gone = (failed | set(rollout.excused)) & here
+        if len(lost) + len(gone) <= domain.failures_max:
+            out |= lost
+    return out
+
+
+def _leftovers(
+    rollout: CellRollout, failed: set[HostName], lost: set[HostName]
+) -> tuple[Reason, ...]:
+    reasons = [
+        Reason(code="host-unreachable", message="not reached; follows when it returns", host=h)
+        for h in lost
+    ]
+    reasons += [Reason(code="host-failed", message="failed, tolerated", host=h) for h in failed]
+    reasons += [Reason(code="excused", message="excused", host=h) for h in rollout.excused]
+    return tuple(sorted(reasons, key=lambda reason: reason.host))
+
+
+def _stamp(rollout: CellRollout, view: View) -> CellRollout:
+    """Note when each fault domain began and ended, as seen from here."""
+    began, ended = list(rollout.began_at), list(rollout.ended_at)
+    for index, domain in enumerate(rollout.plan.fault_domains):
+        moved = _with_rank(
+            rollout, view, Rank.STARTED, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, index=index
+        )
+        final = moved - _with_rank(rollout, view, Rank.STARTED, index=index)
+        if moved and not began[index]:
+            began[index] = view.now
+        if len(final) == domain.size and not ended[index]:
+            ended[index] = view.now
+    if (tuple(began), tuple(ended)) == (rollout.began_at, rollout.ended_at):
+        return rollout
+    return msgspec.structs.replace(rollout, began_at=tuple(began), ended_at=tuple(ended))
+
+
+# -- reverting -------------------------------------------------------------------------------
+
+
+def _look_reverting(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
+    """Open the next batch when every reachable host of the earlier ones is back."""
+    back = _with_rank(rollout, view, Rank.HEALTHY, reverting=True)
+    stuck = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    members = rollout.cell_plan.roster.members
+    width = rollout.plan.max_unavailable
+    up_to = rollout.revert_up_to
+    last_batch = (len(members) - 1) // width
+    open_hosts = [
+        m.host
+        for position, m in enumerate(members)
+        if position // width <= up_to and m.host not in back and m.host not in stuck
+    ]
+    if any(host in view.alive for host in open_hosts):
+        return rollout, []
+    if up_to < last_batch:
+        return msgspec.structs.replace(rollout, revert_up_to=up_to + 1), []
+    return _end_revert(rollout, view, stuck, sorted(open_hosts))
+
+
+def _end_revert(
+    rollout: CellRollout, view: View, stuck: set[HostName], lost: list[HostName]
+) -> tuple[CellRollout, list[Order]]:
+    reasons = list(rollout.reasons)
+    result = rollout.result
+    if stuck:
+        result = "failed"
+        reasons += [
+            Reason(code="baseline-unhealthy", message="could not go back to the baseline", host=h)
+            for h in sorted(stuck)
+        ]
+    reasons += [
+        Reason(
+            code="host-unreachable", message="cannot be reached; goes back when it returns", host=h
+        )
+        for h in lost
+    ]
+    rollout = msgspec.structs.replace(rollout, phase="done", result=result, reasons=tuple(reasons))
+    return rollout, [_settled(rollout, rollout.plan.baseline, False, view.now)]
+
+
+def _with_rank(
+    rollout: CellRollout,
+    view: View,
+    *ranks: Rank,
+    index: int | None = None,
+    reverting: bool = False,
+) -> set[HostName]:
+    """Roster hosts that attested one of *ranks* for the plan (or its way back)."""
+    plan_seq = rollout.plan.plan_seq + (1 if reverting else 0)
+    found: set[HostName] = set()
+    for member in rollout.cell_plan.roster.members:
+        word = view.evidence.get(member.host)
+        if index is not None and member.fault_domain != index:
+            continue
+        if word is not None and word.plan_seq == plan_seq and word.rank in ranks:
+            found.add(member.host)
+    return found

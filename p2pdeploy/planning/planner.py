@@ -1,0 +1,224 @@
+"""The planner: a build, a target and limits -> one plan per cell.  Pure, safe to run twice.
+
+``p2pctl rollout plan`` shows what this returns, ``apply`` stores it, and the simulator runs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from p2pdeploy.codec import encode
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
+from p2pdeploy.limits import CELL_HOSTS_MAX, CLOCK_ERROR_S, LEASE_S
+from p2pdeploy.manifest import digest_of
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.orders import (
+    Build,
+    FaultDomainPlan,
+    Plan,
+    Revert,
+    Roster,
+    RosterMember,
+)
+from p2pdeploy.topology import Host, fault_domains_of
+
+__all__ = ["CellFacts", "CellPlan", "Limits", "plan_cell", "resolve_max_unavailable"]
+
+PLAN_LIFETIME_S = 24 * 3600.0  # a plan nobody finished in a day is looked at by a person
+_SLACK_S = 10.0  # scheduling, fsync and process start on a loaded host
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one rollout, as asked for; None takes the default.
+
+    ``stop_timeout_s``, ``start_timeout_s`` and ``bake_s`` of the service come from its
+    service.toml; the larger bake of the two counts.
+    """
+
+    failure_fraction_max: float = 0.1
+    max_unavailable: int | str | None = None
+    bake_s: float = 0.0
+    settle_s: float = 5.0
+    stop_timeout_s: float = 10.0
+    start_timeout_s: float = 30.0
+
+    @property
+    def activation_max_s(self) -> float:
+        """From STARTED to an outcome: stop and start twice (there and back), bake, slack."""
+        return 2 * (self.stop_timeout_s + self.start_timeout_s) + self.bake_s + _SLACK_S
+
+
+class CellFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one cell and service.  ``hosts`` are the targets, alive or not."""
+
+    cell: CellId
+    hosts: tuple[Host, ...]
+    alive: frozenset[HostName]
+    evidence: Mapping[HostName, Attestation]
+    baseline: Build | None  # what the cell settled on
+    plan_seq_max: int  # highest ever used or seen for this service here
+
+
+class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell's part of a rollout.  ``absent`` are down now and converge later."""
+
+    plan: Plan
+    revert: Revert
+    roster: Roster
+    absent: tuple[HostName, ...]
+    unchanged: tuple[HostName, ...]
+
+
+def plan_cell(
+    facts: CellFacts,
+    *,
+    service: ServiceName,
+    build: Build | None,
+    rollout_id: RolloutId,
+    limits: Limits,
+    now: float,
+) -> CellPlan | None:
+    """Plan one cell, or return None when none of its target hosts is alive.
+
+    Fault domains come in name order, the first batch is one host of the first of them.
+
+    Raises:
+        RefusedError: no target hosts, too many for a cell, or limits that contradict themselves.
+    """
+    _check(facts, limits)
+    present = [host for host in facts.hosts if host.name in facts.alive]
+    if not present:
+        return None
+    unavailable_max = resolve_max_unavailable(limits, [host.fault_domain for host in present])
+    domains: list[FaultDomainPlan] = []
+    members: list[RosterMember] = []
+    for index, (name, hosts) in enumerate(fault_domains_of(present).items()):
+        failures_max, batches = _batches(
+            len(hosts), index == 0, limits.failure_fraction_max, unavailable_max
+        )
+        domains.append(
+            FaultDomainPlan(
+                name=name, size=len(hosts), failures_max=failures_max, batches=tuple(batches)
+            )
+        )
+        numbers = [number for number, size in enumerate(batches) for _ in range(size)]
+        members += [RosterMember(h.name, index, n) for h, n in zip(hosts, numbers, strict=True)]
+    # The way back of the last plan took its number + 1; two higher leaves it alone.
+    plan_seq = facts.plan_seq_max + 2
+    roster = Roster(cell=facts.cell, service=service, plan_seq=plan_seq, members=tuple(members))
+    plan = Plan(
+        cell=facts.cell,
+        service=service,
+        rollout_id=rollout_id,
+        plan_seq=plan_seq,
+        kind="install" if build else "remove",
+        build=build,
+        baseline=facts.baseline,
+        roster_digest=digest_of(encode(roster)),
+        fault_domains=tuple(domains),
+        max_unavailable=unavailable_max,
+        brakes_max=max(domain.failures_max for domain in domains) + 1,
+        bake_s=limits.bake_s,
+        settle_s=limits.settle_s,
+        activation_max_s=limits.activation_max_s,
+        lease_s=LEASE_S,
+        clock_error_s=CLOCK_ERROR_S,
+        issued_at=now,
+        expires_at=now + PLAN_LIFETIME_S,
+    )
+    return CellPlan(
+        plan=plan,
+        revert=_revert_of(plan),
+        roster=roster,
+        absent=tuple(h.name for h in facts.hosts if h.name not in facts.alive),
+        unchanged=tuple(h.name for h in present if _runs(facts.evidence.get(h.name), build)),
+    )
+
+
+def resolve_max_unavailable(limits: Limits, fault_domains: Sequence[str]) -> int:
+    """The number of hosts that may be down because of the plan at one time.
+
+    Args:
+        limits: With a number, a share such as ``"25%"`` or None.
+        fault_domains: The fault domain of every roster host.
+
+    Returns:
+        The number; for None, one whole fault domain and the failures allowed in it.
+
+    Raises:
+        RefusedError: not a positive number or share.
+    """
+    asked = limits.max_unavailable
+    if asked is None:
+        sizes = [fault_domains.count(name) for name in set(fault_domains)]
+        return max(n + math.floor(limits.failure_fraction_max * n) for n in sizes)
+    if isinstance(asked, int):
+        number = asked
+    else:
+        share = asked.removesuffix("%")
+        if share == asked or not share.replace(".", "", 1).isdigit():
+            raise RefusedError(
+                f"max_unavailable {asked!r} is not a number of hosts or a share like 25%",
+                code="bad-limit",
+            )
+        number = max(1, math.floor(float(share) / 100 * len(fault_domains)))
+    if number < 1:
+        raise RefusedError("max_unavailable must be at least 1", code="bad-limit")
+    return number
+
+
+def _check(facts: CellFacts, limits: Limits) -> None:
+    if not facts.hosts:
+        raise RefusedError(
+            "the target names no hosts", hint="see 'p2pctl hosts'", code="empty-target"
+        )
+    if len(facts.hosts) > CELL_HOSTS_MAX:
+        raise RefusedError(
+            f"cell {facts.cell} has {len(facts.hosts)} hosts, at most {CELL_HOSTS_MAX} allowed",
+            code="cell-too-large",
+        )
+    if not 0 <= limits.failure_fraction_max < 1:
+        raise RefusedError("the failure fraction must be in [0, 1)", code="bad-limit")
+    if limits.bake_s < 0 or limits.settle_s < 0:
+        raise RefusedError("bake and settle must not be negative", code="bad-limit")
+
+
+def _batches(
+    size: int, first: bool, failure_fraction: float, unavailable_max: int
+) -> tuple[int, list[int]]:
+    """(failures_max, batch sizes) of one fault domain of *size* hosts.
+
+    A batch and the failures allowed beside it never exceed ``max_unavailable`` together.
+    """
+    failures_max = min(math.floor(failure_fraction * size), unavailable_max - 1)
+    width = unavailable_max - failures_max
+    batches = [1] if first else []
+    rest = size - sum(batches)
+    count = math.ceil(rest / width)
+    batches += [rest // count + (1 if n < rest % count else 0) for n in range(count)]
+    return failures_max, batches
+
+
+def _revert_of(plan: Plan) -> Revert:
+    return Revert(
+        cell=plan.cell,
+        service=plan.service,
+        rollout_id=plan.rollout_id,
+        plan_seq=plan.plan_seq + 1,
+        build=plan.baseline,
+        roster_digest=plan.roster_digest,
+        max_unavailable=plan.max_unavailable,
+        activation_max_s=plan.activation_max_s,
+        lease_s=plan.lease_s,
+        clock_error_s=plan.clock_error_s,
+        issued_at=plan.issued_at,
+    )
+
+
+def _runs(word: Attestation | None, build: Build | None) -> bool:
+    running = word.digest if word else ""
+    return running == (build.digest if build else "")
