@@ -3,5 +3,6 @@
 * :mod:`~p2pdeploy.planning.planner`: hosts, limits and a build -> a plan for one cell
 * :mod:`~p2pdeploy.planning.cell_rollout`: one cell's rollout, from plan to settled or reverted
 * :mod:`~p2pdeploy.planning.grants`: which plans of a cell the next GO covers
+* :mod:`~p2pdeploy.planning.conductor`: one cell's rollouts, leases and settled builds, together
 * :mod:`~p2pdeploy.planning.views`: a rollout as people and scripts see it
 """

@@ -35,7 +35,7 @@ def activation_holder(rollouts: Sequence[tuple[CellRollout, View]]) -> int | Non
     return None
 
 
-def grant_for(rollout: CellRollout, *, holds_activation: bool) -> Grant | None:
+def grant_for(rollout: CellRollout, *, holds_activation: bool, now: float) -> Grant | None:
     """The grant of one rollout in the next GO, or None."""
     plan = rollout.plan
     if rollout.phase == "reverting":
@@ -45,6 +45,8 @@ def grant_for(rollout: CellRollout, *, holds_activation: bool) -> Grant | None:
             phase="revert",
             up_to=rollout.revert_up_to,
         )
+    if now < rollout.hold_until:
+        return None
     if rollout.phase == "activating" and holds_activation and not rollout.paused:
         return Grant(
             service=plan.service,

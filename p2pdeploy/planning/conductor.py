@@ -1,0 +1,176 @@
+"""One cell as the control plane conducts it: all its rollouts, its lease, what has settled.
+
+``conduct`` maps a stored value and what the cell attests to the next value and the orders to
+issue.  The caller stores the value first and issues the orders after, so a crash in between
+repeats orders and never takes one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
+from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.orders import Go, Grant, Order, Rollout, Settled
+from p2pdeploy.planning.cell_rollout import CellRollout, View, look, open_cell_rollout
+from p2pdeploy.planning.grants import activation_holder, converge_grant, grant_for
+from p2pdeploy.planning.planner import CellPlan
+
+__all__ = ["Conducted", "Entry", "conduct", "latest", "open_rollout", "quiet_at", "replace_rollout"]
+
+SETTLED_RENEW_S = 3600.0  # a late host needs one that has not expired (24 h)
+Evidence = Mapping[ServiceName, Mapping[HostName, Attestation]]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One rollout of this cell."""
+
+    rollout_id: RolloutId
+    rollout: CellRollout
+
+
+class Conducted(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the control plane must remember of one cell.
+
+    ``entries`` are in order of acceptance; of each service only the newest is kept.
+    ``busy_until`` is per service the latest time at which something that a GO allowed may still
+    be under way.
+    """
+
+    cell: CellId
+    entries: tuple[Entry, ...] = ()
+    settled: dict[ServiceName, Settled] = {}
+    busy_until: dict[ServiceName, float] = {}
+    go: Go | None = None
+
+
+def latest(conducted: Conducted, service: ServiceName) -> Entry | None:
+    """The newest rollout of *service* in this cell."""
+    return next((e for e in conducted.entries if e.rollout.plan.service == service), None)
+
+
+def quiet_at(conducted: Conducted, service: ServiceName) -> float:
+    """When nothing that earlier GOs allowed can be under way any more; 0 if none ever did."""
+    return conducted.busy_until.get(service, 0.0)
+
+
+def open_rollout(
+    conducted: Conducted, rollout: Rollout, cell_plan: CellPlan
+) -> tuple[Conducted, list[Order]]:
+    """Take in a new rollout; the caller has checked that no other of this service is under way."""
+    service = rollout.service
+    before = latest(conducted, service)
+    opened = open_cell_rollout(
+        cell_plan,
+        predecessor=before.rollout if before else None,
+        quiet_at=quiet_at(conducted, service),
+    )
+    kept = tuple(e for e in conducted.entries if e.rollout.plan.service != service)
+    entries = (*kept, Entry(rollout.rollout_id, opened))
+    orders: list[Order] = [rollout, cell_plan.roster, cell_plan.plan, cell_plan.revert]
+    return msgspec.structs.replace(conducted, entries=entries), orders
+
+
+def replace_rollout(conducted: Conducted, rollout: CellRollout) -> Conducted:
+    """The same cell with one rollout's value replaced, found by its service."""
+    entries = tuple(
+        Entry(e.rollout_id, rollout) if e.rollout.plan.service == rollout.plan.service else e
+        for e in conducted.entries
+    )
+    return msgspec.structs.replace(conducted, entries=entries)
+
+
+def conduct(
+    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+) -> tuple[Conducted, list[Order]]:
+    """Look at every rollout once, settle what has ended, and issue a GO when one is due."""
+    conducted, orders = _look_at_all(conducted, evidence, alive, now)
+    conducted, renewed = _renew_settled(conducted, now)
+    conducted, go = _go(conducted, evidence, alive, now)
+    return conducted, [*orders, *renewed, *([go] if go else [])]
+
+
+def _look_at_all(
+    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+) -> tuple[Conducted, list[Order]]:
+    orders: list[Order] = []
+    settled = dict(conducted.settled)
+    for entry in conducted.entries:
+        service = entry.rollout.plan.service
+        view = View(evidence.get(service, {}), alive, now)
+        rollout, more = look(entry.rollout, view)
+        conducted = replace_rollout(conducted, rollout)
+        settled.update({order.service: order for order in more if isinstance(order, Settled)})
+        orders += more
+    return msgspec.structs.replace(conducted, settled=settled), orders
+
+
+def _renew_settled(conducted: Conducted, now: float) -> tuple[Conducted, list[Order]]:
+    due = {
+        service: msgspec.structs.replace(
+            settled, issued_at=now, not_after=now + settled.not_after - settled.issued_at
+        )
+        for service, settled in conducted.settled.items()
+        if now - settled.issued_at >= SETTLED_RENEW_S
+    }
+    if not due:
+        return conducted, []
+    return msgspec.structs.replace(conducted, settled={**conducted.settled, **due}), [*due.values()]
+
+
+def _grants(
+    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+) -> list[Grant]:
+    rollouts = [
+        (e.rollout, View(evidence.get(e.rollout.plan.service, {}), alive, now))
+        for e in conducted.entries
+    ]
+    holder = activation_holder(rollouts)
+    grants: list[Grant] = []
+    under_way: set[ServiceName] = set()
+    for index, (rollout, _) in enumerate(rollouts):
+        if rollout.phase != "done":
+            under_way.add(rollout.plan.service)
+        grant = grant_for(rollout, holds_activation=index == holder, now=now)
+        grants += [grant] if grant else []
+    for service, settled in sorted(conducted.settled.items()):
+        if service not in under_way:
+            grant = converge_grant(settled, evidence.get(service, {}), alive)
+            grants += [grant] if grant else []
+    return grants
+
+
+def _go(
+    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+) -> tuple[Conducted, Go | None]:
+    """A GO when what it allows has changed, or when the last one is to be renewed."""
+    grants = tuple(_grants(conducted, evidence, alive, now))
+    last = conducted.go
+    same = last is not None and last.grants == grants
+    if same and (not grants or now - last.issued_at < LEASE_RENEW_S):
+        return conducted, None
+    if last is None and not grants:
+        return conducted, None
+    go = Go(
+        cell=conducted.cell,
+        lease_seq=last.lease_seq + 1 if last else 1,
+        issued_at=now,
+        not_after=now + LEASE_S,
+        grants=grants,
+    )
+    busy_until = dict(conducted.busy_until)
+    for grant in grants:
+        busy_until[grant.service] = go.not_after + CLOCK_ERROR_S + _longest(conducted, grant)
+    return msgspec.structs.replace(conducted, go=go, busy_until=busy_until), go
+
+
+def _longest(conducted: Conducted, grant: Grant) -> float:
+    """How long a start that *grant* allows may take, in seconds."""
+    entry = latest(conducted, grant.service)
+    settled = conducted.settled.get(grant.service)
+    durations = [entry.rollout.plan.activation_max_s] if entry else []
+    durations += [settled.activation_max_s] if settled else []
+    return max(durations)
