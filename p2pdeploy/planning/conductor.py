@@ -149,10 +149,10 @@ def _go(
     """A GO when what it allows has changed, or when the last one is to be renewed."""
     grants = tuple(_grants(conducted, evidence, alive, now))
     last = conducted.go
-    same = last is not None and last.grants == grants
-    if same and (not grants or now - last.issued_at < LEASE_RENEW_S):
-        return conducted, None
     if last is None and not grants:
+        return conducted, None
+    fresh = last is not None and (not grants or now - last.issued_at < LEASE_RENEW_S)
+    if last is not None and last.grants == grants and fresh:
         return conducted, None
     go = Go(
         cell=conducted.cell,
