@@ -1,0 +1,13 @@
+"""Where the control plane keeps what must survive it.
+
+* :mod:`~p2ptracker.storage.interfaces`: the two interfaces, database and blob store
+* :mod:`~p2ptracker.storage.schema`: the tables and their versions
+* :mod:`~p2ptracker.storage.database`: SQLite, one thread hop per transaction
+* :mod:`~p2ptracker.storage.releases`: releases, blobs, chunks
+* :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
+* :mod:`~p2ptracker.storage.observations`: what hosts said last
+* :mod:`~p2ptracker.storage.blobs`: a local folder of content-addressed files
+
+The functions of releases, rollouts and observations take a connection and do their whole work in
+the caller's transaction; nothing in them knows which engine is behind it.
+"""

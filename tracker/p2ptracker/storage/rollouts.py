@@ -1,0 +1,150 @@
+"""Rollouts, plan numbers and orders: rows in, rows out, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
+from p2ptracker.storage.schema import cell_plans, orders, rollouts
+
+__all__ = [
+    "RolloutRow",
+    "StoredOrder",
+    "find_rollout",
+    "list_rollouts",
+    "next_plan_seq",
+    "open_rollouts",
+    "save_orders",
+    "save_rollout",
+    "stored_orders",
+]
+
+PLAN_SEQ_STEP = 2  # the REVERT of plan n is n + 1
+
+
+class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollout: ``document`` belongs to the orchestrator, the rest is searched for."""
+
+    id: RolloutId
+    service: ServiceName
+    version: Version
+    state: str
+    is_final: bool
+    created_at: float
+    document: bytes
+
+
+class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest order of one register of a cell's state, as sealed."""
+
+    cell: CellId
+    key: str
+    version: tuple[int, int]
+    envelope: bytes
+
+
+def save_rollout(connection: sa.Connection, row: RolloutRow) -> None:
+    """Insert the rollout, or replace what changes of it."""
+    values = msgspec.structs.asdict(row)
+    changing = {name: values[name] for name in ("state", "is_final", "document")}
+    statement = insert(rollouts).on_conflict_do_update(index_elements=["id"], set_=changing)
+    connection.execute(statement, values)
+
+
+def find_rollout(connection: sa.Connection, rollout: RolloutId) -> RolloutRow | None:
+    """Return the rollout, if there is one."""
+    query = sa.select(rollouts).where(rollouts.c.id == rollout)
+    return next((_rollout_row(row) for row in connection.execute(query)), None)
+
+
+def list_rollouts(
+    connection: sa.Connection, *, service: str = "", limit: int, after: str = ""
+) -> list[RolloutRow]:
+    """Newest first; *after* is the id that ended the page before (keyset pagination)."""
+    query = sa.select(rollouts)
+    if service:
+        query = query.where(rollouts.c.service == service)
+    last = find_rollout(connection, RolloutId(after)) if after else None
+    if last is not None:
+        position = sa.tuple_(rollouts.c.created_at, rollouts.c.id)
+        query = query.where(position < sa.tuple_(last.created_at, last.id))
+    query = query.order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc())
+    return [_rollout_row(row) for row in connection.execute(query.limit(limit))]
+
+
+def open_rollouts(connection: sa.Connection) -> list[RolloutRow]:
+    """Every rollout that is not final, oldest first: what a restart goes on with."""
+    query = sa.select(rollouts).where(rollouts.c.is_final.is_(False))
+    query = query.order_by(rollouts.c.created_at, rollouts.c.id)
+    return [_rollout_row(row) for row in connection.execute(query)]
+
+
+def next_plan_seq(
+    connection: sa.Connection, cell: CellId, service: ServiceName, *, highest_seen: int = 0
+) -> int:
+    """Give out the next plan number of (cell, service): above every one before, for ever.
+
+    *highest_seen* is the highest plan number anywhere in the cell's state; it is above the
+    database's own only after a backup was restored.
+    """
+    where = (cell_plans.c.cell == cell, cell_plans.c.service == service)
+    last = connection.execute(sa.select(cell_plans.c.plan_seq).where(*where)).scalar() or 0
+    plan_seq = max(last, highest_seen) + PLAN_SEQ_STEP
+    values = {"cell": cell, "service": service, "plan_seq": plan_seq}
+    statement = insert(cell_plans).on_conflict_do_update(
+        index_elements=["cell", "service"], set_={"plan_seq": plan_seq}
+    )
+    connection.execute(statement, values)
+    return plan_seq
+
+
+def save_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None:
+    """Keep each order unless its register already holds one that is as new."""
+    statement = insert(orders)
+    new = statement.excluded
+    newer = sa.or_(
+        new.version_major > orders.c.version_major,
+        sa.and_(
+            new.version_major == orders.c.version_major,
+            new.version_minor > orders.c.version_minor,
+        ),
+    )
+    upsert = statement.on_conflict_do_update(
+        index_elements=["cell", "key"],
+        set_={name: new[name] for name in ("version_major", "version_minor", "envelope")},
+        where=newer,
+    )
+    rows = [
+        {
+            "cell": item.cell,
+            "key": item.key,
+            "version_major": item.version[0],
+            "version_minor": item.version[1],
+            "envelope": item.envelope,
+        }
+        for item in items
+    ]
+    if rows:
+        connection.execute(upsert, rows)
+
+
+def stored_orders(connection: sa.Connection) -> list[StoredOrder]:
+    """Every order of every cell: what a restart puts back into the replicas."""
+    return [
+        StoredOrder(
+            cell=row.cell,
+            key=row.key,
+            version=(row.version_major, row.version_minor),
+            envelope=row.envelope,
+        )
+        for row in connection.execute(sa.select(orders).order_by(orders.c.cell, orders.c.key))
+    ]
+
+
+def _rollout_row(row: sa.Row[Any]) -> RolloutRow:
+    return RolloutRow(**row._mapping)

@@ -1,0 +1,156 @@
+"""The tables, and the steps from one version of them to the next.
+
+A fresh database is made from the tables as they stand here; an older one takes the steps it lacks,
+each in the transaction that records it.  Why no migration framework: one program writes this
+database, the steps are a list in that program, and the wheel needs no script folder.
+
+Portable on purpose: explicit keys, no triggers, no engine-specific types.  Times are seconds
+since the epoch; digests of releases are hexadecimal text, of chunks (many) raw bytes.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from p2pdeploy.errors import ConfigError
+
+__all__ = [
+    "blobs",
+    "cell_plans",
+    "chunks",
+    "manifests",
+    "observations",
+    "orders",
+    "releases",
+    "rollouts",
+    "tables",
+    "upgrade",
+]
+
+tables = sa.MetaData()
+
+_versions = sa.Table("schema_version", tables, sa.Column("number", sa.Integer, primary_key=True))
+
+releases = sa.Table(
+    "releases",
+    tables,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("manifest_digest", sa.Text, nullable=False),
+    sa.Column("published_at", sa.Float, nullable=False),
+    sa.Index("releases_by_time", "service", "published_at", "version"),
+    sa.Index("releases_by_manifest", "manifest_digest"),
+)
+"""Rows are only ever inserted: a release is immutable."""
+
+manifests = sa.Table(
+    "manifests",
+    tables,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("chunk_index", sa.Text, nullable=False),
+    sa.Column("info_hash_v2", sa.Text, nullable=False),
+    sa.Column("announce_hash", sa.LargeBinary, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("file_count", sa.Integer, nullable=False),
+    sa.Column("piece_size_bytes", sa.Integer, nullable=False),
+    sa.Index("manifests_by_announce_hash", "announce_hash"),
+)
+"""``announce_hash``: the first 20 bytes of the v2 info-hash, which is what clients announce."""
+
+blobs = sa.Table(
+    "blobs",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+)
+
+chunks = sa.Table(
+    "chunks",
+    tables,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("blob_id", sa.Integer, sa.ForeignKey("blobs.id"), nullable=False),
+    sa.Column("offset_bytes", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,  # the digest is the key; a second hidden one would double the table
+)
+"""Where a chunk can be copied from.  A row is inserted only for bytes that were verified."""
+
+rollouts = sa.Table(
+    "rollouts",
+    tables,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("is_final", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Index("rollouts_by_service", "service", "created_at", "id"),
+    sa.Index("rollouts_open", "is_final", "created_at"),
+)
+"""``document`` is the orchestrator's own record; the columns are what is searched for."""
+
+cell_plans = sa.Table(
+    "cell_plans",
+    tables,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("plan_seq", sa.BigInteger, nullable=False),
+)
+"""The highest plan number ever given out; it never falls."""
+
+orders = sa.Table(
+    "orders",
+    tables,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("version_major", sa.BigInteger, nullable=False),
+    sa.Column("version_minor", sa.BigInteger, nullable=False),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
+)
+"""The newest order per register of a cell's state, as sealed."""
+
+observations = sa.Table(
+    "observations",
+    tables,
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("cell", sa.Text, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
+    sa.Index("observations_by_version", "service", "version", "host"),
+    sa.Index("observations_by_cell", "cell"),
+)
+"""Each host's last word on each service; (epoch, seq) never falls."""
+
+# Step n leads from version n to n + 1, as portable SQL statements.
+STEPS: tuple[tuple[str, ...], ...] = ()
+VERSION = len(STEPS) + 1
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Bring the database to this program's version, inside the caller's transaction.
+
+    Raises:
+        ConfigError: the database was written by a newer program; nothing was changed.
+    """
+    if not sa.inspect(connection).has_table(_versions.name):
+        tables.create_all(connection)
+        connection.execute(_versions.insert().values(number=VERSION))
+        return
+    found = connection.execute(sa.select(sa.func.max(_versions.c.number))).scalar_one()
+    if found > VERSION:
+        raise ConfigError(
+            f"the database has schema {found}, this program knows {VERSION}",
+            hint="run the newer p2ptracker that wrote it",
+            code="schema-too-new",
+        )
+    for number, statements in enumerate(STEPS[found - 1 :], start=found + 1):
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        connection.execute(_versions.insert().values(number=number))
