@@ -39,8 +39,8 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
 
     ``result`` while reverting is what it will be called when the way back is done.
     ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet.  No GO covers it before
-    ``hold_until``: hosts of the plan before it are missing from this roster, so nobody can attest
-    that they have stopped, and only time can tell.
+    ``hold_until``: a host outside this roster may still be busy with the order before it, and
+    only time can tell.
     """
 
     cell_plan: CellPlan
@@ -61,23 +61,19 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
         return self.cell_plan.plan
 
 
-def open_cell_rollout(
-    cell_plan: CellPlan, *, predecessor: CellRollout | None, quiet_at: float
-) -> CellRollout:
+def open_cell_rollout(cell_plan: CellPlan, *, quiet_at: float, hold_until: float) -> CellRollout:
     """A rollout that has just been accepted; nothing is issued yet.
 
     Args:
         cell_plan: From the planner.
-        predecessor: The last rollout of this service in this cell.
         quiet_at: When nothing that earlier GOs allowed can be under way any more; 0 if none did.
+        hold_until: No GO before this time, seconds since the epoch; 0 for at once.
     """
-    roster = {m.host for m in cell_plan.roster.members}
-    before = {m.host for m in predecessor.cell_plan.roster.members} if predecessor else set()
     zeros = (0.0,) * len(cell_plan.plan.fault_domains)
     return CellRollout(
         cell_plan=cell_plan,
         predecessor_quiet_at=quiet_at,
-        hold_until=0.0 if before <= roster else quiet_at,
+        hold_until=hold_until,
         began_at=zeros,
         ended_at=zeros,
     )

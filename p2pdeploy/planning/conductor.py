@@ -13,13 +13,13 @@ import msgspec
 
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S
-from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Go, Grant, Order, Rollout, Settled
 from p2pdeploy.planning.cell_rollout import CellRollout, View, look, open_cell_rollout
 from p2pdeploy.planning.grants import activation_holder, converge_grant, grant_for
 from p2pdeploy.planning.planner import CellPlan
 
-__all__ = ["Conducted", "Entry", "conduct", "latest", "open_rollout", "quiet_at", "replace_rollout"]
+__all__ = ["Conducted", "Entry", "conduct", "latest", "open_rollout", "replace_rollout"]
 
 SETTLED_RENEW_S = 3600.0  # a late host needs one that has not expired (24 h)
 Evidence = Mapping[ServiceName, Mapping[HostName, Attestation]]
@@ -52,26 +52,48 @@ def latest(conducted: Conducted, service: ServiceName) -> Entry | None:
     return next((e for e in conducted.entries if e.rollout.plan.service == service), None)
 
 
-def quiet_at(conducted: Conducted, service: ServiceName) -> float:
-    """When nothing that earlier GOs allowed can be under way any more; 0 if none ever did."""
-    return conducted.busy_until.get(service, 0.0)
-
-
 def open_rollout(
-    conducted: Conducted, rollout: Rollout, cell_plan: CellPlan
+    conducted: Conducted,
+    rollout: Rollout,
+    cell_plan: CellPlan,
+    evidence: Mapping[HostName, Attestation],
 ) -> tuple[Conducted, list[Order]]:
-    """Take in a new rollout; the caller has checked that no other of this service is under way."""
+    """Take in a new rollout; the caller has checked that no other of this service is under way.
+
+    Args:
+        conducted: The cell.
+        rollout: What was approved.
+        cell_plan: The planner's plan for this cell.
+        evidence: The service's attestations in this cell.
+    """
     service = rollout.service
-    before = latest(conducted, service)
-    opened = open_cell_rollout(
-        cell_plan,
-        predecessor=before.rollout if before else None,
-        quiet_at=quiet_at(conducted, service),
-    )
+    quiet_at = conducted.busy_until.get(service, 0.0)
+    hold_until = quiet_at if _somebody_may_be_busy(conducted, cell_plan, evidence) else 0.0
+    opened = open_cell_rollout(cell_plan, quiet_at=quiet_at, hold_until=hold_until)
     kept = tuple(e for e in conducted.entries if e.rollout.plan.service != service)
     entries = (*kept, Entry(rollout.rollout_id, opened))
     orders: list[Order] = [rollout, cell_plan.roster, cell_plan.plan, cell_plan.revert]
     return msgspec.structs.replace(conducted, entries=entries), orders
+
+
+def _somebody_may_be_busy(
+    conducted: Conducted, cell_plan: CellPlan, evidence: Mapping[HostName, Attestation]
+) -> bool:
+    """Whether a host outside the new roster may be in the middle of the order before it.
+
+    Hosts in the roster say ACCEPTED when they are not; the others are known to be idle only if
+    their last word is an outcome of that very order.
+    """
+    before = latest(conducted, cell_plan.plan.service)
+    settled = conducted.settled.get(cell_plan.plan.service)
+    if before is None or settled is None:
+        return before is not None
+    roster = {member.host for member in cell_plan.roster.members}
+    others = {m.host for m in before.rollout.cell_plan.roster.members} | evidence.keys()
+    return any(
+        word is None or word.plan_seq != settled.plan_seq or word.rank < Rank.HEALTHY
+        for word in (evidence.get(host) for host in others - roster)
+    )
 
 
 def replace_rollout(conducted: Conducted, rollout: CellRollout) -> Conducted:
