@@ -1,0 +1,105 @@
+"""How a host draws pieces from the origin: one request, one reply.
+
+The bytes of a :class:`Deal` do not travel inside it; they follow in the body of the HTTP answer.
+A *bitmap* has one bit per piece, the first piece in the highest bit of the first byte, spare bits
+zero (BEP 3, "bitfield": https://www.bittorrent.org/beps/bep_0003.html).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.errors import ProtocolError
+from p2pdeploy.ids import CellId, Digest, HostName
+
+__all__ = [
+    "DEAL_REPLY_BYTES_MAX",
+    "DEAL_REQUEST_BYTES_MAX",
+    "MISSING_MAX",
+    "PIECES_MAX",
+    "AllDealt",
+    "Deal",
+    "DealReply",
+    "DealRequest",
+    "HolderHint",
+    "WaitDeal",
+    "bitmap_of",
+    "bits_of",
+]
+
+# 200,000 files (each begins a piece) and 1 TB in pieces of 16 MiB; the bitmap stays at 32 KiB.
+PIECES_MAX = 262_144
+
+# One request asks for this many pieces by number; a host that misses more asks again.
+MISSING_MAX = 64
+
+DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 8 + 4_096  # the bitmap, the missing pieces and the names
+DEAL_REPLY_BYTES_MAX = 512  # two numbers or one host name
+
+
+class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
+    """A host asks for the next piece that nobody in its cell has yet.
+
+    ``have`` is the bitmap of verified pieces.  ``missing`` are pieces that no reachable neighbour
+    has had for some seconds.  ``last_deal_s`` is what the host's last deal took from request to
+    verified bytes, 0 before the first one.  ``completed``: the host has everything; it only
+    reports.
+    """
+
+    cell: CellId
+    manifest_digest: Digest
+    host: HostName
+    have: bytes
+    missing: tuple[int, ...] = ()
+    last_deal_s: float = 0.0
+    completed: bool = False
+
+
+class Deal(msgspec.Struct, frozen=True, kw_only=True, tag="deal"):
+    """Take this piece; its ``size_bytes`` bytes follow."""
+
+    piece: int
+    size_bytes: int
+
+
+class HolderHint(msgspec.Struct, frozen=True, kw_only=True, tag="holder"):
+    """A live host has the missing piece: connect to it instead."""
+
+    piece: int
+    host: HostName
+
+
+class WaitDeal(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):
+    """Nothing to deal now, but perhaps later: ask again after ``retry_after_s``."""
+
+    retry_after_s: float
+
+
+class AllDealt(msgspec.Struct, frozen=True, kw_only=True, tag="dealt"):
+    """Every piece is planted in the cell; the mesh brings the rest."""
+
+
+DealReply = Deal | HolderHint | WaitDeal | AllDealt
+
+
+def bitmap_of(bits: list[bool]) -> bytes:
+    """Pack one truth value per piece into a bitmap."""
+    packed = bytearray((len(bits) + 7) // 8)
+    for index, bit in enumerate(bits):
+        if bit:
+            packed[index >> 3] |= 0x80 >> (index & 7)
+    return bytes(packed)
+
+
+def bits_of(bitmap: bytes, piece_count: int) -> list[bool]:
+    """Unpack a bitmap of *piece_count* pieces.
+
+    Raises:
+        ProtocolError: the length is wrong or a spare bit is set.
+    """
+    if len(bitmap) != (piece_count + 7) // 8:
+        raise ProtocolError(f"bitmap of {len(bitmap)} bytes for {piece_count} pieces")
+    bits = [bool(byte & (0x80 >> bit)) for byte in bitmap for bit in range(8)]
+    if any(bits[piece_count:]):
+        raise ProtocolError("bitmap has a spare bit set")
+    return bits[:piece_count]

@@ -1,0 +1,12 @@
+"""The swarm: how a release's bytes reach every host of a cell.
+
+Reading order:
+
+* :mod:`~p2pdeploy.swarm.holdings`: which host has which piece (pure)
+* :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next (pure)
+* :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
+* :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
+* :mod:`~p2pdeploy.swarm.session`: one libtorrent session under trio (shell)
+* :mod:`~p2pdeploy.swarm.torrent`: one torrent in that session (shell)
+* :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell)
+"""

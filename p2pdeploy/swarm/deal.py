@@ -1,0 +1,325 @@
+"""The dealer: which piece leaves the origin next, and to whom (pure core).
+
+One :class:`Dealer` serves one (release, cell).
+
+* Each piece leaves the origin once.  It is *dealt* to one host, *held* once that host reports it,
+  *planted* once two hosts do (or the cell's only live host does).
+* A deal that is not confirmed in time is dealt again: 4 x what the host's deals take, at least 2 s.
+* A holder that falls silent before its piece is planted: the piece is dealt again.
+* A host that names a missing piece gets a holder's name first and the bytes when that did not help.
+* The state is soft.  It is rebuilt from the hosts' bitmaps, which come with every request.
+* Pieces go out in number order, those dealt least often first: a replay gives the same deals.
+
+One request costs O(changed pieces) apart from two operations on bitmaps.
+Deliberately elsewhere: reading the bytes (the origin), verifying them (the host), and which piece
+a host asks a neighbour for (libtorrent's rarest-first).
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Sequence
+
+import msgspec
+
+from p2pdeploy.errors import ProtocolError, UnavailableError
+from p2pdeploy.ids import HostName
+from p2pdeploy.limits import CELL_HOSTS_MAX
+from p2pdeploy.messages.deal import (
+    MISSING_MAX,
+    PIECES_MAX,
+    AllDealt,
+    Deal,
+    DealReply,
+    DealRequest,
+    HolderHint,
+    WaitDeal,
+)
+from p2pdeploy.swarm.holdings import Holdings, bitset_of
+
+__all__ = ["DealConfig", "DealStatistics", "Dealer"]
+
+WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
+WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
+
+
+class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the dealer judges time.  All in seconds except ``deals_in_flight``.
+
+    ``deals_in_flight``: unconfirmed deals one host may have; two keep its link busy while one is
+    verified, more than four only make a dying host lose more.
+    ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
+    ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
+    was restarted in the middle of a distribution, so that it does not deal what hosts hold.
+    """
+
+    deals_in_flight: int = 4
+    timeout_factor: float = 4.0
+    timeout_min_s: float = 2.0
+    timeout_max_s: float = 60.0
+    first_deal_timeout_s: float = 10.0
+    silent_s: float = 10.0
+    hint_s: float = 5.0
+    settle_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        assert 2 <= self.deals_in_flight <= 4
+        assert 0 < self.timeout_min_s <= self.first_deal_timeout_s <= self.timeout_max_s
+        assert self.silent_s > WAIT_MAX_S * 2, "one lost request must not make a host look dead"
+
+
+class DealStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot.  ``deals`` counts every piece sent, ``redeals`` those sent before."""
+
+    pieces: int
+    planted: int
+    held: int
+    in_flight: int
+    deals: int
+    redeals: int
+    dealt_bytes: int
+    hints: int
+    hosts: int
+    hosts_completed: int
+
+
+class _Host:
+    """What one host told.  Silence ends ``live``; a completed host is believed without words."""
+
+    __slots__ = ("completed", "heard_at", "hinted", "in_flight", "last_deal_s", "live")
+
+    def __init__(self) -> None:
+        self.heard_at = 0.0
+        self.last_deal_s = 0.0
+        self.live = True
+        self.completed = False
+        self.in_flight: set[int] = set()
+        self.hinted: dict[int, float] = {}  # piece -> when; at most MISSING_MAX entries
+
+
+class _InFlight(msgspec.Struct, frozen=True):
+    host: HostName
+    expires_at: float
+
+
+class Dealer:
+    """Deal the pieces of one release to the hosts of one cell.
+
+    Args:
+        piece_sizes: Bytes of each piece; its length is the piece count, 1 to ``PIECES_MAX``.
+        config: Limits on time and on deals in flight.
+    """
+
+    def __init__(self, piece_sizes: Sequence[int], config: DealConfig | None = None) -> None:
+        assert 0 < len(piece_sizes) <= PIECES_MAX
+        self._sizes = array("I", piece_sizes)
+        self._config = config or DealConfig()
+        self._holdings = Holdings(len(piece_sizes))
+        self._hosts: dict[HostName, _Host] = {}
+        self._in_flight: dict[int, _InFlight] = {}
+        self._expiries: list[tuple[float, int]] = []  # heap; entries of ended deals are skipped
+        self._free = [
+            (0, piece) for piece in range(len(piece_sizes))
+        ]  # heap of (times dealt, piece)
+        self._queued = bytearray(b"\x01") * len(piece_sizes)  # 1: in the heap, perhaps in vain
+        self._times_dealt = array("I", bytes(4 * len(piece_sizes)))
+        self._first_heard_at = self._heard_at = self._swept_at = -1.0
+        self._sweep_not_before = 0.0
+        self._deals = self._dealt_bytes = self._hints = 0
+
+    def __repr__(self) -> str:
+        seen = self.statistics()
+        return (
+            f"<Dealer planted {seen.planted}/{seen.pieces} deals {seen.deals} hosts {seen.hosts}>"
+        )
+
+    def handle(self, request: DealRequest, now: float) -> DealReply:
+        """Take in what the host has and decide what it gets.
+
+        Args:
+            request: Already authenticated; its names are trusted, its bitmap is checked here.
+            now: Monotonic seconds.
+
+        Returns:
+            ``Deal`` (send the bytes), ``HolderHint``, ``WaitDeal`` or ``AllDealt``.
+
+        Raises:
+            ProtocolError: bitmap or numbers do not fit this release; nothing was changed.
+            UnavailableError: the table of hosts is full of live ones; answer 503.
+        """
+        have = self._check(request)
+        self._note_gap(now)
+        host = self._admit(request.host, now)
+        self._take_in(request, host, have, now)
+        self._end_expired(now)
+        self._end_silent(now)
+        if host.completed:
+            return AllDealt()
+        if now - self._first_heard_at < self._config.settle_s:
+            return WaitDeal(retry_after_s=max(WAIT_MIN_S, self._config.settle_s / 4))
+        if len(host.in_flight) >= self._config.deals_in_flight:
+            return WaitDeal(retry_after_s=WAIT_MIN_S)
+        return (
+            self._answer_missing(request, host, now)
+            or self._deal_next(request.host, host, now)
+            or self._nothing_left(request.host, now)
+        )
+
+    def statistics(self) -> DealStatistics:
+        """A snapshot for the reporter; costs O(hosts)."""
+        once = sum(1 for count in self._times_dealt if count)
+        return DealStatistics(
+            pieces=len(self._sizes),
+            planted=self._holdings.planted_count,
+            held=self._holdings.held_count,
+            in_flight=len(self._in_flight),
+            deals=self._deals,
+            redeals=self._deals - once,
+            dealt_bytes=self._dealt_bytes,
+            hints=self._hints,
+            hosts=len(self._hosts),
+            hosts_completed=sum(1 for host in self._hosts.values() if host.completed),
+        )
+
+    def _check(self, request: DealRequest) -> int:
+        have = bitset_of(request.have, len(self._sizes))
+        if len(request.missing) > MISSING_MAX:
+            raise ProtocolError(f"{len(request.missing)} missing pieces, at most {MISSING_MAX}")
+        if any(not 0 <= piece < len(self._sizes) for piece in request.missing):
+            raise ProtocolError(f"missing piece outside 0 to {len(self._sizes) - 1}")
+        if request.completed and have.bit_count() != len(self._sizes):
+            raise ProtocolError("a host says it is complete and its bitmap is not full")
+        if not 0 <= request.last_deal_s < float("inf"):
+            raise ProtocolError("last_deal_s must be a number of seconds")
+        return have
+
+    def _note_gap(self, now: float) -> None:
+        """When everybody was silent the dealer was cut off, not they: judge nobody for a while."""
+        if self._first_heard_at < 0:
+            self._first_heard_at = now
+        elif now - self._heard_at > self._config.silent_s / 2:
+            self._sweep_not_before = now + self._config.silent_s
+        self._heard_at = now
+
+    def _admit(self, name: HostName, now: float) -> _Host:
+        host = self._hosts.get(name)
+        if host is not None:
+            return host
+        if len(self._hosts) >= CELL_HOSTS_MAX:
+            oldest = min(self._hosts, key=lambda known: self._hosts[known].heard_at)
+            if now - self._hosts[oldest].heard_at <= self._config.silent_s:
+                raise UnavailableError(f"{CELL_HOSTS_MAX} hosts draw already", code="cell-full")
+            self._lose(oldest)
+            del self._hosts[oldest]
+        host = self._hosts[name] = _Host()
+        return host
+
+    def _take_in(self, request: DealRequest, host: _Host, have: int, now: float) -> None:
+        host.heard_at, host.live = now, True
+        host.completed = request.completed
+        host.last_deal_s = request.last_deal_s
+        change = self._holdings.replace(request.host, have)
+        for piece in change.gained:
+            host.hinted.pop(piece, None)
+            deal = self._in_flight.pop(piece, None)  # confirmed, by whichever way it came
+            if deal is not None:
+                self._hosts[deal.host].in_flight.discard(piece)
+        self._release(change.orphaned)
+
+    def _release(self, pieces: Sequence[int]) -> None:
+        for piece in pieces:
+            if not self._queued[piece]:
+                self._queued[piece] = 1
+                heapq.heappush(self._free, (self._times_dealt[piece], piece))
+
+    def _end_expired(self, now: float) -> None:
+        while self._expiries and self._expiries[0][0] <= now:
+            expires_at, piece = heapq.heappop(self._expiries)
+            deal = self._in_flight.get(piece)
+            if deal is not None and deal.expires_at == expires_at:
+                self._end_deal(piece, deal)
+
+    def _end_deal(self, piece: int, deal: _InFlight) -> None:
+        del self._in_flight[piece]
+        self._hosts[deal.host].in_flight.discard(piece)
+        if not self._holdings.count(piece):
+            self._release((piece,))
+
+    def _end_silent(self, now: float) -> None:
+        """Once a second: what only silent hosts hold is nobody's."""
+        if now - self._swept_at < 1.0 or now < self._sweep_not_before:
+            return
+        self._swept_at = now
+        for name, host in self._hosts.items():
+            if host.live and not host.completed and now - host.heard_at > self._config.silent_s:
+                host.live = False
+                self._lose(name)
+
+    def _lose(self, name: HostName) -> None:
+        for piece in sorted(self._hosts[name].in_flight):
+            self._end_deal(piece, self._in_flight[piece])
+        self._release(self._holdings.replace(name, 0).orphaned)
+
+    def _answer_missing(self, request: DealRequest, host: _Host, now: float) -> DealReply | None:
+        for piece in request.missing:
+            if self._holdings.has(request.host, piece) or piece in self._in_flight:
+                continue  # the latter is on its way to somebody; its deal ends or is confirmed
+            hinted_at = host.hinted.get(piece)
+            if hinted_at is not None and now - hinted_at < self._config.hint_s:
+                continue
+            holder = None if hinted_at is not None else self._holder(piece)
+            if holder is None:
+                host.hinted.pop(piece, None)
+                return self._deal(request.host, host, piece, now)
+            if len(host.hinted) >= MISSING_MAX:
+                del host.hinted[next(iter(host.hinted))]
+            host.hinted[piece] = now
+            self._hints += 1
+            return HolderHint(piece=piece, host=holder)
+        return None
+
+    def _holder(self, piece: int) -> HostName | None:
+        """A host that has *piece*; hints rotate, so that no single holder gets the whole cell."""
+        holders = sorted(
+            name
+            for name, host in self._hosts.items()
+            if host.live and self._holdings.has(name, piece)
+        )
+        return holders[self._hints % len(holders)] if holders else None
+
+    def _deal_next(self, name: HostName, host: _Host, now: float) -> Deal | None:
+        while self._free:
+            _, piece = heapq.heappop(self._free)
+            self._queued[piece] = 0
+            if piece not in self._in_flight and self._holdings.is_dealable(piece):
+                return self._deal(name, host, piece, now)
+        return None
+
+    def _deal(self, name: HostName, host: _Host, piece: int, now: float) -> Deal:
+        expires_at = now + self._timeout_s(host)
+        self._in_flight[piece] = _InFlight(name, expires_at)
+        heapq.heappush(self._expiries, (expires_at, piece))
+        host.in_flight.add(piece)
+        self._times_dealt[piece] += 1
+        self._deals += 1
+        self._dealt_bytes += self._sizes[piece]
+        return Deal(piece=piece, size_bytes=self._sizes[piece])
+
+    def _timeout_s(self, host: _Host) -> float:
+        if not host.last_deal_s:
+            return self._config.first_deal_timeout_s
+        wanted_s = self._config.timeout_factor * host.last_deal_s
+        return min(max(wanted_s, self._config.timeout_min_s), self._config.timeout_max_s)
+
+    def _nothing_left(self, name: HostName, now: float) -> WaitDeal | AllDealt:
+        alone = not any(host.live and other != name for other, host in self._hosts.items())
+        placed = self._holdings.planted_count == len(self._sizes) or (
+            alone and self._holdings.held_count == len(self._sizes)
+        )
+        if placed and not self._in_flight:
+            return AllDealt()
+        while self._expiries and self._expiries[0][1] not in self._in_flight:
+            heapq.heappop(self._expiries)
+        until_s = self._expiries[0][0] - now if self._expiries else WAIT_MAX_S
+        return WaitDeal(retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S))

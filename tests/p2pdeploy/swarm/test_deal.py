@@ -1,0 +1,232 @@
+"""The dealer's rules, each as a trace of requests and replies."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pdeploy.errors import ProtocolError, UnavailableError
+from p2pdeploy.ids import CellId, Digest, HostName
+from p2pdeploy.limits import CELL_HOSTS_MAX
+from p2pdeploy.messages.deal import (
+    MISSING_MAX,
+    AllDealt,
+    Deal,
+    DealReply,
+    DealRequest,
+    HolderHint,
+    WaitDeal,
+    bitmap_of,
+)
+from p2pdeploy.swarm.deal import DealConfig, Dealer
+
+PIECE_BYTES = 65_536
+
+
+class Table:
+    """A dealer of *count* pieces and a short way to ask it."""
+
+    def __init__(self, count: int, config: DealConfig | None = None) -> None:
+        self.count = count
+        self.dealer = Dealer([PIECE_BYTES] * count, config)
+
+    def ask(
+        self,
+        host: str,
+        now: float,
+        have: tuple[int, ...] = (),
+        *,
+        missing: tuple[int, ...] = (),
+        last_deal_s: float = 0.1,
+        completed: bool = False,
+    ) -> DealReply:
+        return self.dealer.handle(
+            DealRequest(
+                cell=CellId("lab.web.c0"),
+                manifest_digest=Digest("00" * 32),
+                host=HostName(host),
+                have=bitmap_of([piece in have for piece in range(self.count)]),
+                missing=missing,
+                last_deal_s=last_deal_s,
+                completed=completed,
+            ),
+            now,
+        )
+
+
+def piece_of(reply: DealReply) -> int:
+    assert isinstance(reply, Deal), reply
+    assert reply.size_bytes == PIECE_BYTES
+    return reply.piece
+
+
+def test_hosts_are_dealt_different_pieces_in_number_order():
+    table = Table(4)
+    drawn = [piece_of(table.ask(host, 0.0)) for host in ("a", "b", "a", "b")]
+    assert drawn == [0, 1, 2, 3]
+    assert isinstance(table.ask("c", 0.1), WaitDeal)
+
+
+def test_a_host_has_at_most_the_configured_deals_in_flight():
+    table = Table(9, DealConfig(deals_in_flight=2))
+    assert [piece_of(table.ask("a", 0.0)) for _ in range(2)] == [0, 1]
+    assert isinstance(table.ask("a", 0.1), WaitDeal)
+    assert piece_of(table.ask("a", 0.2, (0,))) == 2
+
+
+def test_a_piece_that_somebody_reports_is_never_dealt():
+    table = Table(3)
+    assert piece_of(table.ask("a", 0.0, (0, 1))) == 2
+    assert isinstance(table.ask("b", 0.0), WaitDeal)
+
+
+def test_an_unconfirmed_deal_is_dealt_again_after_four_times_the_hosts_own_time():
+    table = Table(1)
+    assert piece_of(table.ask("a", 0.0, last_deal_s=1.0)) == 0
+    assert isinstance(table.ask("b", 3.9), WaitDeal)
+    assert piece_of(table.ask("b", 4.0)) == 0
+    assert table.dealer.statistics().redeals == 1
+
+
+def test_a_deal_times_out_after_two_seconds_at_the_earliest():
+    table = Table(1)
+    assert piece_of(table.ask("a", 0.0, last_deal_s=0.01)) == 0
+    assert isinstance(table.ask("b", 1.9), WaitDeal)
+    assert piece_of(table.ask("b", 2.0)) == 0
+
+
+def test_a_confirmed_deal_does_not_time_out():
+    table = Table(1)
+    table.ask("a", 0.0)
+    for now in (1.0, 5.0, 9.0, 13.0):
+        table.ask("a", now, (0,))
+        assert isinstance(table.ask("b", now), WaitDeal)
+    assert table.dealer.statistics().deals == 1
+
+
+def test_a_piece_is_dealt_again_when_its_only_holder_falls_silent():
+    table = Table(1)
+    table.ask("a", 0.0)
+    table.ask("a", 1.0, (0,))
+    for now in (4.0, 8.0, 11.0):
+        assert isinstance(table.ask("b", now), WaitDeal)
+    assert piece_of(table.ask("b", 12.5)) == 0
+
+
+def test_a_planted_piece_is_not_dealt_again_when_one_holder_falls_silent():
+    table = Table(1)
+    table.ask("a", 0.0)
+    table.ask("a", 1.0, (0,))
+    table.ask("b", 1.0, (0,))
+    for now in (4.0, 8.0, 12.0, 16.0):
+        assert isinstance(table.ask("c", now), AllDealt)
+    assert table.dealer.statistics().deals == 1
+
+
+def test_a_completed_host_is_believed_without_words():
+    table = Table(1)
+    assert isinstance(table.ask("a", 0.0, (0,), completed=True), AllDealt)
+    for now in (4.0, 8.0, 12.0, 16.0):
+        assert isinstance(table.ask("b", now), WaitDeal)
+
+
+def test_nobody_is_judged_silent_when_the_dealer_itself_was_cut_off():
+    table = Table(2)
+    table.ask("a", 0.0)
+    table.ask("a", 1.0, (0,))
+    assert piece_of(table.ask("b", 60.0)) == 1, "piece 0 is still believed to be with a"
+    assert isinstance(table.ask("a", 60.5, (0,)), WaitDeal)
+
+
+def test_the_only_live_host_counts_as_planted():
+    table = Table(1)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert isinstance(table.ask("a", 1.0, (0,)), AllDealt)
+
+
+def test_everything_planted_means_all_dealt():
+    table = Table(2)
+    table.ask("a", 0.0, (0, 1))
+    table.ask("b", 0.0, (0, 1))
+    assert isinstance(table.ask("c", 0.0), AllDealt)
+
+
+def test_a_missing_piece_brings_first_a_holders_name_then_the_bytes():
+    table = Table(2)
+    for now in (0.0, 4.0):
+        table.ask("a", now, (0, 1))
+        table.ask("b", now, (0, 1))
+    assert table.ask("c", 5.0, missing=(1,)) == HolderHint(piece=1, host=HostName("a"))
+    assert isinstance(table.ask("c", 6.0, missing=(1,)), AllDealt), "the hint needs its time"
+    table.ask("a", 9.0, (0, 1))
+    assert piece_of(table.ask("c", 10.0, missing=(1,))) == 1
+
+
+def test_a_missing_piece_without_a_live_holder_brings_the_bytes_once():
+    table = Table(1)
+    table.ask("a", 0.0, (0,))
+    table.ask("b", 0.0, (0,))
+    for now in (4.0, 8.0, 12.0):
+        table.ask("c", now)
+    assert piece_of(table.ask("c", 13.0, missing=(0,))) == 0
+    assert not isinstance(table.ask("d", 13.0, missing=(0,)), Deal), "it is on its way to c"
+
+
+def test_a_restarted_dealer_deals_nothing_that_hosts_report():
+    table = Table(6, DealConfig(settle_s=1.0))
+    assert isinstance(table.ask("a", 0.0, (0, 1)), WaitDeal)
+    assert isinstance(table.ask("b", 0.5, (2,)), WaitDeal)
+    assert [piece_of(table.ask("a", 1.0 + k / 10, (0, 1))) for k in range(3)] == [3, 4, 5]
+
+
+def test_a_piece_dealt_before_waits_behind_those_never_dealt():
+    table = Table(3, DealConfig(deals_in_flight=2))
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert piece_of(table.ask("b", 2.0)) == 1
+    assert piece_of(table.ask("b", 2.0)) == 2
+    assert piece_of(table.ask("c", 2.0)) == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"have": b""},
+        {"have": b"\xff"},
+        {"missing": (3,)},
+        {"missing": (-1,)},
+        {"missing": (0,) * (MISSING_MAX + 1)},
+        {"completed": True},
+        {"last_deal_s": float("nan")},
+        {"last_deal_s": -1.0},
+    ],
+)
+def test_a_request_that_does_not_fit_the_release_is_refused_and_changes_nothing(
+    fault: dict[str, object],
+):
+    fields: dict[str, object] = {
+        "cell": "lab.web.c0",
+        "manifest_digest": "00" * 32,
+        "host": "a",
+        "have": b"\x00",
+    }
+    table = Table(3)
+    with pytest.raises(ProtocolError):
+        table.dealer.handle(DealRequest(**{**fields, **fault}), 0.0)  # pyright: ignore
+    assert table.dealer.statistics().hosts == 0
+
+
+def test_the_table_of_hosts_is_bounded_and_silent_hosts_make_room():
+    table = Table(1)
+    for index in range(CELL_HOSTS_MAX):
+        table.ask(f"h{index}", 0.0)
+    with pytest.raises(UnavailableError):
+        table.ask("late", 1.0)
+    table.ask("late", 11.0)
+    assert table.dealer.statistics().hosts == CELL_HOSTS_MAX
+
+
+def test_what_only_an_evicted_host_held_is_dealt_again():
+    table = Table(1)
+    table.ask("h0", 0.0, (0,))
+    for index in range(1, CELL_HOSTS_MAX):
+        table.ask(f"h{index}", 0.1)
+    assert piece_of(table.ask("late", 11.0)) == 0
