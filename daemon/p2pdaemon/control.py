@@ -1,0 +1,235 @@
+"""The client of the control plane.  Every call is bounded in time and bytes, and binds our address.
+
+No call retries by itself: each caller has its own idea of when to ask again, and goes on without
+the control plane meanwhile.  ``UnavailableError`` means exactly that: ask again later.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import httpx2
+import msgspec
+import trio
+
+from p2pdeploy.codec import decode, encode
+from p2pdeploy.errors import (
+    IntegrityError,
+    NotFoundError,
+    P2PDeployError,
+    ProtocolError,
+    RefusedError,
+    TrustError,
+    UnavailableError,
+)
+from p2pdeploy.ids import CellId, Digest
+from p2pdeploy.limits import CHUNK_INDEX_BYTES_MAX, FRAME_BYTES_MAX, MANIFEST_BYTES_MAX
+from p2pdeploy.manifest import digest_of
+from p2pdeploy.messages.api import ErrorDocument
+from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
+from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.secret import derive_key
+
+__all__ = ["ControlPlane", "Offset", "open_control_plane"]
+
+CALL_TIMEOUT_S = 10.0  # small answers; a control plane that takes longer is as good as down
+BULK_TIMEOUT_S = 120.0  # a manifest of 64 MiB at 1 MB/s and some; one piece of 16 MiB
+CONNECTIONS_MAX = 6  # four deal loops, one sync, one spare
+KEEPALIVE_S = 60.0  # longer than the longest pause between two calls of an idle daemon
+PIECE_BYTES_MAX = 16 * 1024 * 1024
+INVENTORY_BYTES_MAX = 1024 * 1024  # 1,000 hosts of 300 bytes, three times
+SMALL_BYTES_MAX = 64 * 1024
+
+T = TypeVar("T")
+
+MSGPACK = "application/msgpack"
+
+
+class Offset(msgspec.Struct, frozen=True, kw_only=True):
+    """Control plane's clock minus ours, and how far off that may be."""
+
+    offset_s: float
+    error_s: float
+
+
+class _Time(msgspec.Struct, frozen=True):
+    """Seconds since the epoch, as ``GET /v1/time`` tells them."""
+
+    now: float
+
+
+class ControlPlane:
+    """One connection pool to the control plane.  Made by :func:`open_control_plane`."""
+
+    def __init__(self, client: httpx2.AsyncClient, token: str) -> None:
+        self._client = client
+        self._deal_key = derive_key(token, "deal")
+
+    async def measure_offset(self) -> Offset:
+        """Ask for the time; the answer was right at some moment between asking and hearing."""
+        wall_s, asked_s = time.time(), time.monotonic()
+        body = await self._get("/v1/time", bytes_max=SMALL_BYTES_MAX)
+        round_trip_s = time.monotonic() - asked_s
+        theirs = _from_json(body, _Time)
+        half_s = round_trip_s / 2
+        return Offset(offset_s=theirs.now - (wall_s + half_s), error_s=half_s)
+
+    async def hosts_of(self, cell: CellId) -> list[Host]:
+        """The inventory of *cell*."""
+        body = await self._get(f"/v1/cells/{cell}/hosts", bytes_max=INVENTORY_BYTES_MAX)
+        return _from_json(body, list[Host])
+
+    async def fetch_manifest(self, digest: Digest) -> bytes:
+        """The manifest's bytes.  Raises IntegrityError when they are not *digest*'s."""
+        path = f"/v1/manifests/{digest}"
+        return _checked(
+            await self._get(path, bytes_max=MANIFEST_BYTES_MAX, timeout_s=BULK_TIMEOUT_S), digest
+        )
+
+    async def fetch_chunk_index(self, digest: Digest, chunk_index: Digest) -> bytes:
+        """The chunk index of manifest *digest*.  Raises IntegrityError when it is another."""
+        path = f"/v1/manifests/{digest}/chunks"
+        return _checked(
+            await self._get(path, bytes_max=CHUNK_INDEX_BYTES_MAX, timeout_s=BULK_TIMEOUT_S),
+            chunk_index,
+        )
+
+    async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
+        """Draw the next piece.  The bytes are empty unless the reply is a ``Deal``; unverified."""
+        body = encode(request)
+        mac = hmac.digest(self._deal_key, body, hashlib.sha256).hex()
+        async with self._answer(
+            "POST",
+            "/v1/deal",
+            content=body,
+            headers={"Content-Type": MSGPACK, "X-P2P-Mac": mac},
+            timeout_s=BULK_TIMEOUT_S,
+        ) as answer:
+            head = answer.headers.get("X-Deal", "")
+            piece = await _read(answer, PIECE_BYTES_MAX)
+        try:
+            reply_bytes = base64.b64decode(head, validate=True)
+        except ValueError as error:
+            raise ProtocolError("the deal's header is not base64") from error
+        reply: DealReply = decode(reply_bytes, DealReply, bytes_max=DEAL_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+        return reply, piece
+
+    async def sync(self, cell: CellId, request: SyncRequest) -> SyncAnswer:
+        """One half of a delegate's exchange; see ``messages/sync.py``."""
+        async with self._answer(
+            "POST",
+            f"/v1/cells/{cell}/sync",
+            content=encode(request),
+            headers={"Content-Type": MSGPACK},
+            timeout_s=CALL_TIMEOUT_S,
+        ) as answer:
+            body = await _read(answer, FRAME_BYTES_MAX)
+        return decode(body, SyncAnswer, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+
+    async def _get(self, path: str, *, bytes_max: int, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
+        async with self._answer("GET", path, timeout_s=timeout_s) as answer:
+            return await _read(answer, bytes_max)
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout_s: float,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> AsyncGenerator[httpx2.Response]:
+        """Send one request; yield the answer to read from, once its status is good."""
+        request = self._client.build_request(method, path, content=content, headers=headers)
+        try:
+            with trio.fail_after(timeout_s):
+                answer = await self._client.send(request, stream=True)
+                try:
+                    if not answer.is_success:
+                        raise _refusal(answer.status_code, await _read(answer, SMALL_BYTES_MAX))
+                    yield answer
+                finally:
+                    await _close(answer)
+        except trio.TooSlowError as error:
+            raise UnavailableError(
+                f"no answer within {timeout_s:g} s", where=str(request.url)
+            ) from error
+        except httpx2.HTTPError as error:
+            raise UnavailableError(
+                f"control plane not reachable: {error or type(error).__name__}",
+                where=str(request.url),
+            ) from error
+
+
+@asynccontextmanager
+async def open_control_plane(api: str, *, token: str, address: str) -> AsyncGenerator[ControlPlane]:
+    """A client of *api* that speaks from *address*; closes its connections at the end."""
+    limits = httpx2.Limits(
+        max_connections=CONNECTIONS_MAX,
+        max_keepalive_connections=CONNECTIONS_MAX,
+        keepalive_expiry=KEEPALIVE_S,
+    )
+    transport = httpx2.AsyncHTTPTransport(local_address=address, limits=limits, trust_env=False)
+    async with httpx2.AsyncClient(
+        base_url=api,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=httpx2.Timeout(None),  # trio bounds every call as a whole
+        transport=transport,
+        trust_env=False,  # a proxy of the environment must not see the token
+        follow_redirects=False,
+    ) as client:
+        yield ControlPlane(client, token)
+
+
+async def _close(answer: httpx2.Response) -> None:
+    with trio.move_on_after(1.0) as scope:
+        scope.shield = True  # a cancelled call must give its connection back
+        await answer.aclose()
+
+
+async def _read(answer: httpx2.Response, bytes_max: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.aiter_bytes():
+        size += len(part)
+        if size > bytes_max:
+            raise ProtocolError(f"answer above {bytes_max} bytes", where=str(answer.url))
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refusal(status: int, body: bytes) -> P2PDeployError:
+    """The control plane's own words, in the class that says who must act."""
+    try:
+        error = msgspec.json.decode(body, type=ErrorDocument).error
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return UnavailableError(f"control plane answered {status} without saying why")
+    kind: type[P2PDeployError] = RefusedError
+    if status == NotFoundError.http_status:
+        kind = NotFoundError
+    elif status == TrustError.http_status:
+        kind = TrustError
+    elif status >= 500:
+        kind = UnavailableError
+    return kind(error.message, where=error.where, hint=error.hint, code=error.code)
+
+
+def _checked(data: bytes, digest: Digest) -> bytes:
+    if digest_of(data) != digest:
+        raise IntegrityError("the control plane sent bytes with another digest", where=digest)
+    return data
+
+
+def _from_json(data: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"undecodable answer: {error}") from error
