@@ -8,9 +8,12 @@ Reading order:
 * :mod:`~p2pdeploy.gossip.anti_entropy`: how two replicas become equal, over streams or HTTP
 * :mod:`~p2pdeploy.gossip.config`: every interval and limit of the protocol
 * :mod:`~p2pdeploy.gossip.members` and :mod:`~p2pdeploy.gossip.suspicion`: the membership table
-* :mod:`~p2pdeploy.gossip.swim`: probing, suspecting, refuting (SWIM with Lifeguard)
+* :mod:`~p2pdeploy.gossip.beliefs`: what is believed of whom, and refuting
+* :mod:`~p2pdeploy.gossip.swim`: probing and suspecting (SWIM with Lifeguard)
 * :mod:`~p2pdeploy.gossip.dissemination`: which rumours ride in the next datagram
 * :mod:`~p2pdeploy.gossip.events` and :mod:`~p2pdeploy.gossip.effects`
+* :mod:`~p2pdeploy.gossip.replication`: merging, offering and pulling what was said
+* :mod:`~p2pdeploy.gossip.statistics`: what is counted
 * :mod:`~p2pdeploy.gossip.core`: the core that a shell drives
 * :mod:`~p2pdeploy.gossip.wire`: datagrams and frames with their MAC
 * :mod:`~p2pdeploy.gossip.shell`: the sockets and timers of one host

@@ -1,0 +1,4 @@
+"""Worlds and builders for tests: the real cores under a clock, a network and faults we own.
+
+* :mod:`~p2pdeploy.testing.gossip_world`: a cell of gossip cores on one event heap
+"""
