@@ -1,0 +1,252 @@
+"""Start, find again, stop and await one service, through its supervisor.
+
+The disk and the lock are the only state (:mod:`~p2pdaemon.services.rundir`): a runner made by the
+next daemon knows what this one knew.  A supervisor that is our own child is reaped by
+:meth:`ServiceRunner.wait_exit`, so somebody must wait for every service that was started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import trio
+
+from p2pdaemon.services import supervisor
+from p2pdaemon.services.identity import is_alive, open_pidfd, reap, send
+from p2pdaemon.services.records import ExitRecord, RunningService, RunRecord, RunSpec
+from p2pdaemon.services.rundir import (
+    add_run,
+    last_exit,
+    newest_run,
+    read_record,
+    settle,
+    try_lock,
+)
+from p2pdeploy.errors import RefusedError, UnavailableError
+
+__all__ = ["ServiceRunner"]
+
+START_TIMEOUT_S = 20.0  # an interpreter's start and two fsyncs, on a disk that is busy staging
+ADOPT_TIMEOUT_S = START_TIMEOUT_S  # a supervisor started by the daemon before may be as slow
+ADOPT_POLL_S = 0.02
+KILL_GRACE_S = 5.0  # for the supervisor to kill, reap and journal after the stop timeout
+NEWS_BYTES_MAX = 4_096
+LOG_CHARS_MAX = 500  # the last line of a traceback says it
+FREE_FD_MIN = 10  # above every number that a supervisor's descriptors are moved to
+
+_process_threads = trio.CapacityLimiter(8)  # starts and journal reads of one daemon at a time
+
+
+class _News(msgspec.Struct, frozen=True):
+    """What a supervisor says once: why nothing runs; empty when it runs."""
+
+    error: str
+
+
+class ServiceRunner:
+    """Runs at most one instance of one service at a time.
+
+    Args:
+        base_dir: Belongs to this service alone; made when missing.  See :mod:`.rundir`.
+    """
+
+    def __init__(self, base_dir: Path) -> None:
+        self._base_dir = base_dir.absolute()
+        self._gate = trio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<ServiceRunner {self._base_dir}>"
+
+    async def start(self, spec: RunSpec) -> RunningService:
+        """Start the service in a new run; return once its run is on record.
+
+        A program that cannot be executed is a run too: it has ended with code 127, and
+        :meth:`wait_exit` gives the reason at once.  If this is cancelled the run may exist
+        nevertheless; :meth:`adopt` tells.
+
+        Raises:
+            RefusedError: an instance runs already; nothing was started.
+            UnavailableError: the run could not be recorded or prepared; nothing was started.
+        """
+        async with self._gate:
+            run_dir, pid, news_fd = await trio.to_thread.run_sync(
+                self._launch, spec, limiter=_process_threads
+            )
+            news = await _read_news(news_fd)
+            return await trio.to_thread.run_sync(
+                self._confirm, run_dir, pid, news, limiter=_process_threads
+            )
+
+    def _launch(self, spec: RunSpec) -> tuple[Path, int, int]:
+        with try_lock(self._base_dir) as lock_fd:
+            if lock_fd is None:
+                raise RefusedError(
+                    "an instance of this service runs already",
+                    where=str(self._base_dir),
+                    code="already-running",
+                )
+            try:
+                settle(self._base_dir)
+                run_dir = add_run(self._base_dir, spec)
+                return run_dir, *_spawn_supervisor(run_dir, lock_fd)
+            except OSError as error:
+                raise UnavailableError(
+                    f"the service cannot be started: {error}", where=str(self._base_dir)
+                ) from error
+
+    def _confirm(self, run_dir: Path, pid: int, news: bytes) -> RunningService:
+        error = msgspec.json.decode(news, type=_News).error if news else "it says nothing"
+        record = read_record(run_dir / "run.json", RunRecord)
+        if record is not None and not error:
+            return _running(run_dir, record)
+        with suppress(ChildProcessError):  # our child, and nobody else has reaped it
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        log = (run_dir / "supervisor.log").read_text(errors="replace").strip()
+        raise UnavailableError(
+            f"the supervisor did not start the service: {error}",
+            where=str(run_dir),
+            hint=log[-LOG_CHARS_MAX:],
+        )
+
+    async def adopt(self) -> RunningService | None:
+        """Find the instance that runs, whoever started it; None when nothing runs.
+
+        None also means that nothing will come up from an earlier start, and that the end of the
+        last run is journalled.
+
+        Raises:
+            UnavailableError: something holds the lock and does not say what it is.
+        """
+        with trio.move_on_after(ADOPT_TIMEOUT_S):
+            while True:
+                found = await trio.to_thread.run_sync(self._look, limiter=_process_threads)
+                if found != "changing":
+                    return found
+                await trio.sleep(ADOPT_POLL_S)  # it comes or goes: milliseconds
+        raise UnavailableError(
+            "a process holds the lock of this service, but no run is on record",
+            where=str(self._base_dir),
+            hint="find it with fuser and stop it",
+            code="lock-held",
+        )
+
+    def _look(self) -> RunningService | Literal["changing"] | None:
+        with try_lock(self._base_dir) as lock_fd:
+            if lock_fd is not None:
+                settle(self._base_dir)
+                return None
+        run_dir = newest_run(self._base_dir)
+        if run_dir is None or (run_dir / "exit.json").exists():
+            return "changing"
+        record = read_record(run_dir / "run.json", RunRecord)
+        if record is None or not is_alive(record.supervisor):
+            return "changing"
+        return _running(run_dir, record)
+
+    async def wait_exit(self, running: RunningService) -> ExitRecord:
+        """Wait until nothing of *running* is left and return how it ended.
+
+        Any number of tasks may wait, also for a run that another daemon started or that ended
+        long ago.
+        """
+        pidfd = open_pidfd(running.record.supervisor)
+        if pidfd is not None:
+            try:
+                await trio.lowlevel.wait_readable(pidfd)
+            finally:
+                os.close(pidfd)
+        return await trio.to_thread.run_sync(self._finish, running, limiter=_process_threads)
+
+    def _finish(self, running: RunningService) -> ExitRecord:
+        reap(running.record.supervisor)
+        path = running.run_dir / "exit.json"
+        record = read_record(path, ExitRecord)
+        if record is None:
+            with try_lock(self._base_dir) as lock_fd:
+                if lock_fd is not None:
+                    settle(self._base_dir)
+            record = read_record(path, ExitRecord)
+        if record is None:
+            raise UnavailableError("the end of this run is not on record", where=str(path))
+        return record
+
+    async def stop(self, timeout_s: float | None = None) -> ExitRecord | None:
+        """Stop whatever runs; return how it ended, or None when nothing ran.
+
+        Args:
+            timeout_s: After this long everything is killed, however long the service's own
+                ``stop_timeout_s`` is.  None leaves it to the latter.
+
+        Raises:
+            UnavailableError: a process of the service does not die; it must count as running.
+        """
+        async with self._gate:
+            running = await self.adopt()
+            if running is None:
+                return None
+            own_s = running.stop_timeout_s + KILL_GRACE_S
+            # Asked once: stop signal, patience, kill.  Asked twice: kill.  Gone: PDEATHSIG kills.
+            for number, patience_s in (
+                (signal.SIGTERM, own_s if timeout_s is None else timeout_s),
+                (signal.SIGTERM, KILL_GRACE_S),
+                (signal.SIGKILL, KILL_GRACE_S),
+            ):
+                send(running.record.supervisor, number)
+                with trio.move_on_after(patience_s):
+                    return await self.wait_exit(running)
+            raise UnavailableError("the service does not die", where=str(self._base_dir))
+
+    async def last_exit(self) -> ExitRecord | None:
+        """Return how the newest run that has ended did so; None when none has."""
+        return await trio.to_thread.run_sync(last_exit, self._base_dir, limiter=_process_threads)
+
+
+def _running(run_dir: Path, record: RunRecord) -> RunningService:
+    spec = msgspec.json.decode((run_dir / "spec.json").read_bytes(), type=RunSpec)
+    return RunningService(run_dir=run_dir, record=record, stop_timeout_s=spec.stop_timeout_s)
+
+
+def _spawn_supervisor(run_dir: Path, lock_fd: int) -> tuple[int, int]:
+    """Start the supervisor and give it the lock; return its pid and where its news arrives."""
+    program = [sys.executable, "-I", "-S", "-X", "utf8", supervisor.__file__]
+    news_read, news_write = os.pipe()
+    with ExitStack() as on_failure, ExitStack() as ours:
+        on_failure.callback(os.close, news_read)
+        ours.callback(os.close, news_write)
+        # posix_spawn moves them to 3 and 4; from above both, no move overwrites the other.
+        news_high = fcntl.fcntl(news_write, fcntl.F_DUPFD_CLOEXEC, FREE_FD_MIN)
+        ours.callback(os.close, news_high)
+        lock_high = fcntl.fcntl(lock_fd, fcntl.F_DUPFD_CLOEXEC, FREE_FD_MIN)
+        ours.callback(os.close, lock_high)
+        log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        pid = os.posix_spawn(
+            sys.executable,
+            [*program, str(run_dir / "spec.json"), "handed-over"],
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, str(run_dir / "supervisor.log"), log_flags, 0o600),
+                (os.POSIX_SPAWN_DUP2, news_high, supervisor.READY_FD),
+                (os.POSIX_SPAWN_DUP2, lock_high, supervisor.LOCK_FD),
+            ],
+        )
+        on_failure.pop_all()
+    return pid, news_read
+
+
+async def _read_news(news_fd: int) -> bytes:
+    """Return what the supervisor says about its start; empty when it died or takes too long."""
+    news = b""
+    async with trio.lowlevel.FdStream(news_fd) as stream:
+        with trio.move_on_after(START_TIMEOUT_S):
+            while len(news) < NEWS_BYTES_MAX and (more := await stream.receive_some(1_024)):
+                news += more
+    return news
