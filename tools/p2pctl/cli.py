@@ -1,0 +1,125 @@
+"""The commands there are, and how every run of one ends.
+
+================  ==========================================================
+exit code         meaning
+================  ==========================================================
+0                 done
+1                 refused or failed; nothing, or what the error says, changed
+2                 the command line or a configuration file is wrong
+130               interrupted with Ctrl-C
+================  ==========================================================
+
+``rollout plan`` and ``rollout status`` use 2 in their own sense, which their help tells.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from p2pctl.lazy_group import LazyCommand, LazyGroup
+from p2pctl.options import FOLDER_VARIABLE
+from p2pctl.output import Output, note, print_error
+from p2pdeploy.errors import P2PDeployError
+
+__all__ = ["main_group", "run"]
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+REPORT_TO = "the project's issue tracker"
+
+COMMANDS = {
+    "up": LazyCommand("p2pctl.cmd_lab:up", "Start a fleet of real processes on this machine."),
+    "down": LazyCommand("p2pctl.cmd_lab:down", "Stop that fleet and its services."),
+    "demo": LazyCommand("p2pctl.cmd_demo:demo", "Show the whole product at work, and check it."),
+    "lint": LazyCommand("p2pctl.cmd_lint:lint", "Check a payload; print its settings."),
+    "publish": LazyCommand("p2pctl.cmd_publish:publish", "Publish a payload as a release."),
+    "release": LazyCommand("p2pctl.cmd_release:release", "Show what is published."),
+    "rollout": LazyCommand("p2pctl.cmd_rollout:rollout", "Plan, start, watch and stop rollouts."),
+    "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
+    "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),
+    "logs": LazyCommand("p2pctl.cmd_logs:logs", "Print what a service on a host wrote."),
+}
+
+
+@click.group(
+    "p2pctl",
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--dir",
+    "folder",
+    metavar="DIR",
+    envvar=FOLDER_VARIABLE,
+    help="The fleet's folder, as 'p2pctl up --dir DIR' made it.",
+)
+@click.version_option(package_name="p2pdeploy")
+def main_group(folder: str | None) -> None:
+    """Distribute builds peer to peer; activate them fault domain by fault domain."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.  Never raises, never prints a traceback."""
+    output = _output_asked(arguments)
+    try:
+        result = main_group.main(list(arguments), prog_name="p2pctl", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except P2PDeployError as error:
+        print_error(error, output)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        note(error.format_message())
+        return EXIT_USAGE
+    except click.ClickException as error:
+        print_error(_usage_error(error), output)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        note("p2pctl: interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout left (`| head`).  Point stdout elsewhere: Python flushes it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # the last resort: a defect of ours, told in one line
+        print_error(_defect(error), output)
+        return 1
+
+
+def _output_asked(arguments: Sequence[str]) -> Output:
+    """The output format, found without parsing: a command line that is wrong has one too."""
+    words = list(arguments)
+    if "--" in words:
+        words = words[: words.index("--")]
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    asked = any(
+        word in ("-ojson", "--output=json") or (word in ("-o", "--output") and after == "json")
+        for word, after in pairs
+    )
+    return Output("json") if asked else Output()
+
+
+def _usage_error(error: click.ClickException) -> P2PDeployError:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"see '{context.command_path} --help'" if context else ""
+    return P2PDeployError(error.format_message(), hint=hint, code="usage")
+
+
+def _defect(error: Exception) -> P2PDeployError:
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    where = (
+        f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}" if frame else ""
+    )
+    text = " ".join(str(error).split())  # one line, whatever the library wrote
+    return P2PDeployError(
+        f"internal error {type(error).__name__}: {text}",
+        where=where,
+        hint=f"this is a defect; please report this line to {REPORT_TO}",
+        code="internal",
+    )

@@ -1,0 +1,95 @@
+"""Documents that ``p2pctl -o json`` makes itself; the API's own are in ``messages/api.py``.
+
+Stable like those, and in ``docs/reference/schemas`` with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from p2pdeploy.ids import Digest, HostName, ServiceName, Version
+from p2pdeploy.messages.api import Document, RolloutState
+
+__all__ = [
+    "DemoReport",
+    "DemoRollout",
+    "DownReport",
+    "LintFinding",
+    "LintReport",
+    "PublishReport",
+    "UpReport",
+]
+
+
+class PublishReport(Document, frozen=True):
+    """What ``publish`` did.
+
+    ``sent_bytes`` went to the registry in this run; ``reused_bytes`` it had already, from other
+    releases or from a publish that was interrupted.
+    """
+
+    service: ServiceName
+    version: Version
+    manifest_digest: Digest
+    size_bytes: int
+    sent_bytes: int
+    reused_bytes: int
+    state: Literal["published", "already-published"]
+    seconds: float
+
+
+class LintFinding(Document, frozen=True):
+    """One fault of a payload.  ``line`` is 0 when the fault has no line."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+    hint: str
+    severity: Literal["error", "warning"]
+
+
+class LintReport(Document, frozen=True):
+    """Every fault, and the settings in force with all defaults (null when they do not parse)."""
+
+    ok: bool
+    findings: list[LintFinding]
+    effective: dict[str, Any] | None
+
+
+class UpReport(Document, frozen=True):
+    """A fleet that runs.  ``started`` and ``adopted`` name its processes."""
+
+    dir: str
+    api: str
+    hosts: int
+    started: list[str]
+    adopted: list[str]
+    seconds: float
+
+
+class DownReport(Document, frozen=True):
+    """Processes that ``down`` stopped; empty when nothing ran."""
+
+    dir: str
+    stopped: list[str]
+
+
+class DemoRollout(Document, frozen=True):
+    """One rollout of the demo, as it went.  ``fd_order``: fault domains in order of start."""
+
+    version: Version
+    outcome: RolloutState
+    seconds: float
+    fd_order: list[str]
+    bytes_per_host_max: int
+
+
+class DemoReport(Document, frozen=True):
+    """The whole demo.  ``ok``: everything was as told; ``faults`` says what was not."""
+
+    ok: bool
+    hosts: int
+    rollouts: list[DemoRollout]
+    served_versions: dict[HostName, str]
+    faults: list[str]

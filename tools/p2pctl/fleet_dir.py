@@ -1,0 +1,100 @@
+"""A fleet's folder: where its API is, who its hosts are, and the token that opens it.
+
+``DIR/fleet.json`` (0600) is stable; scripts read it.  ``DIR/token`` (0600) is the fleet's secret.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from p2pctl.options import FOLDER_VARIABLE
+from p2pdeploy.errors import ConfigError
+from p2pdeploy.ids import HostName
+
+if TYPE_CHECKING:
+    from p2pctl.client import ApiClient
+
+__all__ = ["FleetDir", "FleetFile", "FleetHost", "open_fleet_dir", "write_private"]
+
+FLEET_FILE = "fleet.json"
+_FLEET_BYTES_MAX = 1024 * 1024  # 245 hosts are 30 KiB
+
+
+class FleetHost(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one host listens."""
+
+    address: str
+    swarm_port: int
+    gossip_port: int
+    host_port: int
+
+
+class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
+    """``fleet.json``: the API and announce URLs, and every host by name."""
+
+    api: str
+    announce: str
+    hosts: dict[HostName, FleetHost]
+
+
+class FleetDir(msgspec.Struct, frozen=True):
+    """An existing fleet's folder.  Nothing is read before it is asked for."""
+
+    path: Path
+
+    def read(self) -> FleetFile:
+        """Read ``fleet.json``.
+
+        Raises:
+            ConfigError: there is none, or it is damaged.
+        """
+        path = self.path / FLEET_FILE
+        try:
+            with path.open("rb") as file:
+                return msgspec.json.decode(file.read(_FLEET_BYTES_MAX), type=FleetFile)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                "there is no fleet in this folder",
+                where=str(self.path),
+                hint=f"'p2pctl up --dir {self.path}' makes one",
+                code="no-fleet",
+            ) from error
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
+
+    def write(self, fleet: FleetFile) -> None:
+        """Replace ``fleet.json`` in one step."""
+        write_private(self.path / FLEET_FILE, msgspec.json.format(msgspec.json.encode(fleet)))
+
+    def connect(self) -> ApiClient:
+        """A client of this fleet's API, with its token; close it (it is a context manager)."""
+        from p2pctl.client import ApiClient
+        from p2pdeploy.trust.secret import read_secret
+
+        return ApiClient(self.read().api, read_secret(self.path), folder=self.path)
+
+
+def open_fleet_dir(folder: Path | None) -> FleetDir:
+    """Return the fleet's folder; raises ConfigError when none was named."""
+    if folder is None:
+        raise ConfigError(
+            "no fleet named",
+            hint=f"use --dir DIR or set {FOLDER_VARIABLE}; 'p2pctl up --dir DIR' makes a fleet",
+            code="no-fleet",
+        )
+    return FleetDir(folder)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace *path* (0600) with *data* in one step, durable when this returns."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

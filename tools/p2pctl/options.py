@@ -1,0 +1,63 @@
+"""Options that many commands share: ``-o json`` and ``--dir DIR``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from p2pctl.output import Output, OutputFormat
+
+if TYPE_CHECKING:
+    from p2pctl.fleet_dir import FleetDir
+
+__all__ = ["FOLDER_VARIABLE", "fleet_option", "folder_of", "output_option"]
+
+FOLDER_VARIABLE = "P2PDEPLOY_DIR"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def output_option(command: Command) -> Command:
+    """Add ``-o json|table``; the command gets it as ``output: Output``."""
+    return click.option(
+        "-o",
+        "--output",
+        "output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        callback=_to_output,
+        help="table for people, json for scripts.",
+    )(command)
+
+
+def fleet_option(command: Command) -> Command:
+    """Add ``--dir DIR``; the command gets the opened folder as ``fleet: FleetDir``.
+
+    The same option before the command, or P2PDEPLOY_DIR, stands in for it.
+    """
+    return click.option(
+        "--dir",
+        "fleet",
+        metavar="DIR",
+        callback=_to_fleet,
+        help=f"The fleet's folder; else {FOLDER_VARIABLE}.",
+    )(command)
+
+
+def folder_of(context: click.Context, value: str | None) -> Path | None:
+    """The folder named by *value*, by ``--dir`` before the command or by P2PDEPLOY_DIR."""
+    folder = value or context.find_root().params.get("folder")
+    return Path(folder).absolute() if folder else None
+
+
+def _to_output(_context: click.Context, _parameter: click.Parameter, value: OutputFormat) -> Output:
+    return Output(value)
+
+
+def _to_fleet(context: click.Context, _parameter: click.Parameter, value: str | None) -> FleetDir:
+    from p2pctl.fleet_dir import open_fleet_dir
+
+    return open_fleet_dir(folder_of(context, value))

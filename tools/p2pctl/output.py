@@ -1,0 +1,97 @@
+"""What a command prints: a document for scripts on stdout, or a view for people.
+
+* ``-o json``: stdout holds the document and nothing else, one line each, errors included.
+* ``-o table``: stdout holds the view, errors go to stderr.
+* Progress and messages go to stderr in both.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
+
+from p2pdeploy.errors import P2PDeployError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = [
+    "Output",
+    "OutputFormat",
+    "note",
+    "print_error",
+    "print_json",
+    "stderr_console",
+    "stdout_console",
+]
+
+T = TypeVar("T")
+
+OutputFormat = Literal["table", "json"]
+
+# A pipe or file has no width of its own; wide enough that no table of ours is cut.
+_WIDTH_WITHOUT_TERMINAL = 160
+
+
+class Output(msgspec.Struct, frozen=True):
+    """The form that one command was asked to answer in."""
+
+    format: OutputFormat = "table"
+
+    @property
+    def is_json(self) -> bool:
+        return self.format == "json"
+
+    def show(self, document: T, view: Callable[[T], RenderableType]) -> None:
+        """Print *document*, or what *view* makes of it.  *view* is not called for JSON."""
+        if self.is_json:
+            print_json(document)
+        else:
+            stdout_console().print(view(document))
+
+
+def print_json(document: object) -> None:
+    """One document, one line, at once (a reader of ``-w`` must not wait for a full buffer)."""
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_error(error: P2PDeployError, output: Output) -> None:
+    """Tell the user what went wrong, in one line or one document."""
+    if output.is_json:
+        body = {
+            "code": error.code,
+            "message": error.message,
+            "where": error.where,
+            "hint": error.hint,
+        }
+        print_json({"error": body})
+    else:
+        note(f"p2pctl: {error}")
+
+
+def note(text: str) -> None:
+    """One line for people on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def stderr_console() -> Console:
+    """Where progress bars and messages are drawn."""
+    return _console(stderr=True)
+
+
+def stdout_console() -> Console:
+    """Where views are drawn."""
+    return _console(stderr=False)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())

@@ -1,0 +1,8 @@
+"""Documents as people see them: pure functions from a document to a rich renderable.
+
+* :mod:`~p2pctl.render.glyphs`: the sign and colour of every state
+* :mod:`~p2pctl.render.listings`: releases, hosts, versions, lint findings
+* :mod:`~p2pctl.render.plan`: what a rollout would do
+* :mod:`~p2pctl.render.rollout`: a rollout as a live tree, and as plain lines
+* :mod:`~p2pctl.render.demo`: the table at the end of the demo
+"""

@@ -1,0 +1,171 @@
+"""Releases, hosts, versions and lint findings as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from p2pctl.documents import LintReport
+from p2pctl.durations import show_duration
+from p2pctl.render.glyphs import styled
+from p2pdeploy.messages.api import HostView, ReleaseView, ServiceView, VersionsView, WhereRow
+
+__all__ = [
+    "plain_table",
+    "show_bytes",
+    "show_time",
+    "view_hosts",
+    "view_lint",
+    "view_release",
+    "view_releases",
+    "view_versions",
+    "view_where",
+]
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines, as kubectl has it: easy to read, easy to cut."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    return table
+
+
+_NUMBERS = {"SIZE", "FILES", "HOSTS", "AGE", "SECONDS", "PER HOST"}
+
+
+def show_bytes(count: int) -> str:
+    """*count* in binary units with three digits: ``999 B``, ``1.50 MiB``, ``256 MiB``."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    if unit == "B":
+        return f"{count} B"
+    return f"{size:.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
+
+
+def show_time(moment: datetime | None) -> str:
+    """RFC 3339 to the second, or ``-``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "-"
+
+
+def view_release(release: ReleaseView) -> RenderableType:
+    """One release, a line per fact."""
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "release": f"{release.service} {release.version}",
+        "manifest digest": release.manifest_digest,
+        "info-hash v2": release.info_hash_v2,
+        "size": f"{show_bytes(release.size_bytes)} ({release.size_bytes} bytes)",
+        "files": str(release.file_count),
+        "piece size": show_bytes(release.piece_size_bytes),
+        "published": show_time(release.published_at),
+        "torrent": release.torrent_path,
+    }
+    for name, value in rows.items():
+        table.add_row(Text(name, style="bold"), Text(value))
+    return table
+
+
+def view_releases(releases: Sequence[ReleaseView]) -> RenderableType:
+    """Releases, a line each."""
+    if not releases:
+        return Text("no releases")
+    table = plain_table("VERSION", "PUBLISHED", "SIZE", "FILES", "MANIFEST DIGEST")
+    for release in releases:
+        table.add_row(
+            escape(release.version),
+            show_time(release.published_at),
+            show_bytes(release.size_bytes),
+            str(release.file_count),
+            release.manifest_digest,
+        )
+    return table
+
+
+def view_hosts(hosts: Sequence[HostView]) -> RenderableType:
+    """Hosts with their services, a line per service."""
+    if not hosts:
+        return Text("no hosts match")
+    table = plain_table("HOST", "ADDRESS", "CELL", "FAULT DOMAIN", "ALIVE", "SERVICES", "AGE")
+    for host in hosts:
+        alive = styled("alive", "yes") if host.alive else styled("down", "no")
+        head = (host.name, host.address, host.cell, host.fault_domain, alive)
+        if not host.services:
+            table.add_row(*head, "-", "-")
+        for number, service in enumerate(host.services):
+            lead = head if number == 0 else ("",) * len(head)
+            age = "-" if service.age_s is None else show_duration(service.age_s)
+            table.add_row(*lead, _service(service), age)
+    return table
+
+
+def _service(service: ServiceView) -> str:
+    name = escape(f"{service.service} {service.version}".strip())
+    where = f" at {service.address}" if service.address else ""
+    why = f" ({escape(service.reason)})" if service.reason else ""
+    return f"{name} {styled(service.state)}{where}{why}"
+
+
+def view_versions(versions: VersionsView) -> RenderableType:
+    """How many hosts run which version."""
+    table = plain_table("VERSION", "HOSTS")
+    for version, count in sorted(versions.versions.items()):
+        table.add_row(escape(version) or "(none)", str(count))
+    table.add_row("[dim]unknown[/]", str(versions.unknown))
+    return table
+
+
+def view_where(rows: Sequence[WhereRow]) -> RenderableType:
+    """The hosts that run one version."""
+    if not rows:
+        return Text("no host runs it")
+    table = plain_table("HOST", "VERSION", "STATE", "AGE")
+    for row in rows:
+        table.add_row(row.host, escape(row.version), styled(row.state), show_duration(row.age_s))
+    return table
+
+
+def view_lint(report: LintReport) -> RenderableType:
+    """Every finding as ``file:line: key: message``, then the settings in force."""
+    parts: list[RenderableType] = []
+    for finding in report.findings:
+        line = f":{finding.line}" if finding.line else ""
+        key = f"{finding.key}: " if finding.key else ""
+        style = "red" if finding.severity == "error" else "yellow"
+        head = Text(f"{finding.file}{line}: ", style=style)
+        hint = f" ({finding.hint})" if finding.hint else ""
+        parts.append(head + Text(f"{key}{finding.message}{hint}", style="default"))
+    if report.effective is not None:
+        if parts:
+            parts.append(Text(""))
+        parts.append(Text("settings in force, defaults included:", style="bold"))
+        parts.append(_settings(report.effective))
+    if report.ok:
+        parts.append(Text("no faults", style="green"))
+    return Group(*parts)
+
+
+def _settings(effective: dict[str, Any]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for section, values in effective.items():
+        if not isinstance(values, dict):
+            table.add_row(Text(f"  {section}"), Text(_toml(values)))
+            continue
+        for key, value in values.items():  # pyright: ignore[reportUnknownVariableType]
+            table.add_row(Text(f"  {section}.{key}"), Text(_toml(value)))
+    return table
+
+
+def _toml(value: object) -> str:
+    import json
+
+    return "(not set)" if value is None else json.dumps(value)

@@ -1,0 +1,62 @@
+"""Follow a rollout until it is final.
+
+Polling: the API answers from memory of the last sync, and a follower that was cut off just asks
+again.  A control plane that is being restarted does not end a watch before ``_PATIENCE_S``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from p2pctl.client import ApiClient
+from p2pctl.polling import poll
+from p2pdeploy.errors import NotFoundError, UnavailableError
+from p2pdeploy.messages.api import FINAL_STATES, RolloutView
+
+__all__ = ["find_rollout", "follow", "is_final"]
+
+LATEST = "latest"
+_PATIENCE_S = 30.0  # a control plane killed and started again is back within a few seconds
+
+
+def is_final(rollout: RolloutView) -> bool:
+    """True when nothing will happen any more."""
+    return rollout.state in FINAL_STATES
+
+
+def find_rollout(api: ApiClient, name: str) -> RolloutView:
+    """The rollout with id *name*, or the newest for ``latest``.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if name != LATEST:
+        return api.rollout(name)
+    newest = max(api.rollouts(), key=lambda rollout: rollout.created_at, default=None)
+    if newest is None:
+        raise NotFoundError("there is no rollout yet", hint="see 'p2pctl rollout apply --help'")
+    return newest
+
+
+def follow(
+    api: ApiClient, rollout_id: str, *, timeout_s: float | None = None
+) -> Iterator[RolloutView]:
+    """Yield the rollout at every look until it is final or *timeout_s* is over.
+
+    Raises:
+        NotFoundError: no such rollout.
+        UnavailableError: the control plane was away for 30 s.
+    """
+    answered = time.monotonic()
+    for _ in poll(timeout_s):
+        try:
+            rollout = api.rollout(rollout_id)
+        except UnavailableError:
+            if time.monotonic() - answered > _PATIENCE_S:
+                raise
+            continue
+        answered = time.monotonic()
+        yield rollout
+        if is_final(rollout):
+            return
