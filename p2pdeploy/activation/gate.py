@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.lease import Hold
 from p2pdeploy.ids import HostName
@@ -102,49 +104,65 @@ def evidence_hold(
     excused: frozenset[HostName],
     attempt: int,
 ) -> Hold | None:
-    """None when enough hosts of every earlier fault domain and batch attested HEALTHY."""
-    healthy, failed, size = _count(plan, roster, evidence, excused, attempt)
+    """None when every earlier fault domain and batch is finished, and well enough.
+
+    Finished: each of its hosts attested an outcome or is excused, so that none of them can still
+    be down because of this plan (``docs/adr/0010``).  Well enough: ``need`` of them are HEALTHY.
+    """
+    tallies = _tally(plan, roster, evidence, excused, attempt)
     for index in range(me.fault_domain):
         domain = plan.fault_domains[index]
-        have = sum(healthy.get((index, b), 0) for b in range(len(domain.batches)))
-        total = sum(size.get((index, b), 0) for b in range(len(domain.batches)))
-        need = max(1, total - domain.failures_max)
-        if have < need:
-            return Hold("fault-domain", f"{domain.name} has {have} of {need} healthy hosts")
+        whole = _Tally(0, 0, 0)
+        for batch in range(len(domain.batches)):
+            whole += tallies.get((index, batch), _Tally(0, 0, 0))
+        if hold := whole.hold("fault-domain", domain.name, domain.failures_max):
+            return hold
     domain = plan.fault_domains[me.fault_domain]
     failed_before = 0
     for batch in range(me.batch):
-        key = (me.fault_domain, batch)
-        allowed = max(0, domain.failures_max - failed_before)
-        need = max(1, size.get(key, 0) - allowed)
-        if healthy.get(key, 0) < need:
-            return Hold(
-                "batch",
-                f"batch {batch + 1} of {domain.name} has {healthy.get(key, 0)} of {need} "
-                "healthy hosts",
-            )
-        failed_before += failed.get(key, 0)
+        tally = tallies.get((me.fault_domain, batch), _Tally(0, 0, 0))
+        name = f"batch {batch + 1} of {domain.name}"
+        if hold := tally.hold("batch", name, max(0, domain.failures_max - failed_before)):
+            return hold
+        failed_before += tally.failed
     return None
 
 
-def _count(
+class _Tally(msgspec.Struct, frozen=True):
+    """Roster hosts of one batch or fault domain that are not excused."""
+
+    size: int
+    healthy: int
+    failed: int
+
+    def __add__(self, other: _Tally) -> _Tally:
+        return _Tally(
+            self.size + other.size, self.healthy + other.healthy, self.failed + other.failed
+        )
+
+    def hold(self, code: str, name: str, failures_max: int) -> Hold | None:
+        need = max(1, self.size - failures_max)
+        if self.healthy < need:
+            return Hold(code, f"{name} has {self.healthy} of {need} healthy hosts")
+        left = self.size - self.healthy - self.failed
+        if left:
+            return Hold(code, f"{left} hosts of {name} have no outcome yet")
+        return None
+
+
+def _tally(
     plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName], attempt: int
-) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int], dict[tuple[int, int], int]]:
-    """Healthy, failed and counted roster hosts per (fault domain, batch)."""
-    healthy: dict[tuple[int, int], int] = {}
-    failed: dict[tuple[int, int], int] = {}
-    size: dict[tuple[int, int], int] = {}
+) -> dict[tuple[int, int], _Tally]:
+    """The tally of each (fault domain, batch)."""
+    tallies: dict[tuple[int, int], _Tally] = {}
     for member in roster.members:
         if member.host in excused:
             continue
         key = (member.fault_domain, member.batch)
-        size[key] = size.get(key, 0) + 1
         rank = rank_in(evidence, member.host, plan, attempt)
-        if rank is Rank.HEALTHY:
-            healthy[key] = healthy.get(key, 0) + 1
-        elif rank in _FAILURES:
-            failed[key] = failed.get(key, 0) + 1
-    return healthy, failed, size
+        one = _Tally(1, int(rank is Rank.HEALTHY), int(rank in _FAILURES))
+        tallies[key] = tallies.get(key, _Tally(0, 0, 0)) + one
+    return tallies
 
 
 def brakes_hold(plan: Plan, roster: Roster, evidence: Evidence, attempt: int) -> Hold | None:

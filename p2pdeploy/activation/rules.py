@@ -82,6 +82,8 @@ def last_look(slot: Slot, started: Started, context: Context) -> Hold | None:
     duty = slot.duty()
     if duty is None or duty.plan_seq != started.plan_seq:
         return Hold("superseded", "another order governs now")
+    if isinstance(duty, Plan) and context.me in slot.excused(duty.plan_seq):
+        return Hold("excused", "excused at the last moment")
     if not _needs_lease(slot, duty):
         return None
     return _go_hold(slot, duty, context, _batch_of(slot, duty, context))
@@ -155,6 +157,8 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     if staging := _staging(slot, plan.build):
         return staging
     _, me = place
+    if context.me in slot.excused(plan.plan_seq):
+        return Decision(hold=Hold("excused", "excused from this plan; follows when it settles"))
     if hold := _plan_gate(slot, plan, me, attempt, context):
         slot.gate_open_since = None
         return Decision(hold=hold)

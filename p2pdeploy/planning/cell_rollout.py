@@ -49,6 +49,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     excused: tuple[HostName, ...] = ()
     excuse_seq: int = 0
+    lost_since: dict[HostName, float] = {}
     predecessor_quiet_at: float = 0.0
     hold_until: float = 0.0
     revert_up_to: int = 0
@@ -82,7 +83,7 @@ def open_cell_rollout(cell_plan: CellPlan, *, quiet_at: float, hold_until: float
 def look(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
     """Take one look; return the rollout as it is next and the orders to issue."""
     if rollout.phase == "activating":
-        return _look_activating(_stamp(rollout, view), view)
+        return _look_activating(_watch(_stamp(rollout, view), view), view)
     if rollout.phase == "reverting":
         return _look_reverting(rollout, view)
     return rollout, []
@@ -189,11 +190,11 @@ def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, lis
         and member.host not in failed
         and member.host not in rollout.excused
     ]
-    lost = _tolerated(rollout, view, waiting, failed)
-    if set(waiting) - lost:
-        return msgspec.structs.replace(rollout, reasons=_waits(rollout, view, waiting)), []
+    if waiting:
+        rollout = msgspec.structs.replace(rollout, reasons=_waits(rollout, view, waiting))
+        return _excuse_lost(rollout, view, waiting)
     rollout = msgspec.structs.replace(
-        rollout, phase="done", result="complete", reasons=_leftovers(rollout, failed, lost)
+        rollout, phase="done", result="complete", reasons=_leftovers(rollout, failed)
     )
     settled = settled_of(rollout, now=view.now)
     return rollout, [settled] if settled else []
@@ -248,29 +249,37 @@ def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[R
     )
 
 
-def _tolerated(
-    rollout: CellRollout, view: View, waiting: list[HostName], failed: set[HostName]
-) -> set[HostName]:
-    """The unreachable hosts that the plan may end without: they count as failures."""
-    out: set[HostName] = set()
-    members = rollout.cell_plan.roster.members
-    for index, domain in enumerate(rollout.plan.fault_domains):
-        here = {m.host for m in members if m.fault_domain == index}
-        lost = {h for h in waiting if h in here and h not in view.alive}
-        gone = (failed | set(rollout.excused)) & here
-        if len(lost) + len(gone) <= domain.failures_max:
-            out |= lost
-    return out
+def _watch(rollout: CellRollout, view: View) -> CellRollout:
+    """Note since when each roster host cannot be reached."""
+    known = dict(rollout.lost_since)
+    lost = {
+        member.host: known.get(member.host, view.now)
+        for member in rollout.cell_plan.roster.members
+        if member.host not in view.alive
+    }
+    if lost == known:
+        return rollout
+    return msgspec.structs.replace(rollout, lost_since=lost)
 
 
-def _leftovers(
-    rollout: CellRollout, failed: set[HostName], lost: set[HostName]
-) -> tuple[Reason, ...]:
-    reasons = [
-        Reason(code="host-unreachable", message="not reached; follows when it returns", host=h)
-        for h in lost
-    ]
-    reasons += [Reason(code="host-failed", message="failed, tolerated", host=h) for h in failed]
+def _excuse_lost(
+    rollout: CellRollout, view: View, waiting: list[HostName]
+) -> tuple[CellRollout, list[Order]]:
+    """Excuse hosts that were lost so long that nothing they began can be under way any more."""
+    plan = rollout.plan
+    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    for host in waiting:
+        since = rollout.lost_since.get(host)
+        if since is None or view.now - since < quiet_s:
+            continue
+        excused, orders, refusal = excuse(rollout, (host,), "unreachable", view)
+        if not refusal:
+            return excused, orders
+    return rollout, []
+
+
+def _leftovers(rollout: CellRollout, failed: set[HostName]) -> tuple[Reason, ...]:
+    reasons = [Reason(code="host-failed", message="failed, tolerated", host=h) for h in failed]
     reasons += [Reason(code="excused", message="excused", host=h) for h in rollout.excused]
     return tuple(sorted(reasons, key=lambda reason: reason.host))
 

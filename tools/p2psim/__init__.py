@@ -1,0 +1,13 @@
+"""The simulator: the production cores on a simulated clock, network, disk and process table.
+
+Reading order:
+
+* :mod:`~p2psim.options`: a seed -> one world's size, script and faults
+* :mod:`~p2psim.world`: the event heap and the clock
+* :mod:`~p2psim.network`: which messages arrive, when, how often
+* :mod:`~p2psim.host`: one host: gossip core, activation core, disk, processes
+* :mod:`~p2psim.control`: the control plane: replica, planner, conductor
+* :mod:`~p2psim.scenario`: rollouts, operators and faults over time
+* :mod:`~p2psim.checkers`: the invariants, judged against ground truth
+* :mod:`~p2psim.run`: one seed from start to verdict
+"""

@@ -1,0 +1,142 @@
+"""The invariants I1 to I6, as independent judges of ground truth.
+
+They share no code with the cores: what a host may do is derived here once more from the plan,
+the orders as issued and the records as written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from p2pdeploy.activation.record import ServiceRecord
+from p2pdeploy.ids import HostName, ServiceName
+
+if TYPE_CHECKING:
+    from p2psim.truth import Touch, Truth
+
+__all__ = ["at_persist", "at_touch"]
+
+Finding = tuple[str, str]
+
+
+def at_touch(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """Everything that must hold at the instant a host begins to change a running service."""
+    yield from _one_at_a_time_on_a_host(truth, touch)
+    yield from _budget(truth, touch)
+    order = (touch.service, touch.started.plan_seq)
+    if order in truth.plans and order not in truth.settled:
+        yield from _order(truth, touch)
+        yield from _one_fault_domain(truth, touch)
+        yield from _halt(truth, touch)
+        yield from _abort_sticky(truth, touch)
+        yield from _single_plan(truth, touch)
+
+
+def at_persist(
+    host: HostName, before: ServiceRecord | None, record: ServiceRecord
+) -> Iterator[Finding]:
+    """I6 and I5 on disk: what was accepted and aborted only rises."""
+    if before is None:
+        return
+    if record.accepted_seq < before.accepted_seq:
+        yield "I6", f"{host} went back from plan {before.accepted_seq} to {record.accepted_seq}"
+    if record.watermark < before.watermark:
+        yield "I5", f"{host} forgot the abort of plan {before.watermark}"
+
+
+def _order(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """I1: every earlier fault domain had journaled enough HEALTHY, in truth."""
+    plan_seq = touch.started.plan_seq
+    cell_plan = truth.plans[touch.service, plan_seq]
+    domain_of = {m.host: m.fault_domain for m in cell_plan.roster.members}
+    if touch.host not in domain_of:
+        yield "I14", f"{touch.host} is not in the roster of plan {plan_seq} and started it"
+        return
+    healthy = truth.healthy.get((touch.service, plan_seq), set())
+    excused = truth.excused.get((touch.service, plan_seq), frozenset())
+    for index in range(domain_of[touch.host]):
+        domain = cell_plan.plan.fault_domains[index]
+        hosts = {host for host, k in domain_of.items() if k == index} - excused
+        need = max(1, len(hosts) - domain.failures_max)
+        if len(hosts & healthy) < need:
+            yield (
+                "I1",
+                f"{touch.host} started plan {plan_seq} with {len(hosts & healthy)} of {need} "
+                f"healthy in {domain.name}",
+            )
+
+
+def _one_fault_domain(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """I2: the hosts that the plans of one service have down lie in one fault domain."""
+    down: set[int] = set()
+    for (host, service), other in truth.changing.items():
+        cell_plan = truth.plans.get((service, other.started.plan_seq))
+        if service == touch.service and cell_plan is not None:
+            down |= {m.fault_domain for m in cell_plan.roster.members if m.host == host}
+    if len(down) > 1:
+        yield "I2", f"{touch.host} started while fault domains {sorted(down)} are both down"
+
+
+def _budget(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """I3: at most max_unavailable hosts of a service are down because of orders."""
+    budget = _budget_of(truth, touch)
+    busy = [
+        host
+        for (host, service), other in sorted(truth.changing.items())
+        if service == touch.service and other.started.previous is not None
+    ]
+    if touch.started.previous is not None and len(busy) > budget:
+        yield "I3", f"{len(busy)} hosts are being changed, at most {budget} may: {', '.join(busy)}"
+
+
+def _budget_of(truth: Truth, touch: Touch) -> int:
+    """The budget of the order that governs: a way back and a settled build have their plan's."""
+    governing = (touch.started.plan_seq, touch.started.plan_seq - 1)
+    return max(
+        cell_plan.plan.max_unavailable
+        for (service, plan_seq), cell_plan in truth.plans.items()
+        if service == touch.service and plan_seq in governing
+    )
+
+
+def _halt(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """I4: no start after the last lease that covers the plan, nor later than abort + lease."""
+    plan_seq = touch.started.plan_seq
+    plan = truth.plans[touch.service, plan_seq].plan
+    ends = [
+        go.not_after
+        for go in truth.leases
+        for grant in go.grants
+        if (grant.service, grant.plan_seq, grant.phase) == (touch.service, plan_seq, "activate")
+    ]
+    if not ends or touch.wall_s > max(ends):
+        yield "I4", f"{touch.host} started plan {plan_seq} without a lease that covers it"
+    aborted_at = truth.aborted_at.get((touch.service, plan_seq))
+    if aborted_at is not None and touch.wall_s > aborted_at + plan.lease_s:
+        late_s = touch.wall_s - aborted_at
+        yield "I4", f"{touch.host} started plan {plan_seq} {late_s:.1f} s after its abort"
+
+
+def _abort_sticky(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """I5: a host that has persisted an abort never starts what it covers."""
+    if touch.started.plan_seq <= touch.watermark:
+        yield "I5", f"{touch.host} started plan {touch.started.plan_seq} after storing its abort"
+
+
+def _single_plan(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    """I6: nobody starts a plan while another host is busy with an older order."""
+    for (host, service), other in sorted(truth.changing.items()):
+        older = other.started.plan_seq < touch.started.plan_seq
+        if service == touch.service and older and other.started.previous is not None:
+            yield (
+                "I6",
+                f"{touch.host} started plan {touch.started.plan_seq} while {host} is busy with "
+                f"{other.started.plan_seq}",
+            )
+
+
+def _one_at_a_time_on_a_host(truth: Truth, touch: Touch) -> Iterator[Finding]:
+    services: list[ServiceName] = sorted(s for host, s in truth.changing if host == touch.host)
+    if len(services) > 1:
+        yield "I2", f"{touch.host} changes {' and '.join(services)} at once"

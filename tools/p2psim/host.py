@@ -1,0 +1,369 @@
+"""One simulated host: the production gossip and activation cores over a fake disk and processes.
+
+The daemon dies and returns (``crash``, ``restart``) with what was on disk; processes live on
+unless the whole host reboots.  A paused host handles nothing until it resumes, then everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from p2pdeploy.activation import effects as act
+from p2pdeploy.activation.events import (
+    INTERRUPTED,
+    Activated,
+    ActivationFailed,
+    Booted,
+    Event,
+    MembersChanged,
+    MessageMerged,
+    Now,
+    Persisted,
+    Progressed,
+    ServiceBroke,
+    ServiceRan,
+    Staged,
+    Woken,
+)
+from p2pdeploy.activation.host import HostActivation
+from p2pdeploy.activation.record import HostRecord, ServiceRecord, Started
+from p2pdeploy.gossip import effects as gos
+from p2pdeploy.gossip import events as gev
+from p2pdeploy.gossip.config import GossipConfig
+from p2pdeploy.gossip.core import GossipCore
+from p2pdeploy.ids import Digest, ServiceName
+from p2pdeploy.messages.gossip import Member, Packet
+from p2pdeploy.messages.orders import Build
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.envelope import seal
+from p2psim.network import Network
+from p2psim.options import Options, rng_for
+from p2psim.processes import Behaviour, ProcessTable
+from p2psim.trust import CachingVerifier
+from p2psim.truth import Truth
+from p2psim.world import World
+
+__all__ = ["SimHost"]
+
+FSYNC_S = 0.003
+
+
+class SimHost:
+    """One host of the world.  ``peers`` finds others by address; set before ``boot``."""
+
+    def __init__(
+        self,
+        host: Host,
+        world: World,
+        network: Network,
+        options: Options,
+        verifier: CachingVerifier,
+        behaviours: dict[Digest, Behaviour],
+        truth: Truth,
+    ) -> None:
+        self.host = host
+        self.peers: dict[str, SimHost] = {}
+        self.seeds: tuple[Member, ...] = ()
+        self.up = False
+        self.gossip: GossipCore | None = None
+        self.activation: HostActivation | None = None
+        self._world, self._network, self._options = world, network, options
+        self._verifier, self._truth = verifier, truth
+        self._rng = rng_for(options.seed, host.name, "host")
+        self.clock_offset_s = self._rng.uniform(-1, 1) * options.clock_offset_max_s
+        self.synchronised = True
+        self.processes = ProcessTable(
+            behaviours, rng_for(options.seed, host.name, "process"), options.activation_failures
+        )
+        self.records: dict[ServiceName, ServiceRecord] = {}
+        self._host_record = HostRecord()
+        self._disk: set[Digest] = set()
+        self._life = 0  # rises with every boot; callbacks of an earlier life do nothing
+        self._boot_at_s = 0.0
+        self._paused_until_s = 0.0
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Start the daemon from what is on disk."""
+        self._life += 1
+        self.up = True
+        self._host_record = HostRecord(
+            boots=self._host_record.boots + 1, time_floor=self._host_record.time_floor
+        )
+        name = self.host.name
+        me = Member(name, name, 1, 1, self.host.fault_domain)
+        rng = rng_for(self._options.seed, name, "gossip", str(self._life))
+        self.gossip = GossipCore(me, self.host.cell, GossipConfig(), rng, self._verifier.open)
+        self.activation = HostActivation(
+            name,
+            self.host.cell,
+            self.host.fault_domain,
+            epoch=(1 << 32) | self._host_record.boots,
+            records=list(self.records.values()),
+            host_record=self._host_record,
+        )
+        self._world.note(f"{name} boots")
+        self.gossip_event(gev.Started())
+        self.gossip_event(gev.SeedsLearned(self.seeds))
+        self.act_event(Booted())
+
+    def crash(self) -> None:
+        """Kill -9 of the daemon: memory is gone, disk and processes stay."""
+        self._world.note(f"{self.host.name} daemon dies")
+        self._truth.happened("daemon died while changing", self._truth.is_changing(self.host.name))
+        self._life += 1
+        self.up = False
+        self.gossip = self.activation = None
+
+    def reboot(self) -> None:
+        """The whole host goes down: processes are gone as well."""
+        self.crash()
+        self.processes.running.clear()
+        self._truth.daemon_gone(self.host.name)
+
+    def pause(self, duration_s: float) -> None:
+        """SIGSTOP: nothing is handled until it ends, then everything that waited."""
+        self._world.note(f"{self.host.name} pauses for {duration_s:.1f} s")
+        self._paused_until_s = self._world.now_s + duration_s
+
+    def now(self) -> Now:
+        return Now(
+            boot_s=self._world.now_s,
+            wall_s=self._world.wall_s + self.clock_offset_s,
+            synchronised=self.synchronised,
+        )
+
+    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Run *action* in this life of the daemon; a paused one gets it when it resumes."""
+        life = self._life
+
+        def run() -> None:
+            if life != self._life or not self.up:
+                return
+            if self._world.now_s < self._paused_until_s:
+                self._world.at(self._paused_until_s, run)
+            else:
+                action()
+
+        self._world.after(delay_s, run)
+
+    # -- gossip --------------------------------------------------------------------------------
+
+    def gossip_event(self, event: gev.Event) -> None:
+        if self.gossip is None:
+            return
+        changed = False
+        for effect in self.gossip.handle(event, self._world.now_s):
+            match effect:
+                case gos.SendDatagram():
+                    self._send(effect.address, effect.packet)
+                case gos.SendStream():
+                    self._call(effect)
+                case gos.ReplyStream():
+                    raise AssertionError("streams are answered in _call")
+                case gos.SetTimer():
+                    fire = partial(self.gossip_event, gev.TimerFired(effect.timer))
+                    self._later(effect.at - self._world.now_s, fire)
+                case gos.ItemMerged():
+                    self.act_event(MessageMerged(effect.message))
+                case gos.MemberChanged():
+                    changed = True
+        if changed:
+            self._tell_members()
+
+    def _tell_members(self) -> None:
+        if self.gossip is not None:
+            self.act_event(MembersChanged(self.gossip.alive_members()))
+
+    def _send(self, address: str, packet: Packet) -> None:
+        peer = self.peers.get(address)
+        if peer is None:
+            return
+        event = gev.PacketReceived(self.host.name, 1, packet)
+        self._network.send(
+            self.host.name, address, lambda: peer.arrive(partial(peer.gossip_event, event))
+        )
+
+    def arrive(self, action: Callable[[], None]) -> None:
+        """Something came over the network."""
+        if self.up:
+            self._later(0.0, action)
+
+    def _call(self, call: gos.SendStream) -> None:
+        """One request and one reply; whatever goes wrong is a StreamFailed."""
+        name, peer = self.host.name, self.peers.get(call.address)
+        failed = gev.StreamFailed(call.address, call.port, call.request)
+
+        def fail() -> None:
+            self.gossip_event(failed)
+
+        def answer(reply: Packet | None) -> None:
+            if reply is None:
+                fail()
+                return
+            event = gev.StreamAnswered(call.address, call.port, call.request, reply)
+            self.gossip_event(event)
+
+        def ask() -> None:
+            assert peer is not None
+            reply = peer.answer_stream(call.request)
+            sent = self._network.send(
+                call.address, name, lambda: self.arrive(partial(answer, reply)), reliable=True
+            )
+            if not sent:
+                self._later(1.0, fail)
+
+        sent = peer is not None and peer.up
+        if sent and peer is not None:
+            sent = self._network.send(name, call.address, lambda: peer.arrive(ask), reliable=True)
+        if not sent:
+            self._later(1.0, fail)
+
+    def answer_stream(self, request: Packet) -> Packet | None:
+        """What this host replies to a stream request."""
+        if self.gossip is None:
+            return None
+        reply: Packet | None = None
+        merged: list[gos.ItemMerged] = []
+        for effect in self.gossip.handle(gev.StreamRequested(1, request), self._world.now_s):
+            match effect:
+                case gos.ReplyStream():
+                    reply = effect.reply
+                case gos.ItemMerged():
+                    merged.append(effect)
+                case gos.SendDatagram():
+                    self._send(effect.address, effect.packet)
+                case gos.SendStream():
+                    self._call(effect)
+                case gos.SetTimer():
+                    fire = partial(self.gossip_event, gev.TimerFired(effect.timer))
+                    self._later(effect.at - self._world.now_s, fire)
+                case gos.MemberChanged():
+                    pass
+        for effect in merged:
+            self.act_event(MessageMerged(effect.message))
+        self._tell_members()
+        return reply
+
+    # -- activation ----------------------------------------------------------------------------
+
+    def act_event(self, event: Event) -> None:
+        if self.activation is None:
+            return
+        for effect in self.activation.handle(event, self.now()):
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: act.Effect) -> None:
+        match effect:
+            case act.Persist(record=record):
+                self._truth.persisted(self.host.name, self.records.get(record.service), record)
+                self.records[record.service] = record
+                if effect.confirm:
+                    self._later(FSYNC_S, partial(self.act_event, Persisted(record.service)))
+            case act.PersistHost(record=record):
+                self._host_record = record
+            case act.Attest(attestation=word):
+                self._world.note(
+                    f"{word.host} attests {word.service} plan {word.plan_seq} {word.rank.name} "
+                    f"{word.state} {word.version}"
+                )
+                sealed = seal(word, self._verifier.keyring.named(f"host/{word.host}"))
+                self._later(0.0, partial(self.gossip_event, gev.LocalItemPublished(sealed)))
+            case act.Stage(service=service, build=build):
+                delay_s = 0.0 if build.digest in self._disk else self._rng.uniform(0.2, 4.0)
+                self._later(delay_s, partial(self._staged, service, build))
+            case act.Change(service=service, started=started):
+                if effect.resume:
+                    self._resume(service, started)
+                else:
+                    self._change(service, started)
+            case act.Run(service=service, build=build):
+                self._run(service, build)
+            case act.Wake(at_boot_s=at_s):
+                self._later(at_s - self._world.now_s, partial(self.act_event, Woken()))
+            case act.Keep():
+                pass
+
+    def _staged(self, service: ServiceName, build: Build) -> None:
+        self._disk.add(build.digest)
+        self.act_event(Staged(service=service, digest=build.digest))
+
+    def _change(self, service: ServiceName, started: Started) -> None:
+        """Stop the old, start the new; every step takes time and can be cut short by a crash."""
+        self._truth.touched(self.host.name, service, started, self.records[service])
+        self.act_event(Progressed(service=service, state="starting"))
+        self._later(self.processes.stop_s(), partial(self._start_new, service, started))
+
+    def _start_new(self, service: ServiceName, started: Started) -> None:
+        self.processes.running.pop(service, None)
+        if started.build is None:
+            self._end(Activated(service=service, started=started))
+            return
+        outcome = self.processes.start(started.build, started.bake_s)
+        if outcome.failed_after_s is not None:
+            failed = partial(self._put_back, service, started, outcome.code)
+            self._later(outcome.failed_after_s, failed)
+            return
+        self._later(outcome.healthy_after_s, partial(self._bake, service, started))
+
+    def _bake(self, service: ServiceName, started: Started) -> None:
+        assert started.build is not None
+        self.processes.running[service] = started.build
+        self.act_event(Progressed(service=service, state="baking"))
+        done = Activated(service=service, started=started)
+        self._later(started.bake_s, partial(self._end, done))
+
+    def _put_back(self, service: ServiceName, started: Started, code: str) -> None:
+        self.processes.running.pop(service, None)
+        self.act_event(Progressed(service=service, state="rolling-back"))
+        delay_s = 0.1
+        if started.previous is not None:
+            delay_s = self.processes.start(started.previous, 0.0).healthy_after_s
+
+        def restored() -> None:
+            if started.previous is not None:
+                self.processes.running[service] = started.previous
+            self._end(
+                ActivationFailed(
+                    service=service, started=started, code=code, reason=code, restored=True
+                )
+            )
+
+        self._later(delay_s, restored)
+
+    def _end(self, event: Activated | ActivationFailed) -> None:
+        self._truth.ended(self.host.name, event.service)
+        self.act_event(event)
+
+    def _resume(self, service: ServiceName, started: Started) -> None:
+        """After a crash in the middle: finish if the new build runs, else put the old one back."""
+        running = self.processes.running.get(service)
+        if started.build is not None and running == started.build:
+            self._later(0.1, partial(self._bake, service, started))
+        elif started.build is None and running is None:
+            self._later(0.1, partial(self._end, Activated(service=service, started=started)))
+        else:
+            self._put_back(service, started, INTERRUPTED)
+
+    def _run(self, service: ServiceName, build: Build | None) -> None:
+        if build is None:
+            self.processes.running.pop(service, None)
+            return
+        if self.processes.running.get(service) == build:
+            self._later(0.05, partial(self.act_event, ServiceRan(service=service)))
+            return
+        outcome = self.processes.start(build, 0.0)
+        if outcome.failed_after_s is not None:
+            broke = ServiceBroke(service=service, code=outcome.code, reason=outcome.code)
+            self._later(outcome.failed_after_s, partial(self.act_event, broke))
+            return
+
+        def ran() -> None:
+            record = self.records.get(service)
+            if record is not None and record.started is None and record.running == build:
+                self.processes.running[service] = build
+                self.act_event(ServiceRan(service=service))
+
+        self._later(outcome.healthy_after_s, ran)

@@ -1,0 +1,136 @@
+"""Ground truth: what really happened, independent of what any simulated part believes.
+
+Hosts and the control plane report facts here at the instant they become true; the checkers read
+them.  Nothing in the simulated world reads them back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from p2pdeploy.activation.record import ServiceRecord, Started
+from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Abort, Excuse, Go, Order, Settled
+from p2pdeploy.planning.planner import CellPlan
+from p2psim import checkers
+from p2psim.world import World
+
+__all__ = ["Touch", "Truth", "Violation"]
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One broken invariant: which, when, and what was seen."""
+
+    invariant: str
+    at_s: float
+    detail: str
+
+
+class Touch(msgspec.Struct, frozen=True):
+    """A host began to change a running service."""
+
+    at_s: float
+    wall_s: float
+    host: HostName
+    service: ServiceName
+    started: Started
+    watermark: int  # of the host's record at that instant
+
+
+@dataclass
+class Truth:
+    """The ledger of one world."""
+
+    world: World
+    plans: dict[tuple[ServiceName, int], CellPlan] = field(
+        default_factory=dict[tuple[ServiceName, int], CellPlan]
+    )
+    changing: dict[tuple[HostName, ServiceName], Touch] = field(
+        default_factory=dict[tuple[HostName, ServiceName], Touch]
+    )
+    healthy: dict[tuple[ServiceName, int], set[HostName]] = field(
+        default_factory=dict[tuple[ServiceName, int], set[HostName]]
+    )
+    excused: dict[tuple[ServiceName, int], frozenset[HostName]] = field(
+        default_factory=dict[tuple[ServiceName, int], frozenset[HostName]]
+    )
+    settled: set[tuple[ServiceName, int]] = field(default_factory=set[tuple[ServiceName, int]])
+    aborted_at: dict[tuple[ServiceName, int], float] = field(
+        default_factory=dict[tuple[ServiceName, int], float]
+    )
+    leases: list[Go] = field(default_factory=list[Go])
+    ended_at: dict[tuple[HostName, int], float] = field(
+        default_factory=dict[tuple[HostName, int], float]
+    )
+    touches: list[Touch] = field(default_factory=list[Touch])
+    violations: list[Violation] = field(default_factory=list[Violation])
+    sometimes: dict[str, int] = field(default_factory=dict[str, int])
+
+    def happened(self, name: str, condition: bool = True) -> None:
+        """Count an interesting situation, so that a fault that never bites is noticed."""
+        self.sometimes[name] = self.sometimes.get(name, 0) + (1 if condition else 0)
+
+    def planned(self, cell_plan: CellPlan) -> None:
+        plan = cell_plan.plan
+        self.plans[plan.service, plan.plan_seq] = cell_plan
+
+    def issued(self, order: Order) -> None:
+        match order:
+            case Abort():
+                key = (order.service, order.watermark)
+                self.aborted_at.setdefault(key, self.world.wall_s)
+                busy = any(t.started.plan_seq == order.watermark for t in self.changing.values())
+                self.happened("abort hit a host that was changing", busy)
+            case Go():
+                self.leases.append(order)
+            case Settled():
+                self.settled.add((order.service, order.plan_seq))
+            case Excuse():
+                self.excused[order.service, order.plan_seq] = frozenset(order.hosts)
+            case _:
+                pass
+
+    def is_changing(self, host: HostName) -> bool:
+        return any(name == host for name, _ in self.changing)
+
+    def touched(
+        self, host: HostName, service: ServiceName, started: Started, record: ServiceRecord
+    ) -> None:
+        """The shell is about to stop what runs: the instant every safety invariant is about."""
+        touch = Touch(self.world.now_s, self.world.wall_s, host, service, started, record.watermark)
+        self.changing[host, service] = touch
+        self.touches.append(touch)
+        for invariant, detail in checkers.at_touch(self, touch):
+            self.violate(invariant, detail)
+
+    def ended(self, host: HostName, service: ServiceName) -> None:
+        touch = self.changing.pop((host, service), None)
+        if touch is not None:
+            took_s = self.world.now_s - touch.at_s
+            self.ended_at[host, touch.started.plan_seq] = self.world.now_s
+            self.happened("a change ended", True)
+            self.happened(
+                "a change took over half its time", took_s > touch.started.activation_max_s / 2
+            )
+
+    def daemon_gone(self, host: HostName) -> None:
+        """The host is down as a whole: nothing on it is being changed any more."""
+        for key in [key for key in self.changing if key[0] == host]:
+            del self.changing[key]
+
+    def persisted(
+        self, host: HostName, before: ServiceRecord | None, record: ServiceRecord
+    ) -> None:
+        for invariant, detail in checkers.at_persist(host, before, record):
+            self.violate(invariant, detail)
+        if record.outcome is Rank.HEALTHY:
+            self.healthy.setdefault((record.service, record.outcome_seq), set()).add(host)
+        self.happened("a host failed a plan", record.outcome is Rank.FAILED)
+        self.happened("a service regressed", record.outcome is Rank.REGRESSED)
+
+    def violate(self, invariant: str, detail: str) -> None:
+        self.world.note(f"VIOLATION {invariant}: {detail}")
+        self.violations.append(Violation(invariant, round(self.world.now_s, 3), detail))
