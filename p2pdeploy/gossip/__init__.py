@@ -16,5 +16,6 @@ Reading order:
 * :mod:`~p2pdeploy.gossip.statistics`: what is counted
 * :mod:`~p2pdeploy.gossip.core`: the core that a shell drives
 * :mod:`~p2pdeploy.gossip.wire`: datagrams and frames with their MAC
+* :mod:`~p2pdeploy.gossip.streams` and :mod:`~p2pdeploy.gossip.timers`: parts of the shell
 * :mod:`~p2pdeploy.gossip.shell`: the sockets and timers of one host
 """

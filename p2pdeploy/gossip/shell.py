@@ -1,0 +1,310 @@
+"""The gossip core of one host on real sockets, under trio.
+
+One UDP socket and one TCP listener on the host's own address; outgoing streams leave from it
+too.  Nothing is sent to or accepted on an address outside 127.0.0.0/8.  :meth:`GossipShell.run`
+is the whole task tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+import trio
+
+from p2pdeploy.errors import ConfigError, P2PDeployError, ProtocolError, TrustError
+from p2pdeploy.gossip.anti_entropy import Verify
+from p2pdeploy.gossip.config import GossipConfig
+from p2pdeploy.gossip.core import GossipCore
+from p2pdeploy.gossip.effects import (
+    Effect,
+    ItemMerged,
+    MemberChanged,
+    ReplyStream,
+    SendDatagram,
+    SendStream,
+    SetTimer,
+    Timer,
+)
+from p2pdeploy.gossip.events import (
+    Event,
+    LeaveDecided,
+    LocalItemPublished,
+    LoopLagMeasured,
+    PacketReceived,
+    SeedsLearned,
+    Started,
+    StreamAnswered,
+    StreamFailed,
+    StreamRequested,
+    TimerFired,
+)
+from p2pdeploy.gossip.state import CellState
+from p2pdeploy.gossip.statistics import GossipStatistics
+from p2pdeploy.gossip.streams import call_peer, receive_payload
+from p2pdeploy.gossip.timers import TimerHeap
+from p2pdeploy.gossip.wire import PacketSeal
+from p2pdeploy.ids import CellId, HostName
+from p2pdeploy.limits import DATAGRAM_BYTES_MAX
+from p2pdeploy.messages.gossip import Member, Packet
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["GossipShell", "Listener", "ShellStatistics"]
+
+# Each may hold one frame (8 MiB); more peers than this at once are turned away and try later.
+STREAMS_SERVED_MAX = 8
+STREAMS_OPENED_MAX = 8
+# One megabyte at a tenth of a slow link; a peer that needs longer is cut off.
+STREAM_TIMEOUT_S = 5.0
+LAG_MEASURED_EVERY_S = 1.0
+
+Listener = Callable[[ItemMerged | MemberChanged], None]
+
+
+class ShellStatistics(msgspec.Struct):
+    """What was dropped before the core saw it, and bytes by datagram."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    dropped_mac: int = 0  # forged, cut short, of another cell, or under another key
+    dropped_malformed: int = 0  # too long, or with a good MAC and still not a packet
+    dropped_unsendable: int = 0  # the kernel refused, or the address is outside loopback
+    streams_turned_away: int = 0
+    streams_dropped: int = 0  # served, but cut off, malformed or forged
+
+
+class GossipShell:
+    """One host's gossip.
+
+    Args:
+        me: This host, with the address and port it binds; must be in 127.0.0.0/8.
+        cell: Its cell.
+        rng: For peers and jitter; owned by the shell from here on.
+        verify: Opens an envelope or raises.
+        key: ``derive_key(token, "gossip")``, the same for the whole fleet.
+        config: Intervals and limits.
+
+    Raises:
+        ConfigError: the address is not a loopback address.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Member,
+        cell: CellId,
+        rng: Random,
+        verify: Verify,
+        key: bytes,
+        config: GossipConfig | None = None,
+    ) -> None:
+        self._address = require_loopback(me.address, where=f"gossip address of {me.name}")
+        self._port = me.gossip_port
+        self._core = GossipCore(me, cell, config or GossipConfig(), rng, verify)
+        self._seal = PacketSeal(key, cell)
+        self._timers = TimerHeap()
+        self._listeners: list[Listener] = []
+        self._udp: socket.socket | None = None  # while running
+        self._calls_nursery: trio.Nursery | None = None  # while running; owns outgoing streams
+        self._calls_limiter = trio.CapacityLimiter(STREAMS_OPENED_MAX)
+        self._replies: dict[int, Packet | None] = {}
+        self._stream = 0
+        self._served = 0
+        self._statistics = ShellStatistics()
+
+    def __repr__(self) -> str:
+        return f"<GossipShell {self._address}:{self._port}: {self._core!r}>"
+
+    # --- for the daemon ----------------------------------------------------------------------
+
+    @property
+    def state(self) -> CellState:
+        """The replica of the cell's state; read it, never write to it."""
+        return self._core.state
+
+    @property
+    def me(self) -> Member:
+        """Myself, with my current incarnation."""
+        return self._core.me
+
+    def members(self) -> tuple[Member, ...]:
+        """Everybody in name order, myself included."""
+        return self._core.members()
+
+    def alive_members(self) -> frozenset[HostName]:
+        """Who seems alive, suspects and myself included.  Hints, never evidence."""
+        return self._core.alive_members()
+
+    def statistics(self) -> tuple[GossipStatistics, ShellStatistics]:
+        """Snapshots of the core's and the sockets' counters."""
+        return self._core.statistics(), msgspec.structs.replace(self._statistics)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call *listener* with everything that is new, in order, from the gossip tasks.
+
+        It must not block and must not raise; it may publish.  Nothing is queued here, so nothing
+        is lost: a listener with a queue of its own decides what to do when that is full (the
+        state can always be read again).
+        """
+        self._listeners.append(listener)
+
+    def publish(self, envelope: bytes) -> None:
+        """Verify *envelope*, merge it and tell the cell; listeners hear of it if it is new.
+
+        Raises:
+            TrustError, ProtocolError, RefusedError: it does not verify; nothing was changed.
+        """
+        self._dispatch(LocalItemPublished(envelope))
+
+    def learn_seeds(self, members: tuple[Member, ...]) -> None:
+        """Take the inventory's hosts of this cell; may be called again at any time."""
+        self._dispatch(SeedsLearned(members))
+
+    def leave(self) -> None:
+        """Tell a few members that this host goes; cancel :meth:`run` afterwards."""
+        if self._udp is not None:
+            self._dispatch(LeaveDecided())
+
+    # --- the task tree -----------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bind, then gossip until cancelled; started once both sockets listen.
+
+        Raises:
+            ConfigError: the address is in use or not this machine's.
+        """
+        udp, listener = await self._bind()
+        with udp, trio.socket.from_stdlib_socket(udp) as datagrams:
+            async with listener, trio.open_nursery() as nursery:
+                self._udp, self._calls_nursery = udp, nursery
+                try:
+                    self._dispatch(Started())
+                    nursery.start_soon(self._receive_datagrams, datagrams)
+                    nursery.start_soon(self._serve_streams, listener)
+                    nursery.start_soon(self._timers.fire_timers, self._fire)
+                    nursery.start_soon(self._measure_loop_lag)
+                    task_status.started()
+                    await trio.sleep_forever()
+                finally:
+                    self._udp = self._calls_nursery = None
+
+    async def _bind(self) -> tuple[socket.socket, trio.SocketListener]:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind((self._address, self._port))
+            listeners = await trio.open_tcp_listeners(self._port, host=self._address)
+        except OSError as error:
+            udp.close()
+            in_use = error.errno == errno.EADDRINUSE
+            raise ConfigError(
+                "address already in use" if in_use else f"cannot bind: {error.strerror}",
+                where=f"gossip {self._address}:{self._port}",
+                hint="is another daemon of this host running?" if in_use else "",
+                code="address-in-use" if in_use else "cannot-bind",
+            ) from error
+        return udp, listeners[0]
+
+    async def _receive_datagrams(self, datagrams: trio.socket.SocketType) -> None:
+        while True:
+            # One byte more than allowed, so that an oversized datagram shows.
+            data, (address, port) = await datagrams.recvfrom(DATAGRAM_BYTES_MAX + 1)
+            self._statistics.bytes_received += len(data)
+            try:
+                packet = self._seal.open_datagram(data)
+            except TrustError:
+                self._statistics.dropped_mac += 1
+            except ProtocolError:
+                self._statistics.dropped_malformed += 1
+            else:
+                self._dispatch(PacketReceived(address, port, packet))
+
+    async def _serve_streams(self, listener: trio.SocketListener) -> None:
+        await trio.serve_listeners(self._serve_stream, [listener])
+
+    async def _serve_stream(self, stream: trio.SocketStream) -> None:
+        """Answer one request; the caller closes the stream."""
+        if self._served >= STREAMS_SERVED_MAX:
+            self._statistics.streams_turned_away += 1
+            return
+        self._served += 1
+        try:
+            with trio.fail_after(STREAM_TIMEOUT_S):
+                packet, proof = self._seal.open_request(await receive_payload(stream))
+                reply = self._answer(packet)
+                if reply is not None:
+                    await stream.send_all(self._seal.seal_reply(reply, proof))
+        except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
+            self._statistics.streams_dropped += 1
+        finally:
+            self._served -= 1
+
+    def _answer(self, packet: Packet) -> Packet | None:
+        self._stream += 1
+        number = self._stream
+        self._dispatch(StreamRequested(number, packet))
+        return self._replies.pop(number)  # the core answers every request at once
+
+    async def _call_peer(self, effect: SendStream) -> None:
+        reply = None
+        with trio.move_on_after(STREAM_TIMEOUT_S):
+            async with self._calls_limiter:
+                reply = await call_peer(
+                    self._seal,
+                    effect.request,
+                    own_address=self._address,
+                    address=effect.address,
+                    port=effect.port,
+                )
+        if reply is None:
+            self._dispatch(StreamFailed(effect.address, effect.port, effect.request))
+        else:
+            self._dispatch(StreamAnswered(effect.address, effect.port, effect.request, reply))
+
+    def _fire(self, timer: Timer) -> None:
+        self._dispatch(TimerFired(timer))
+
+    async def _measure_loop_lag(self) -> None:
+        """A loop that comes late looks like a dead host to others; the core should know."""
+        while True:
+            due = trio.current_time() + LAG_MEASURED_EVERY_S
+            await trio.sleep_until(due)
+            self._dispatch(LoopLagMeasured(trio.current_time() - due))
+
+    # --- effects -----------------------------------------------------------------------------
+
+    def _dispatch(self, event: Event) -> None:
+        for effect in self._core.handle(event, trio.current_time()):
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case SendDatagram():
+                self._send_datagram(effect)
+            case SendStream():
+                self._open_stream(effect)
+            case ReplyStream(stream=stream, reply=reply):
+                self._replies[stream] = reply
+            case SetTimer():
+                self._timers.set(effect)
+            case ItemMerged() | MemberChanged():
+                for listener in self._listeners:
+                    listener(effect)
+
+    def _send_datagram(self, effect: SendDatagram) -> None:
+        """Never waits: a full socket buffer loses the datagram, as the network might."""
+        data = self._seal.seal_datagram(effect.packet)
+        try:
+            require_loopback(effect.address, where="gossip peer")
+            assert self._udp is not None, "datagrams are sent only while running"
+            self._udp.sendto(data, (effect.address, effect.port))
+        except (OSError, ConfigError):
+            self._statistics.dropped_unsendable += 1
+        else:
+            self._statistics.bytes_sent += len(data)
+
+    def _open_stream(self, effect: SendStream) -> None:
+        assert self._calls_nursery is not None, "streams are opened only while running"
+        self._calls_nursery.start_soon(self._call_peer, effect)

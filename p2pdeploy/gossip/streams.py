@@ -1,0 +1,52 @@
+"""One request and one reply over TCP, each way one frame, from and to loopback only."""
+
+from __future__ import annotations
+
+import trio
+
+from p2pdeploy.codec import FrameReader
+from p2pdeploy.errors import P2PDeployError, ProtocolError
+from p2pdeploy.gossip.wire import PacketSeal
+from p2pdeploy.messages.gossip import Packet
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["call_peer", "receive_payload"]
+
+READ_BYTES = 64 * 1024
+
+
+async def call_peer(
+    seal: PacketSeal, request: Packet, *, own_address: str, address: str, port: int
+) -> Packet | None:
+    """Send *request* to a peer from *own_address* and return its reply.
+
+    None when *address* is outside loopback, or the peer can't be reached, hangs up, or answers
+    with bytes that do not prove themselves.  Waits as long as the peer does; the caller sets the
+    timeout.
+    """
+    data, proof = seal.seal_request(request)
+    with trio.socket.socket() as socket:
+        try:
+            require_loopback(address, where="gossip peer")
+            await socket.bind((own_address, 0))
+            await socket.connect((address, port))
+            stream = trio.SocketStream(socket)
+            await stream.send_all(data)
+            return seal.open_reply(await receive_payload(stream), proof)
+        except (OSError, trio.BrokenResourceError, P2PDeployError):
+            return None
+
+
+async def receive_payload(stream: trio.abc.ReceiveStream) -> bytes:
+    """Read one frame.
+
+    Raises:
+        ProtocolError: malformed, too large, or the stream ended first.  Close it.
+        trio.BrokenResourceError: the connection broke.
+    """
+    frames = FrameReader()
+    while data := await stream.receive_some(READ_BYTES):
+        frames.feed(bytes(data))
+        for payload in frames:
+            return payload
+    raise ProtocolError("the stream ended before its frame did")

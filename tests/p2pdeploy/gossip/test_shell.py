@@ -1,0 +1,263 @@
+"""Three real hosts on loopback: real sockets, real time, intervals shortened."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+import trio
+
+from p2pdeploy.errors import ConfigError, TrustError
+from p2pdeploy.gossip.config import GossipConfig
+from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.shell import STREAMS_SERVED_MAX, GossipShell
+from p2pdeploy.gossip.streams import call_peer
+from p2pdeploy.gossip.wire import PacketSeal
+from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
+from p2pdeploy.limits import DATAGRAM_BYTES_MAX
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.gossip import Ack, Member, Nack, Packet, Ping, Status
+from p2pdeploy.messages.orders import Abort, Roster, RosterMember
+from p2pdeploy.testing.gossip_world import CELL
+from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
+
+KEY = b"g" * 32
+KEYS = HmacKeyring(b"k" * 32)
+QUICK = GossipConfig(
+    probe_interval_s=0.2,
+    probe_timeout_s=0.1,
+    unreachable_probe_interval_s=0.1,
+    gossip_interval_s=0.02,
+    offer_interval_s=0.1,
+    cross_offer_interval_s=0.3,
+)
+PORT = 17_946
+PATIENCE_S = 10.0  # only a failing test waits so long
+
+
+class Cell:
+    """Shells with a way to wait until something holds of them."""
+
+    def __init__(self, nursery: trio.Nursery, network: int) -> None:
+        self.nursery = nursery
+        self.network = network
+        self.shells: dict[int, GossipShell] = {}
+        self.merged: dict[int, list[Sealed]] = {}
+        self.scopes: dict[int, trio.CancelScope] = {}
+        self.something = trio.Event()
+
+    def member(self, number: int) -> Member:
+        return Member(
+            name=HostName(f"h{number:02}"),
+            address=f"127.77.{self.network}.{10 + number}",
+            gossip_port=PORT,
+            swarm_port=PORT + 1,
+            fault_domain=FaultDomain(f"fd{number % 2}"),
+        )
+
+    async def start(self, number: int, *, hosts: int = 3) -> GossipShell:
+        shell = GossipShell(
+            me=self.member(number),
+            cell=CELL,
+            rng=Random(number),
+            verify=lambda envelope: open_envelope(envelope, KEYS),
+            key=KEY,
+            config=QUICK,
+        )
+        self.merged[number] = []
+
+        def note(notice: ItemMerged | MemberChanged) -> None:
+            if isinstance(notice, ItemMerged):
+                self.merged[number].append(notice.message)
+            self.something.set()
+
+        shell.subscribe(note)
+        shell.learn_seeds(tuple(self.member(n) for n in range(1, hosts + 1)))
+        self.scopes[number] = await self.nursery.start(self._run, shell)
+        self.shells[number] = shell
+        return shell
+
+    async def _run(
+        self,
+        shell: GossipShell,
+        task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(shell.run)
+                task_status.started(scope)
+
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        with trio.fail_after(PATIENCE_S):
+            while not holds():
+                self.something = trio.Event()
+                await self.something.wait()
+
+    def believes(self, viewer: int, of: int) -> Status:
+        return {m.name: m.status for m in self.shells[viewer].members()}[self.member(of).name]
+
+
+@asynccontextmanager
+async def a_cell(network: int, *, hosts: int = 3) -> AsyncIterator[Cell]:
+    async with trio.open_nursery() as nursery:
+        cell = Cell(nursery, network)
+        for number in range(1, hosts + 1):
+            await cell.start(number, hosts=hosts)
+        yield cell
+        nursery.cancel_scope.cancel()
+
+
+def attested(host: str, seq: int = 1) -> bytes:
+    message = Attestation(
+        cell=CELL,
+        host=HostName(host),
+        service=ServiceName("web"),
+        fault_domain=FaultDomain("fd0"),
+        epoch=1,
+        seq=seq,
+    )
+    return seal(message, KEYS.named(f"host/{host}"))
+
+
+def a_roster(hosts: int) -> Roster:
+    members = tuple(RosterMember(HostName(f"h{n:04}"), n % 3, 0) for n in range(hosts))
+    return Roster(cell=CELL, service=ServiceName("web"), plan_seq=3, members=members)
+
+
+async def test_small_and_large_items_reach_every_host_once() -> None:
+    async with a_cell(1) as cell:
+        abort = Abort(cell=CELL, service=ServiceName("web"), watermark=1, code="c", reason="r")
+        cell.shells[1].publish(seal(abort, KEYS.named("abort")))
+        cell.shells[2].publish(seal(a_roster(500), KEYS.named("deployer")))
+        await cell.wait_until(lambda: all(len(m) == 2 for m in cell.merged.values()))
+        for merged in cell.merged.values():
+            assert sorted(type(message).__name__ for message in merged) == ["Abort", "Roster"]
+        summaries = {shell.state.summary() for shell in cell.shells.values()}
+        assert len(summaries) == 1
+
+
+async def test_a_stopped_host_becomes_unreachable_and_a_restarted_one_learns_everything() -> None:
+    async with a_cell(2) as cell:
+        cell.scopes[3].cancel()
+        for n in range(1, 31):
+            cell.shells[1].publish(attested(f"h{n:02}"))
+        await cell.wait_until(
+            lambda: all(cell.believes(n, 3) is Status.UNREACHABLE for n in (1, 2))
+        )
+        assert HostName("h03") not in cell.shells[1].alive_members()
+        await cell.start(3)
+        await cell.wait_until(lambda: all(cell.believes(n, 3) is Status.ALIVE for n in (1, 2)))
+        await cell.wait_until(lambda: len(cell.merged[3]) == 30)
+
+
+async def test_a_host_that_leaves_is_known_to_have_left() -> None:
+    async with a_cell(3) as cell:
+        cell.shells[3].leave()
+        cell.scopes[3].cancel()
+        await cell.wait_until(lambda: all(cell.believes(n, 3) is Status.LEFT for n in (1, 2)))
+
+
+async def test_bad_datagrams_are_dropped_and_counted_and_the_host_goes_on() -> None:
+    async with a_cell(4) as cell:
+        me = cell.member(1)
+        good = PacketSeal(KEY, CELL)
+        ping = Packet(CELL, HostName("h02"), Ping(5, me.name))
+        bad = [
+            b"",
+            b"x",
+            b"x" * 600,
+            b"x" * (DATAGRAM_BYTES_MAX + 50),
+            PacketSeal(b"?" * 32, CELL).seal_datagram(ping),
+            PacketSeal(KEY, CellId("lab.web.c7")).seal_datagram(ping),
+            good._mac(b"datagram", b"\xc1") + b"\xc1",
+        ]
+        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            await stranger.bind(("127.77.4.200", 0))
+            for data in bad:
+                await stranger.sendto(data, (me.address, PORT))
+            await stranger.sendto(good.seal_datagram(ping), (me.address, PORT))
+            with trio.fail_after(PATIENCE_S):
+                answer, source = await stranger.recvfrom(2_000)
+        assert source == (me.address, PORT)
+        assert good.open_datagram(answer).message == Ack(5)
+        _, statistics = cell.shells[1].statistics()
+        assert (statistics.dropped_mac, statistics.dropped_malformed) == (5, 2)
+
+
+async def test_streams_answer_what_is_proven_and_drop_what_is_not() -> None:
+    async with a_cell(5, hosts=1) as cell:
+        me = cell.member(1)
+        ping = Packet(CELL, HostName("h02"), Ping(5, me.name))
+
+        async def call(seal_with: PacketSeal, packet: Packet, address: str) -> Packet | None:
+            return await call_peer(
+                seal_with, packet, own_address="127.77.5.200", address=address, port=PORT
+            )
+
+        with trio.fail_after(PATIENCE_S):
+            good = PacketSeal(KEY, CELL)
+            reply = await call(good, ping, me.address)
+            assert reply is not None
+            assert reply.message == Ack(5)
+            assert await call(PacketSeal(b"?" * 32, CELL), ping, me.address) is None
+            assert await call(good, Packet(CELL, HostName("h02"), Nack(1)), me.address) is None
+            assert await call(good, ping, "127.77.5.99") is None, "nobody listens there"
+            assert await call(good, ping, "192.0.2.1") is None, "never outside loopback"
+            for garbage in (b"", b"\xc1", b"\xc6\xff\xff\xff\xff", b"\x93\x01\x02\x03"):
+                stream = await trio.open_tcp_stream(me.address, PORT)
+                await stream.send_all(garbage)
+                await stream.send_eof()
+                assert await stream.receive_some() == b""
+                await stream.aclose()
+        _, statistics = cell.shells[1].statistics()
+        assert statistics.streams_dropped == 5
+
+
+async def test_more_streams_than_allowed_are_turned_away() -> None:
+    async with a_cell(6, hosts=1) as cell:
+        me = cell.member(1)
+        held = [await trio.open_tcp_stream(me.address, PORT) for _ in range(STREAMS_SERVED_MAX)]
+        with trio.fail_after(PATIENCE_S):
+            extra = await trio.open_tcp_stream(me.address, PORT)
+            assert await extra.receive_some() == b""
+        for stream in (*held, extra):
+            await stream.aclose()
+        assert cell.shells[1].statistics()[1].streams_turned_away == 1
+
+
+async def test_an_address_in_use_is_a_clear_error() -> None:
+    async with a_cell(7, hosts=1) as cell:
+        shell = GossipShell(
+            me=cell.member(1),
+            cell=CELL,
+            rng=Random(1),
+            verify=lambda envelope: open_envelope(envelope, KEYS),
+            key=KEY,
+        )
+        with pytest.raises(ConfigError) as refusal:
+            await shell.run()
+        assert refusal.value.code == "address-in-use"
+        assert f"127.77.7.11:{PORT}" in str(refusal.value)
+
+
+async def test_an_address_outside_loopback_is_refused() -> None:
+    member = Member(HostName("h01"), "192.0.2.1", PORT, PORT + 1, FaultDomain("fd0"))
+    with pytest.raises(ConfigError):
+        GossipShell(
+            me=member,
+            cell=CELL,
+            rng=Random(1),
+            verify=lambda envelope: open_envelope(envelope, KEYS),
+            key=KEY,
+        )
+
+
+async def test_a_forged_envelope_cannot_be_published() -> None:
+    async with a_cell(8, hosts=1) as cell:
+        message = Abort(cell=CELL, service=ServiceName("web"), watermark=1, code="c", reason="r")
+        with pytest.raises(TrustError):
+            cell.shells[1].publish(seal(message, HmacKeyring(b"?" * 32, key_id="abort")))
+        assert len(cell.shells[1].state) == 0
