@@ -1,0 +1,280 @@
+"""Read and judge service.toml: every fault has a file, a line and a key.
+
+* :func:`parse_service_toml` gives the typed :class:`ServiceSpec` or raises the first fault.
+* :func:`lint_tree` lists all faults of a payload's service.toml, those against its tree included.
+* :func:`check_tree` is what publishing asks for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+from p2pdeploy.errors import PayloadError
+from p2pdeploy.ids import ServiceName
+from p2pdeploy.payload.service_rules import HEALTH_KINDS, REQUIRED, RULES
+from p2pdeploy.payload.service_spec import (
+    ServiceSpec,
+    effective,
+    expand,
+    service_environment,
+)
+
+__all__ = [
+    "SERVICE_TOML",
+    "Finding",
+    "ServiceSpec",
+    "check_tree",
+    "effective",
+    "expand",
+    "lint_tree",
+    "parse_service_toml",
+    "read_service_toml",
+    "service_environment",
+]
+
+SERVICE_TOML = "service.toml"
+SERVICE_TOML_BYTES_MAX = 64 * 1024  # people write it; also bounds what a host parses
+
+_TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
+_KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
+_TOML_PLACE = re.compile(r"(.*?) \(at line (\d+), column \d+\)$", re.DOTALL)
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that lint says.  ``key`` is dotted, such as ``run.command``; empty for the file."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def to_error(self) -> PayloadError:
+        """The finding as the error that stops a publish."""
+        place = f"{self.file}:{self.line}" + (f": {self.key}" if self.key else "")
+        return PayloadError(self.message, where=place, hint=self.hint, code="bad-service-toml")
+
+
+def parse_service_toml(data: bytes, where: str = SERVICE_TOML) -> ServiceSpec:
+    """Parse the bytes of a service.toml; *where* is the file's name for messages.
+
+    Raises:
+        PayloadError: the first fault in the order of the file, with line and key.
+    """
+    findings, tables = _judge(data, where)
+    for finding in findings:
+        raise finding.to_error()
+    return msgspec.convert(tables, ServiceSpec)
+
+
+def read_service_toml(tree: Path) -> ServiceSpec:
+    """Read ``service.toml`` at the root of *tree*.  Raises PayloadError."""
+    return parse_service_toml(_read(tree), str(tree / SERVICE_TOML))
+
+
+def lint_tree(tree: Path) -> list[Finding]:
+    """All faults and doubts about the service.toml of *tree*, in the order of the file.
+
+    The tree's other files are judged by ``walk``.  Raises PayloadError when there is no
+    service.toml that can be read.
+    """
+    where = str(tree / SERVICE_TOML)
+    data = _read(tree)
+    findings, tables = _judge(data, where)
+    place = _Places(data, where)
+    for table, key in (("run", "command"), ("health", "exec")):
+        section = tables.get(table)
+        argv = cast(dict[str, object], section).get(key) if isinstance(section, dict) else None
+        name = f"{table}.{key}"
+        if argv is None or any(finding.key == name for finding in findings):
+            continue
+        fault, severity = _program_fault(tree, cast(list[str], argv)[0])
+        if fault:
+            findings.append(place.finding(name, fault, severity=severity))
+    return sorted(findings, key=lambda finding: finding.line)
+
+
+def check_tree(tree: Path, service: ServiceName) -> ServiceSpec:
+    """Read the service.toml of *tree* for publishing it as *service*.
+
+    Raises:
+        PayloadError: its first fault, or it names another service.
+    """
+    for finding in lint_tree(tree):
+        if finding.severity == "error":
+            raise finding.to_error()
+    data = _read(tree)
+    where = str(tree / SERVICE_TOML)
+    spec = parse_service_toml(data, where)
+    if spec.service.name != service:
+        wrong = f"is {spec.service.name!r}, but {service!r} is to be published"
+        raise _Places(data, where).finding("service.name", wrong).to_error()
+    return spec
+
+
+def _read(tree: Path) -> bytes:
+    file = tree / SERVICE_TOML
+    try:
+        # A link could lead out of the tree, and a pipe would hang us.
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as opened:
+            return opened.read(SERVICE_TOML_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise PayloadError(
+            f"has no {SERVICE_TOML}",
+            where=str(tree),
+            hint=f"a payload is a directory with a {SERVICE_TOML} at its root",
+            code="no-service-toml",
+        ) from None
+    except OSError as error:
+        raise PayloadError(
+            f"can't be read: {error.strerror}", where=str(file), code="unreadable"
+        ) from error
+
+
+def _judge(data: bytes, where: str) -> tuple[list[Finding], dict[str, object]]:
+    """All faults in the text itself, and its tables as far as they could be read."""
+    places = _Places(data, where)
+    if len(data) > SERVICE_TOML_BYTES_MAX:
+        return [places.finding("", f"is larger than {SERVICE_TOML_BYTES_MAX} bytes")], {}
+    try:
+        tables: dict[str, object] = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return [Finding(file=where, line=line, key="", message="is not UTF-8")], {}
+    except tomllib.TOMLDecodeError as error:
+        return [places.syntax_fault(str(error))], {}
+    except RecursionError:
+        return [places.finding("", "is nested too deep")], {}
+    findings: list[Finding] = []
+    for table, content in tables.items():
+        if table not in RULES:
+            findings.append(places.unknown(table, list(RULES)))
+        elif not isinstance(content, dict):
+            findings.append(places.finding(table, "must be a table", hint=f"write [{table}]"))
+        else:
+            findings += _judge_table(places, table, cast(dict[str, object], content))
+    findings += _missing(places, tables)
+    return sorted(findings, key=lambda finding: finding.line), tables
+
+
+def _judge_table(places: _Places, table: str, content: dict[str, object]) -> list[Finding]:
+    findings: list[Finding] = []
+    for key, value in content.items():
+        name = f"{table}.{key}"
+        rule = RULES[table].get(key)
+        if rule is None:
+            findings.append(places.unknown(name, list(RULES[table])))
+            continue
+        fault = rule(value)
+        if fault:
+            findings.append(places.finding(name, fault))
+    kinds = [kind for kind in HEALTH_KINDS if kind in content]
+    if table == "health" and len(kinds) > 1:
+        findings.append(
+            places.finding(f"health.{kinds[1]}", f"stands beside {kinds[0]}; one kind is allowed")
+        )
+    return findings
+
+
+def _missing(places: _Places, tables: dict[str, object]) -> list[Finding]:
+    findings: list[Finding] = []
+    for table, key, example in REQUIRED:
+        content = tables.get(table, {})
+        if isinstance(content, dict) and key not in content:
+            name = f"{table}.{key}"
+            findings.append(places.finding(name, "is missing", hint=f"for example {example}"))
+    health = tables.get("health", {})
+    if isinstance(health, dict) and not any(kind in health for kind in HEALTH_KINDS):
+        hint = 'for example http = "http://$HOST:$PORT/healthz", or tcp, or exec'
+        findings.append(places.finding("health", "has no health check", hint=hint))
+    return findings
+
+
+class _Places:
+    """Finds the line of a key; tomllib tells none."""
+
+    def __init__(self, data: bytes, where: str) -> None:
+        self._where = where
+        self._lines: dict[str, int] = {}
+        table = ""
+        text = data.decode(errors="replace")
+        self._line_count = text.count("\n") + 1
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := _TABLE.match(line):
+                table = _plain(header[1])
+                self._lines.setdefault(table, number)
+            elif key := _KEY.match(line):
+                name = _plain(key[1])
+                self._lines.setdefault(f"{table}.{name}" if table else name, number)
+
+    def line_of(self, name: str) -> int:
+        """The line of dotted *name*, of what is below it, or of the nearest table above it."""
+        while name:
+            if name in self._lines:
+                return self._lines[name]
+            below = [line for key, line in self._lines.items() if key.startswith(f"{name}.")]
+            if below:
+                return min(below)
+            name = name.rpartition(".")[0]
+        return 1
+
+    def finding(
+        self,
+        name: str,
+        message: str,
+        *,
+        hint: str = "",
+        severity: Literal["error", "warning"] = "error",
+    ) -> Finding:
+        """A finding about dotted *name*."""
+        return Finding(
+            file=self._where,
+            line=self.line_of(name),
+            key=name,
+            message=message,
+            hint=hint,
+            severity=severity,
+        )
+
+    def unknown(self, name: str, known: list[str]) -> Finding:
+        """The finding for a table or key that does not exist."""
+        near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        return self.finding(name, "is unknown", hint=hint)
+
+    def syntax_fault(self, message: str) -> Finding:
+        """The finding for text that is not TOML."""
+        place = _TOML_PLACE.match(message)
+        text, line = (place[1], int(place[2])) if place else (message, self._line_count)
+        on_line = [name for name, at in self._lines.items() if at == line and "." in name]
+        key = on_line[0] if on_line else ""
+        return Finding(file=self._where, line=line, key=key, message=f"is not TOML: {text}")
+
+
+def _plain(dotted: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _program_fault(tree: Path, program: str) -> tuple[str, Literal["error", "warning"]]:
+    """What is wrong with the first word of a command in *tree*."""
+    if program.startswith("/"):
+        return "", "error"
+    inside = tree / program
+    if "/" not in program:
+        if inside.is_file():
+            return f"{program} is looked for in PATH, not in the tree; write ./{program}", "warning"
+        return "", "error"
+    if not inside.is_file():
+        return f"{program} is not a file of the tree", "error"
+    if not os.access(inside, os.X_OK):
+        return f"{program} is not executable", "error"
+    return "", "error"

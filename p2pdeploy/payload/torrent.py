@@ -1,0 +1,118 @@
+"""The torrent of a release: derived from its manifest, never signed, never stored as truth.
+
+A v2-only torrent (BEP 52) whose files are the manifest's blobs.  Its name is the manifest digest,
+so two releases never share an info-hash.  ``private`` keeps clients off DHT and PEX (BEP 27).
+
+Pieces are numbered through all blobs in manifest order; each blob starts a new piece.  Pure.
+
+Source: https://www.bittorrent.org/beps/bep_0052.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from p2pdeploy import bencode
+from p2pdeploy.errors import ProtocolError
+from p2pdeploy.ids import Digest
+from p2pdeploy.limits import MANIFEST_BYTES_MAX
+from p2pdeploy.manifest import Blob, Manifest
+from p2pdeploy.payload.merkle import HASH_BYTES, piece_hash
+
+__all__ = [
+    "PieceSpan",
+    "info_hash_v2",
+    "piece_count",
+    "piece_spans",
+    "torrent_bytes",
+    "verify_piece",
+]
+
+
+class PieceSpan(NamedTuple):
+    """Where one piece's bytes stand."""
+
+    blob_index: int
+    offset_bytes: int
+    size_bytes: int
+
+
+def torrent_bytes(manifest: Manifest, manifest_digest: Digest) -> bytes:
+    """The .torrent file of a release whose manifest was judged by ``check_manifest``.
+
+    The same manifest gives the same bytes everywhere.
+    """
+    tree: dict[str, Any] = {}
+    layers: dict[bytes, bytes] = {}
+    for blob in manifest.blobs:
+        folder = tree
+        for name in blob.path.split("/"):
+            folder = folder.setdefault(name, {})
+        folder[""] = {"length": blob.size_bytes, "pieces root": blob.pieces_root}
+        if blob.piece_layer:
+            layers[blob.pieces_root] = blob.piece_layer
+    info: dict[str, Any] = {
+        "file tree": tree,
+        "meta version": 2,
+        "name": str(manifest_digest),
+        "piece length": manifest.piece_size_bytes,
+        "private": 1,
+    }
+    return bencode.encode({"info": info, "piece layers": layers})
+
+
+def info_hash_v2(torrent: bytes) -> str:
+    """The v2 info-hash of a .torrent file, as 64 hexadecimal digits.
+
+    Raises:
+        ProtocolError: *torrent* is not a torrent.
+    """
+    decoded = bencode.decode(torrent, bytes_max=2 * MANIFEST_BYTES_MAX)
+    if not isinstance(decoded, dict) or not isinstance(decoded.get(b"info"), dict):
+        raise ProtocolError("not a torrent: no info dictionary")
+    return hashlib.sha256(bencode.encode(decoded[b"info"])).hexdigest()
+
+
+def piece_count(manifest: Manifest) -> int:
+    """How many pieces the release has."""
+    return sum(_pieces_of(blob, manifest.piece_size_bytes) for blob in manifest.blobs)
+
+
+def piece_spans(manifest: Manifest) -> list[PieceSpan]:
+    """Where each piece stands, by piece number."""
+    size_bytes = manifest.piece_size_bytes
+    return [
+        PieceSpan(blob_index, offset, min(size_bytes, blob.size_bytes - offset))
+        for blob_index, blob in enumerate(manifest.blobs)
+        for offset in range(0, blob.size_bytes, size_bytes)
+    ]
+
+
+def verify_piece(manifest: Manifest, piece_index: int, data: bytes | memoryview) -> bool:
+    """Whether *data* is piece *piece_index*: the right size and SHA-256 tree.
+
+    False as well for a number that the release does not have.
+    """
+    for blob in manifest.blobs:
+        count = _pieces_of(blob, manifest.piece_size_bytes)
+        if piece_index < count:
+            return piece_index >= 0 and _fits(manifest, blob, piece_index, data)
+        piece_index -= count
+    return False
+
+
+def _fits(manifest: Manifest, blob: Blob, number: int, data: bytes | memoryview) -> bool:
+    piece_size_bytes = manifest.piece_size_bytes
+    offset = number * piece_size_bytes
+    if len(data) != min(piece_size_bytes, blob.size_bytes - offset):
+        return False
+    if not blob.piece_layer:
+        only = piece_hash(data, piece_size_bytes=piece_size_bytes, only_piece=True)
+        return only == blob.pieces_root
+    found = piece_hash(data, piece_size_bytes=piece_size_bytes, only_piece=False)
+    return found == blob.piece_layer[number * HASH_BYTES : (number + 1) * HASH_BYTES]
+
+
+def _pieces_of(blob: Blob, piece_size_bytes: int) -> int:
+    return -(-blob.size_bytes // piece_size_bytes)
