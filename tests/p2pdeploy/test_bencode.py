@@ -11,7 +11,7 @@ from p2pdeploy import bencode
 from p2pdeploy.errors import ProtocolError
 
 values = st.recursive(
-    st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20),
+    st.integers(1 - 2**63, 2**63 - 1) | st.binary(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.binary(max_size=6), inner),
     max_leaves=12,
 )
