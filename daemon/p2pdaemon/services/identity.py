@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 from collections.abc import Iterator
 from functools import cache
@@ -114,6 +115,13 @@ def send(identity: ProcessIdentity, number: signal.Signals) -> bool:
         return True
     finally:
         os.close(pidfd)
+
+
+def wait_end(pidfd: int, timeout_s: float) -> bool:
+    """Block until the process of *pidfd* has ended; return False when it takes longer."""
+    poll = select.poll()  # select() refuses descriptors above 1,023, and a busy daemon has those
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1_000))
 
 
 def reap(identity: ProcessIdentity) -> None:

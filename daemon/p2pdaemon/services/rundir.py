@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import shutil
 import signal
 import time
@@ -37,6 +36,7 @@ from p2pdaemon.services.identity import (
     members_of_session,
     open_pidfd,
     send,
+    wait_end,
 )
 from p2pdaemon.services.records import ExitRecord, RunRecord, RunSpec
 from p2pdaemon.services.supervisor import write_json
@@ -192,6 +192,6 @@ def _wait_death(process: ProcessIdentity) -> None:
     if pidfd is None:
         return
     try:
-        select.select([pidfd], [], [], KILL_POLL_S)
+        wait_end(pidfd, KILL_POLL_S)
     finally:
         os.close(pidfd)

@@ -11,7 +11,7 @@ import fcntl
 import os
 import signal
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from p2pdaemon.services import supervisor
-from p2pdaemon.services.identity import is_alive, open_pidfd, reap, send
+from p2pdaemon.services.identity import is_alive, open_pidfd, reap, send, wait_end
 from p2pdaemon.services.records import ExitRecord, RunningService, RunRecord, RunSpec
 from p2pdaemon.services.rundir import (
     add_run,
@@ -106,8 +106,7 @@ class ServiceRunner:
         record = read_record(run_dir / "run.json", RunRecord)
         if record is not None and not error:
             return _running(run_dir, record)
-        with suppress(ChildProcessError):  # our child, and nobody else has reaped it
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        _end_supervisor(pid)
         log = (run_dir / "supervisor.log").read_text(errors="replace").strip()
         raise UnavailableError(
             f"the supervisor did not start the service: {error}",
@@ -240,6 +239,17 @@ def _spawn_supervisor(run_dir: Path, lock_fd: int) -> tuple[int, int]:
         )
         on_failure.pop_all()
     return pid, news_read
+
+
+def _end_supervisor(pid: int) -> None:
+    """Kill and reap our child *pid*, so that nothing comes up after we said that nothing did."""
+    pidfd = os.pidfd_open(pid)  # nobody else has reaped it, so it is still this one
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        wait_end(pidfd, KILL_GRACE_S)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    finally:
+        os.close(pidfd)
 
 
 async def _read_news(news_fd: int) -> bytes:

@@ -272,6 +272,29 @@ async def test_supervisor_that_cannot_start_gives_its_own_words(runner, a_run):
     assert not has_child(-1)
 
 
+async def test_supervisor_that_takes_too_long_is_ended_and_nothing_comes_up(
+    runner, a_run, monkeypatch, tmp_path, said
+):
+    """Its order is a pipe that nobody fills, so it hangs before it starts anything."""
+    from p2pdaemon.services import runner as module
+
+    def add_pipe(base_dir, spec):
+        run_dir = add_run(base_dir, spec)
+        (run_dir / "spec.json").unlink()
+        os.mkfifo(run_dir / "spec.json")
+        return run_dir
+
+    monkeypatch.setattr(module, "add_run", add_pipe)
+    monkeypatch.setattr(module, "START_TIMEOUT_S", 0.3)
+    with pytest.raises(UnavailableError, match="it says nothing"):
+        await runner.start(a_run("print('ran')"))
+    assert not has_child(-1)
+    assert await runner.adopt() is None
+    monkeypatch.undo()
+    await runner.wait_exit(await runner.start(a_run("print('second')")))
+    assert said() == ["second"]
+
+
 async def test_start_does_not_leak_descriptors(runner, a_run):
     before = len(os.listdir("/proc/self/fd"))
     counts = set()
