@@ -178,17 +178,17 @@ class GossipShell:
         """
         udp, listener = await self._bind()
         with udp, trio.socket.from_stdlib_socket(udp) as datagrams:
-            async with listener, trio.open_nursery() as nursery:
-                self._udp, self._calls_nursery = udp, nursery
+            async with listener:
                 try:
-                    self._dispatch(Started())
-                    nursery.start_soon(self._receive_datagrams, datagrams)
-                    nursery.start_soon(self._serve_streams, listener)
-                    nursery.start_soon(self._timers.fire_timers, self._fire)
-                    nursery.start_soon(self._measure_loop_lag)
-                    task_status.started()
-                    await trio.sleep_forever()
-                finally:
+                    async with trio.open_nursery() as nursery:
+                        self._udp, self._calls_nursery = udp, nursery
+                        nursery.start_soon(self._receive_datagrams, datagrams)
+                        nursery.start_soon(self._serve_streams, listener)
+                        nursery.start_soon(self._timers.fire_timers, self._fire)
+                        nursery.start_soon(self._measure_loop_lag)
+                        self._dispatch(Started())
+                        task_status.started()
+                finally:  # only when every task has ended: a last one may still want to send
                     self._udp = self._calls_nursery = None
 
     async def _bind(self) -> tuple[socket.socket, trio.SocketListener]:

@@ -134,7 +134,8 @@ class GossipWorld:
         """Start a host anew, knowing the inventory and nothing else."""
         host = HostName(name)
         self._lives[host] += 1
-        rng = Random(f"{self._seed}/{host}/gossip")
+        life = "" if self._lives[host] == 1 else f"/{self._lives[host]}"
+        rng = Random(f"{self._seed}/{host}/gossip{life}")
         self.cores[host] = GossipCore(self._members[host], CELL, self._config, rng, self._verify)
         self.merged[host] = []
         self.inject(host, SeedsLearned(tuple(self._members.values())))

@@ -16,6 +16,8 @@ from p2pdeploy.gossip.dissemination import INLINE_BYTES_MAX
 from p2pdeploy.gossip.effects import (
     GossipDue,
     ItemMerged,
+    MemberChanged,
+    OfferDue,
     ReplyStream,
     SendDatagram,
     SendStream,
@@ -287,9 +289,34 @@ def test_a_suspicion_rides_with_its_refutation_and_the_refutation_is_heard_first
     three = a_member(3)
     suspect = MemberRumour(msgspec.structs.replace(three, status=Status.SUSPECT), HostName("h02"))
     alive = MemberRumour(msgspec.structs.replace(three, incarnation=1))
-    host.hears(suspect, alive)
-    assert {m.name: m.status for m in host.core.members()}[three.name] is Status.ALIVE
+    changes = [e for e in host.hears(suspect, alive) if isinstance(e, MemberChanged)]
+    assert changes == [], "listeners never hear of a suspicion that is refuted beside it"
+    assert msgspec.structs.replace(three, incarnation=1) in host.core.members()
     assert host.core.statistics().members_suspect == 0
+
+
+def test_equal_states_with_different_memberships_exchange_members() -> None:
+    one, two = Host(), Host()
+    gone = msgspec.structs.replace(a_member(3), status=Status.UNREACHABLE)
+    back = msgspec.structs.replace(a_member(4), incarnation=2)
+    one.hears(MemberRumour(gone))
+    two.hears(MemberRumour(back))
+    offer = Offer((0,) * 16, members=two.core.statistics().members_alive)
+    (call,) = [e for e in one.hears(message=offer) if isinstance(e, SendStream)]
+    answer = two.core.handle(StreamRequested(1, call.request), 1.0)[0]
+    assert isinstance(answer, ReplyStream)
+    assert answer.reply is not None
+    reply = answer.reply
+    one.core.handle(StreamAnswered(call.address, call.port, call.request, reply), 1.0)
+    for host in (one, two):
+        assert {gone, back} <= set(host.core.members())
+
+
+def test_equal_replicas_open_no_stream() -> None:
+    one, two = Host(), Host()
+    timers = two.core.handle(TimerFired(OfferDue()), 1.0)
+    (sent,) = [e for e in timers if isinstance(e, SendDatagram)]
+    assert one.hears(message=sent.packet.message) == []
 
 
 def test_the_answer_to_an_accusation_carries_the_refutation() -> None:

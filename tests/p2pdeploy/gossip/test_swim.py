@@ -123,6 +123,14 @@ def test_missing_nacks_blame_myself_and_slow_my_probes_down() -> None:
     assert [e.at for e in effects if isinstance(e, SetTimer)][-1] == 3.5
 
 
+def test_an_answered_probe_restores_my_health() -> None:
+    host = Host()
+    host.beliefs.health.worsen(2)
+    _, token = host.probe(1.0)
+    host.swim.acked(token)
+    assert host.beliefs.health.score == 1
+
+
 def test_a_helper_pings_and_passes_the_answer_on() -> None:
     host = Host()
     asker, target = a_member(2), a_member(3)
