@@ -58,6 +58,10 @@ _ERROR_OF: dict[int, type[P2PDeployError]] = {
 }
 
 
+class _Egress(msgspec.Struct, frozen=True):
+    dealt_bytes: int
+
+
 class ApiClient:
     """One connection pool to one control plane.  Use it as a context manager.
 
@@ -131,6 +135,10 @@ class ApiClient:
             _path("releases", service), list[ReleaseView], limit=limit, after=after or None
         )
 
+    def dealt_bytes(self, service: str, version: str) -> int:
+        """Bytes of one release that the origin has sent to hosts."""
+        return self._get(_path("releases", service, version, "egress"), _Egress).dealt_bytes
+
     # Hosts and versions
 
     def hosts(
@@ -151,7 +159,7 @@ class ApiClient:
 
     def where(self, service: str, version: str) -> list[WhereRow]:
         """The hosts that run *version* of *service*."""
-        return self._get(_path("fleet", service, "where", version), list[WhereRow])
+        return self._get(_path("fleet", service, "versions", version), list[WhereRow])
 
     def logs(self, host: str, service: str, *, lines: int) -> LogsView:
         """The last *lines* of what *service* wrote on *host*."""

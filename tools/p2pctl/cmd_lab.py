@@ -13,7 +13,7 @@ from rich.text import Text
 
 from p2pctl.documents import DownReport, UpReport
 from p2pctl.durations import show_duration
-from p2pctl.lab.layout import HOSTS_MAX
+from p2pctl.lab.layout import HOSTS_MAX, is_fleet
 from p2pctl.lab.starting import start_fleet, take_lock, wait_end
 from p2pctl.lab.stopping import stop_fleet
 from p2pctl.options import FOLDER_VARIABLE, folder_of, output_option
@@ -83,8 +83,9 @@ def up(
 def _take_down(folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # going down is not interrupted half-way
         signal.signal(number, signal.SIG_IGN)
-    stop_fleet(folder, note)
-    note("the fleet is down")
+    if is_fleet(folder):
+        stop_fleet(folder, note)
+        note("the fleet is down")
 
 
 @click.command("down")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
 
+from rich.console import Console
 from rich.live import Live
 
 from p2pctl.client import ApiClient
 from p2pctl.output import Output, print_json, stdout_console
 from p2pctl.render.rollout import rollout_line, view_rollout
-from p2pctl.watching import follow
+from p2pctl.watching import follow, is_final
 from p2pdeploy.messages.api import HostView, RolloutView
 
-__all__ = ["hosts_of", "show_live"]
+__all__ = ["RolloutScreen", "hosts_of", "show_live"]
 
 _REDRAWS_PER_S = 4  # as often as we look
 _HOSTS_PER_PAGE = 1_000  # a cell is at most that large
@@ -53,3 +56,43 @@ def hosts_of(api: ApiClient, rollout: RolloutView) -> list[HostView]:
     for cell in sorted({domain.cell for domain in rollout.fault_domains}):
         found += api.hosts(filters=(f"cell={cell}",), limit=_HOSTS_PER_PAGE)
     return found
+
+
+class RolloutScreen:
+    """Shows one rollout after the other on *console*: a live tree, or a line per change."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._last_line = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def show(self, view: RolloutView) -> None:
+        """Show *view*; the last state of a rollout stays on the screen."""
+        if not self._console.is_terminal:
+            line = rollout_line(view)
+            if line != self._last_line:
+                self._console.print(line, markup=False)
+            self._last_line = line
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=_REDRAWS_PER_S)
+            self._live.start()
+        self._live.update(view_rollout(view, datetime.now(UTC)))
+        if is_final(view):
+            self._end()
+
+    def _end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

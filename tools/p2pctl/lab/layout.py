@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from p2pctl.fleet_dir import FleetDir, FleetFile, FleetHost, write_private
+from p2pctl.fleet_dir import FLEET_FILE, FleetDir, FleetFile, FleetHost, write_private
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import FaultDomain, HostName, cell_id
 from p2pdeploy.topology import Host
@@ -22,6 +22,7 @@ __all__ = [
     "control_plane_ports",
     "daemon_config",
     "host_ports",
+    "is_fleet",
     "plan_hosts",
     "prefix_of",
     "read_hosts",
@@ -98,6 +99,11 @@ def write_layout(folder: Path, prefix: str, hosts: list[Host]) -> None:
             },
         )
     )
+
+
+def is_fleet(folder: Path) -> bool:
+    """True when *folder* holds a fleet that was written in full."""
+    return (folder / FLEET_FILE).exists()
 
 
 def read_hosts(folder: Path) -> list[Host]:

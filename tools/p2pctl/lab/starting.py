@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 
 from p2pctl.documents import UpReport
-from p2pctl.fleet_dir import FLEET_FILE, FleetDir, write_private
+from p2pctl.fleet_dir import FleetDir, write_private
 from p2pctl.lab.layout import (
     API_PORT,
     control_plane_ports,
     host_ports,
+    is_fleet,
     plan_hosts,
     prefix_of,
     read_hosts,
@@ -154,7 +155,7 @@ def wait_end(fleet: RunningFleet, tell: Tell) -> None:
 def _prepare(
     folder: Path, host_count: int | None, fault_domain_count: int | None
 ) -> tuple[list[Host], dict[str, Identity], socket.socket]:
-    if (folder / FLEET_FILE).exists():
+    if is_fleet(folder):
         return _reopen(folder, host_count, fault_domain_count)
     ports = control_plane_ports()
     sample = plan_hosts(
