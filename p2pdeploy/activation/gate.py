@@ -7,7 +7,7 @@ grow, so a partition can delay a start and never lets one through.  Membership m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -20,6 +20,7 @@ from p2pdeploy.messages.orders import Plan, Rollout, Roster, RosterMember
 __all__ = [
     "bounds_hold",
     "brakes_hold",
+    "doomed",
     "evidence_hold",
     "interlock_hold",
     "live_hold",
@@ -109,60 +110,78 @@ def evidence_hold(
     Finished: each of its hosts attested an outcome or is excused, so that none of them can still
     be down because of this plan (``docs/adr/0010``).  Well enough: ``need`` of them are HEALTHY.
     """
-    tallies = _tally(plan, roster, evidence, excused, attempt)
-    for index in range(me.fault_domain):
-        domain = plan.fault_domains[index]
-        whole = _Tally(0, 0, 0)
-        for batch in range(len(domain.batches)):
-            whole += tallies.get((index, batch), _Tally(0, 0, 0))
-        if hold := whole.hold("fault-domain", domain.name, domain.failures_max):
+    for step in _steps(plan, roster, evidence, excused, attempt):
+        if (step.fault_domain, step.batch) >= (me.fault_domain, me.batch):
+            return None
+        if hold := step.hold():
             return hold
-    domain = plan.fault_domains[me.fault_domain]
-    failed_before = 0
-    for batch in range(me.batch):
-        tally = tallies.get((me.fault_domain, batch), _Tally(0, 0, 0))
-        name = f"batch {batch + 1} of {domain.name}"
-        if hold := tally.hold("batch", name, max(0, domain.failures_max - failed_before)):
-            return hold
-        failed_before += tally.failed
     return None
 
 
-class _Tally(msgspec.Struct, frozen=True):
-    """Roster hosts of one batch or fault domain that are not excused."""
+def doomed(
+    plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName], attempt: int
+) -> str:
+    """The fault domain or batch that can't become well enough any more; empty if there is none.
 
-    size: int
-    healthy: int
-    failed: int
+    What it holds up would wait for ever, so the control plane goes back instead.
+    """
+    for step in _steps(plan, roster, evidence, excused, attempt):
+        if step.size - step.failed < step.need:
+            return step.name
+    return ""
 
-    def __add__(self, other: _Tally) -> _Tally:
-        return _Tally(
-            self.size + other.size, self.healthy + other.healthy, self.failed + other.failed
-        )
 
-    def hold(self, code: str, name: str, failures_max: int) -> Hold | None:
-        need = max(1, self.size - failures_max)
-        if self.healthy < need:
-            return Hold(code, f"{name} has {self.healthy} of {need} healthy hosts")
+class _Step(msgspec.Struct, frozen=True):
+    """One batch, or (``batch`` past the last one) a whole fault domain, and what it must reach.
+
+    Counts leave excused hosts out.
+    """
+
+    fault_domain: int
+    batch: int
+    name: str
+    failures_max: int
+    size: int = 0
+    healthy: int = 0
+    failed: int = 0
+
+    @property
+    def need(self) -> int:
+        """How many must be HEALTHY; a batch whose hosts are all excused asks for nothing."""
+        return max(1, self.size - self.failures_max) if self.size else 0
+
+    def hold(self) -> Hold | None:
+        if self.healthy < self.need:
+            what = f"{self.name} has {self.healthy} of {self.need} healthy hosts"
+            return Hold("evidence", what)
         left = self.size - self.healthy - self.failed
         if left:
-            return Hold(code, f"{left} hosts of {name} have no outcome yet")
+            return Hold("evidence", f"{left} hosts of {self.name} have no outcome yet")
         return None
 
 
-def _tally(
+def _steps(
     plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName], attempt: int
-) -> dict[tuple[int, int], _Tally]:
-    """The tally of each (fault domain, batch)."""
-    tallies: dict[tuple[int, int], _Tally] = {}
+) -> Iterator[_Step]:
+    """Every batch and then its fault domain as a whole, in activation order."""
+    counts: dict[tuple[int, int], list[int]] = {}
     for member in roster.members:
         if member.host in excused:
             continue
-        key = (member.fault_domain, member.batch)
+        count = counts.setdefault((member.fault_domain, member.batch), [0, 0, 0])
         rank = rank_in(evidence, member.host, plan, attempt)
-        one = _Tally(1, int(rank is Rank.HEALTHY), int(rank in _FAILURES))
-        tallies[key] = tallies.get(key, _Tally(0, 0, 0)) + one
-    return tallies
+        count[0] += 1
+        count[1] += rank is Rank.HEALTHY
+        count[2] += rank in _FAILURES
+    for index, domain in enumerate(plan.fault_domains):
+        whole = [0, 0, 0]
+        for batch in range(len(domain.batches)):
+            count = counts.get((index, batch), [0, 0, 0])
+            allowed = max(0, domain.failures_max - whole[2])
+            name = f"batch {batch + 1} of {domain.name}"
+            yield _Step(index, batch, name, allowed, *count)
+            whole = [a + b for a, b in zip(whole, count, strict=True)]
+        yield _Step(index, len(domain.batches), domain.name, domain.failures_max, *whole)
 
 
 def brakes_hold(plan: Plan, roster: Roster, evidence: Evidence, attempt: int) -> Hold | None:

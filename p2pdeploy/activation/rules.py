@@ -21,9 +21,9 @@ from p2pdeploy.activation.lease import Hold, ReceivedGo, clock_hold, grant_of, l
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.activation.service import Duty, Slot
 from p2pdeploy.ids import HostName, ServiceName
-from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_S
+from p2pdeploy.limits import LEASE_S
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Build, Grant, Plan, Revert, RosterMember, Settled
+from p2pdeploy.messages.orders import Build, Plan, Revert, RosterMember, Settled
 
 __all__ = ["Context", "Decision", "decide", "last_look"]
 
@@ -86,7 +86,7 @@ def last_look(slot: Slot, started: Started, context: Context) -> Hold | None:
         return Hold("excused", "excused at the last moment")
     if not _needs_lease(slot, duty):
         return None
-    return _go_hold(slot, duty, context, _batch_of(slot, duty, context))
+    return _go_hold(duty, context, _fault_domain(slot, duty, context))
 
 
 def _accept(slot: Slot, duty: Duty) -> Decision:
@@ -169,7 +169,7 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         return Decision(
             hold=Hold("settling", f"the gate is open; {plan.settle_s:g} s to settle", opens_at)
         )
-    if hold := _go_hold(slot, plan, context, me.fault_domain):
+    if hold := _go_hold(plan, context, me.fault_domain):
         return Decision(hold=hold)
     return Decision(start=_started(slot, plan, plan.bake_s))
 
@@ -206,10 +206,8 @@ def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
         return Decision(hold=Hold("restoring", "waiting for the baseline to be healthy"))
     if staging := _staging(slot, revert.build):
         return staging
-    if _needs_lease(slot, revert):
-        batch = _batch_of(slot, revert, context)
-        if hold := _go_hold(slot, revert, context, batch):
-            return Decision(hold=hold)
+    if _needs_lease(slot, revert) and (hold := _go_hold(revert, context)):
+        return Decision(hold=hold)
     return Decision(start=_started(slot, revert, 0.0))
 
 
@@ -218,20 +216,6 @@ def _needs_lease(slot: Slot, duty: Duty) -> bool:
     if isinstance(duty, Plan):
         return True
     return slot.record.running is not None and not (isinstance(duty, Revert) and slot.broken)
-
-
-def _batch_of(slot: Slot, duty: Duty, context: Context) -> int:
-    """The fault domain (PLAN) or revert batch (REVERT) a GO must reach; -1 when not counted."""
-    if isinstance(duty, Settled):
-        return -1
-    roster = slot.roster_for(duty)
-    place = member_of(roster, context.me) if roster else None
-    if place is None:
-        return -1
-    position, member = place
-    if isinstance(duty, Plan):
-        return member.fault_domain
-    return position // duty.max_unavailable
 
 
 # -- SETTLED ---------------------------------------------------------------------------------
@@ -255,7 +239,7 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
         context.now, time_floor=context.time_floor, clock_error_s=settled.clock_error_s
     )
     if hold is None and _needs_lease(slot, settled):
-        hold = _go_hold(slot, settled, context, -1)
+        hold = _go_hold(settled, context)
     if hold is not None:
         return Decision(hold=hold)
     return Decision(start=_started(slot, settled, 0.0))
@@ -264,13 +248,12 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
 # -- the lease -------------------------------------------------------------------------------
 
 
-def _go_hold(slot: Slot, duty: Duty, context: Context, batch: int) -> Hold | None:
-    """None when a valid GO grants *duty* as far as *batch* (or names this host)."""
+def _go_hold(duty: Duty, context: Context, fault_domain: int = -1) -> Hold | None:
+    """None when a valid GO lets this host start *duty* now."""
     lease_s = LEASE_S if isinstance(duty, Settled) else duty.lease_s
-    clock_error_s = duty.clock_error_s or CLOCK_ERROR_S
     hold = clock_hold(
-        context.now, time_floor=context.time_floor, clock_error_s=clock_error_s
-    ) or lease_hold(context.go, context.now, lease_s=lease_s, clock_error_s=clock_error_s)
+        context.now, time_floor=context.time_floor, clock_error_s=duty.clock_error_s
+    ) or lease_hold(context.go, context.now, lease_s=lease_s, clock_error_s=duty.clock_error_s)
     if hold is not None:
         return hold
     match duty:
@@ -280,14 +263,16 @@ def _go_hold(slot: Slot, duty: Duty, context: Context, batch: int) -> Hold | Non
             grant = grant_of(context.go, duty.service, duty.plan_seq, "revert")
         case Settled():
             grant = grant_of(context.go, duty.service, duty.plan_seq, "converge")
-    return _grant_hold(grant, context.me, batch)
-
-
-def _grant_hold(grant: Grant | None, me: HostName, batch: int) -> Hold | None:
     if grant is None:
-        return Hold("not-granted", "the GO does not cover this plan now")
-    if grant.phase == "converge":
-        return None if me in grant.hosts else Hold("not-named", "waiting for its turn to catch up")
-    if not 0 <= batch <= grant.up_to:
-        return Hold("not-yet", "the GO does not reach this host's batch yet")
-    return None
+        return Hold("not-granted", "the GO does not cover this order now")
+    if grant.phase == "activate":
+        reached = 0 <= fault_domain <= grant.up_to
+        return None if reached else Hold("not-yet", "the GO does not reach this fault domain yet")
+    return None if context.me in grant.hosts else Hold("not-named", "waiting for its turn")
+
+
+def _fault_domain(slot: Slot, duty: Duty, context: Context) -> int:
+    """The index of this host's fault domain in a PLAN's roster; -1 for anything else."""
+    roster = slot.roster_for(duty) if isinstance(duty, Plan) else None
+    place = member_of(roster, context.me) if roster else None
+    return place[1].fault_domain if place else -1

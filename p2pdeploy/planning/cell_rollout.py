@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from p2pdeploy.activation.gate import doomed
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation, Rank
@@ -40,7 +41,8 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     ``result`` while reverting is what it will be called when the way back is done.
     ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet.  No GO covers it before
     ``hold_until``: a host outside this roster may still be busy with the order before it, and
-    only time can tell.
+    only time can tell.  ``lost_since`` and ``going_back`` map hosts to when they were first
+    missed, or named to go back.
     """
 
     cell_plan: CellPlan
@@ -52,7 +54,8 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     lost_since: dict[HostName, float] = {}
     predecessor_quiet_at: float = 0.0
     hold_until: float = 0.0
-    revert_up_to: int = 0
+    aborted_at: float = 0.0
+    going_back: dict[HostName, float] = {}
     began_at: tuple[float, ...] = ()
     ended_at: tuple[float, ...] = ()
     reasons: tuple[Reason, ...] = ()
@@ -90,7 +93,7 @@ def look(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
 
 
 def ask_abort(
-    rollout: CellRollout, *, result: Result, reason: Reason
+    rollout: CellRollout, *, result: Result, reason: Reason, now: float
 ) -> tuple[CellRollout, list[Order]]:
     """Stop the plan for ever and go back to its baseline; also after it completed.
 
@@ -99,7 +102,7 @@ def ask_abort(
     if rollout.phase == "reverting" or (rollout.phase == "done" and rollout.result != "complete"):
         return rollout, []
     rollout = msgspec.structs.replace(
-        rollout, phase="reverting", result=result, paused=False, reasons=(reason,), revert_up_to=0
+        rollout, phase="reverting", result=result, paused=False, reasons=(reason,), aborted_at=now
     )
     plan = rollout.plan
     abort = Abort(
@@ -178,10 +181,10 @@ def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, lis
     plan = rollout.plan
     failed = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
     if reason := _failure(rollout, view, failed):
-        return ask_abort(rollout, result="rolled-back", reason=reason)
+        return ask_abort(rollout, result="rolled-back", reason=reason, now=view.now)
     if view.now >= plan.expires_at:
         reason = Reason(code="plan-expired", message="the plan was not finished in time")
-        return ask_abort(rollout, result="failed", reason=reason)
+        return ask_abort(rollout, result="failed", reason=reason, now=view.now)
     healthy = _with_rank(rollout, view, Rank.HEALTHY)
     waiting = [
         member.host
@@ -201,28 +204,19 @@ def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, lis
 
 
 def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason | None:
-    """The reason to stop: too many failures, counted as the hosts' own brakes count them."""
-    plan = rollout.plan
-    first = min(failed, default=None)
-    if first is None:
+    """The reason to stop: the hosts' own brakes hold, or a gate can't open any more."""
+    plan, roster = rollout.plan, rollout.cell_plan.roster
+    stuck = doomed(plan, roster, view.evidence, frozenset(rollout.excused), 0)
+    if not failed or (len(failed) < plan.brakes_max and not stuck):
         return None
+    first = min(failed)
     word = view.evidence[first]
-    what = word.reason or "failed"
-    if len(failed) >= plan.brakes_max:
-        domain = word.fault_domain
-        return Reason(
-            code=word.reason_code or "failed", message=what, host=first, fault_domain=domain
-        )
-    for index, domain in enumerate(plan.fault_domains):
-        lost = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, index=index)
-        if len(lost) > domain.failures_max:
-            return Reason(
-                code=word.reason_code or "failed",
-                message=what,
-                host=min(lost),
-                fault_domain=domain.name,
-            )
-    return None
+    return Reason(
+        code=word.reason_code or "failed",
+        message=word.reason or "failed",
+        host=first,
+        fault_domain=word.fault_domain,
+    )
 
 
 def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[Reason, ...]:
@@ -305,23 +299,52 @@ def _stamp(rollout: CellRollout, view: View) -> CellRollout:
 
 
 def _look_reverting(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
-    """Open the next batch when every reachable host of the earlier ones is back."""
+    """Name the next hosts to go back, as far as ``max_unavailable`` has room for them."""
+    rollout = _name_next(rollout, view)
     back = _with_rank(rollout, view, Rank.HEALTHY, reverting=True)
     stuck = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, reverting=True)
-    members = rollout.cell_plan.roster.members
-    width = rollout.plan.max_unavailable
-    up_to = rollout.revert_up_to
-    last_batch = (len(members) - 1) // width
-    open_hosts = [
-        m.host
-        for position, m in enumerate(members)
-        if position // width <= up_to and m.host not in back and m.host not in stuck
+    left = [
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host not in back and member.host not in stuck
     ]
-    if any(host in view.alive for host in open_hosts):
+    if any(host in view.alive for host in left):
         return rollout, []
-    if up_to < last_batch:
-        return msgspec.structs.replace(rollout, revert_up_to=up_to + 1), []
-    return _end_revert(rollout, view, stuck, sorted(open_hosts))
+    return _end_revert(rollout, view, stuck, sorted(left))
+
+
+def _name_next(rollout: CellRollout, view: View) -> CellRollout:
+    """Fill the window: hosts that may be down because of an order never exceed the budget.
+
+    A host counts from the moment it is named until it attests an outcome, or until so long after
+    that nothing it began can be under way.  One that may still be busy with the aborted plan
+    counts in the same way from the abort on.
+    """
+    plan = rollout.plan
+    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    reverted = _with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    accepted = reverted | _with_rank(
+        rollout, view, Rank.ACCEPTED, Rank.STAGED, Rank.STARTED, reverting=True
+    )
+    idle = accepted | _with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
+    hosts = [member.host for member in rollout.cell_plan.roster.members]
+    maybe_busy = [] if view.now >= rollout.aborted_at + quiet_s else hosts
+    busy = {host for host in maybe_busy if host not in idle}
+    window = {
+        host: named_at
+        for host, named_at in rollout.going_back.items()
+        if host not in reverted and view.now < named_at + quiet_s
+    }
+    room = plan.max_unavailable - len(busy | window.keys())
+    ready = [
+        host
+        for host in hosts
+        if host in accepted - reverted and host in view.alive and host not in window
+    ]
+    window.update(dict.fromkeys(ready[: max(0, room)], view.now))
+    if window == rollout.going_back:
+        return rollout
+    return msgspec.structs.replace(rollout, going_back=window)
 
 
 def _end_revert(

@@ -38,12 +38,12 @@ def activation_holder(rollouts: Sequence[tuple[CellRollout, View]]) -> int | Non
 def grant_for(rollout: CellRollout, *, holds_activation: bool, now: float) -> Grant | None:
     """The grant of one rollout in the next GO, or None."""
     plan = rollout.plan
-    if rollout.phase == "reverting":
+    if rollout.phase == "reverting" and rollout.going_back:
         return Grant(
             service=plan.service,
             plan_seq=plan.plan_seq + 1,
             phase="revert",
-            up_to=rollout.revert_up_to,
+            hosts=tuple(sorted(rollout.going_back)),
         )
     if now < rollout.hold_until:
         return None

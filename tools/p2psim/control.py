@@ -147,7 +147,9 @@ class SimControl:
         if not self.up or entry is None:
             return False
         reason = Reason(code="operator", message="aborted by an operator")
-        rollout, orders = ask_abort(entry.rollout, result="aborted", reason=reason)
+        rollout, orders = ask_abort(
+            entry.rollout, result="aborted", reason=reason, now=self._world.wall_s
+        )
         self.conducted = replace_rollout(self.conducted, rollout)
         self._issue(orders)
         return bool(orders)

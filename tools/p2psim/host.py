@@ -293,7 +293,8 @@ class SimHost:
     def _change(self, service: ServiceName, started: Started) -> None:
         """Stop the old, start the new; every step takes time and can be cut short by a crash."""
         self._truth.touched(self.host.name, service, started, self.records[service])
-        self.act_event(Progressed(service=service, state="starting"))
+        starting = Progressed(service=service, state="starting")
+        self._later(0.0, partial(self.act_event, starting))
         self._later(self.processes.stop_s(), partial(self._start_new, service, started))
 
     def _start_new(self, service: ServiceName, started: Started) -> None:
@@ -317,7 +318,8 @@ class SimHost:
 
     def _put_back(self, service: ServiceName, started: Started, code: str) -> None:
         self.processes.running.pop(service, None)
-        self.act_event(Progressed(service=service, state="rolling-back"))
+        going_back = Progressed(service=service, state="rolling-back")
+        self._later(0.0, partial(self.act_event, going_back))
         delay_s = 0.1
         if started.previous is not None:
             delay_s = self.processes.start(started.previous, 0.0).healthy_after_s

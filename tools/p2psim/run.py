@@ -84,7 +84,8 @@ def _judge_liveness(scenario: Scenario) -> None:
     truth = scenario.truth
     entry = latest(scenario.control.conducted, SERVICE)
     if entry is None or scenario.applied[-1:] != ["3"]:
-        truth.violate("L3", f"only {scenario.applied} could be applied")
+        reasons = entry.rollout.reasons if entry else ()
+        truth.violate("L3", f"only {scenario.applied} could be applied: {reasons}")
         return
     if entry.rollout.phase != "done":
         reasons = "; ".join(f"{r.code}: {r.message}" for r in entry.rollout.reasons)
