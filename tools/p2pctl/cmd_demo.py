@@ -58,20 +58,21 @@ def demo(
     hello = find_example(example)
     home = _new_folder(folder)
     signal.signal(signal.SIGTERM, _interrupt)
-    result: StoryResult | None = None
+    as_told = False
     try:
         _check_room(home, host_count, data_mib)
         result = _play(home, hello, host_count, fault_domains, data_mib, keep)
+        as_told = result.report.ok
     finally:
         if folder is None and not keep:
-            _clear(home, keep_logs=result is None or not result.report.ok)
+            _clear(home, keep_logs=not as_told)
     if output.is_json:
         print_json(result.report)
     else:
         stdout_console().print(view_story(result))
     if keep:
         note(f"the fleet stays up: export {FOLDER_VARIABLE}={home}; 'p2pctl down' stops it")
-    return 0 if result.report.ok else 1
+    return 0 if as_told else 1
 
 
 def _new_folder(asked: str | None) -> Path:
