@@ -3,7 +3,7 @@
 The exchange, in order:
 
 1. ``POST /v1/releases/{service}/{version}`` with a :class:`PublishRequest` as msgpack
-   (``Content-Type: application/x-msgpack``).  The answer is a ``PublishBegun`` as JSON:
+   (``Content-Type: application/msgpack``).  The answer is a ``PublishBegun`` as JSON:
 
    * state ``published``: the registry has these very bytes under this name; stop, all is well.
    * state ``uploading``: send the chunks of ``missing``, then commit.  ``missing`` may be empty.

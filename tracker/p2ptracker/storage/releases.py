@@ -26,6 +26,7 @@ __all__ = [
     "known_blobs",
     "list_releases",
     "manifest_row",
+    "published_at",
 ]
 
 _NAMES_PER_QUERY = 500  # SQLite's oldest limit is 999 variables per statement
@@ -160,6 +161,15 @@ def manifest_row(connection: sa.Connection, digest: Digest) -> ManifestRow:
     if row is None:
         raise NotFoundError(f"there is no manifest {digest}", code="no-manifest")
     return ManifestRow(**row._mapping)
+
+
+def published_at(connection: sa.Connection, digest: Digest) -> float:
+    """When a manifest was first published, in seconds since the epoch; raises NotFoundError."""
+    query = sa.select(sa.func.min(releases.c.published_at))
+    found = connection.execute(query.where(releases.c.manifest_digest == digest)).scalar()
+    if found is None:
+        raise NotFoundError(f"no release has the manifest {digest}", code="no-manifest")
+    return found
 
 
 def announce_hash_known(connection: sa.Connection, info_hash: bytes) -> bool:

@@ -1,0 +1,215 @@
+"""A real control plane on loopback, a payload to publish, and the client half of an upload."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+import trio
+
+from p2pdeploy.codec import FrameReader, decode, encode, frame
+from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
+from p2pdeploy.messages.api import PublishBegun
+from p2pdeploy.messages.upload import (
+    CHUNK_HEADER,
+    END_OF_CHUNKS,
+    CommitRequest,
+    PublishRequest,
+    ServerWord,
+    UploadAck,
+    UploadHello,
+    UploadRefused,
+    upload_mac,
+)
+from p2pdeploy.payload.build import Built, build
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.secret import create_secret
+from p2ptracker.chunk_map import ChunkMap
+from p2ptracker.control_plane import ControlPlane, open_control_plane
+from p2ptracker.run import Ports, run_tasks
+
+CELL = CellId("lab.web.c0")
+SERVICE_TOML = """
+[service]
+name = "hello"
+[run]
+command = ["python3", "-c", "pass"]
+[health]
+tcp = "$HOST:$PORT"
+"""
+
+
+def a_host(number: int) -> Host:
+    return Host(
+        name=HostName(f"h{number:02}"),
+        address=f"127.88.1.{9 + number}",
+        environment="lab",
+        machine_function="web",
+        cell=CELL,
+        fault_domain=FaultDomain(f"fd{number % 2}"),
+        gossip_port=7946,
+        swarm_port=6881,
+        host_port=7947,
+    )
+
+
+class Tracker:
+    """A running control plane and ways to talk to it."""
+
+    def __init__(
+        self, folder: Path, plane: ControlPlane, ports: Ports, http: httpx2.AsyncClient
+    ) -> None:
+        self.folder = folder
+        self.plane = plane
+        self.ports = ports
+        self.http = http
+
+    async def begin(self, version: str, built: Built, service: str = "hello") -> httpx2.Response:
+        request = PublishRequest(manifest=built.manifest_bytes, chunk_index=built.chunk_index_bytes)
+        return await self.http.post(
+            f"/v1/releases/{service}/{version}",
+            content=encode(request),
+            headers={"Content-Type": "application/msgpack"},
+        )
+
+    async def begun(self, version: str, built: Built) -> PublishBegun:
+        answer = await self.begin(version, built)
+        assert answer.status_code == 200, answer.text
+        return msgspec.json.decode(answer.content, type=PublishBegun)
+
+    async def commit(self, version: str, built: Built, service: str = "hello") -> httpx2.Response:
+        return await self.http.post(
+            f"/v1/releases/{service}/{version}/commit",
+            content=encode(CommitRequest(manifest_digest=built.manifest_digest)),
+        )
+
+    async def connect(self, begun: PublishBegun, token: str | None = None) -> trio.SocketStream:
+        host, _, port = begun.upload_address.rpartition(":")
+        stream = await trio.open_tcp_stream(host, int(port))
+        mac = upload_mac(token or self.plane.token, begun.upload_key)
+        hello = UploadHello(upload_key=begun.upload_key, mac=mac)
+        await stream.send_all(frame(encode(hello)))
+        return stream
+
+    async def upload(self, begun: PublishBegun, built: Built) -> UploadAck:
+        """Send everything that is missing; return the last ack."""
+        stream = await self.connect(begun)
+        async with stream:
+            for number in numbers_of(begun):
+                await stream.send_all(chunk_message(built, number))
+            await stream.send_all(CHUNK_HEADER.pack(END_OF_CHUNKS, 0))
+            words = await words_of(stream)
+        assert isinstance(words[-1], UploadAck), words
+        return words[-1]
+
+    def chunk(self, built: Built, number: int, *, spoil: bool = False) -> bytes:
+        return chunk_message(built, number, spoil=spoil)
+
+    def numbers(self, begun: PublishBegun) -> list[int]:
+        return numbers_of(begun)
+
+    async def refusal(self, stream: trio.SocketStream) -> str:
+        """The code of the server's last word, which must be a refusal."""
+        words = await words_of(stream)
+        assert words
+        assert isinstance(words[-1], UploadRefused), words
+        return words[-1].error.code
+
+    async def publish(self, version: str, built: Built) -> httpx2.Response:
+        begun = await self.begun(version, built)
+        if begun.state == "uploading":
+            await self.upload(begun, built)
+        return await self.commit(version, built)
+
+
+def numbers_of(begun: PublishBegun) -> list[int]:
+    return [n for first, count in begun.missing for n in range(first, first + count)]
+
+
+def chunk_message(built: Built, number: int, *, spoil: bool = False) -> bytes:
+    chunk = ChunkMap(built.manifest, built.chunk_index)[number]
+    data = built.sources.pread(chunk.blob_index, chunk.offset_bytes, chunk.size_bytes)
+    if spoil:
+        data = bytes([data[0] ^ 1]) + data[1:]
+    return CHUNK_HEADER.pack(number, len(data)) + data
+
+
+async def words_of(stream: trio.SocketStream) -> list[ServerWord]:
+    """Everything the server says until it closes."""
+    reader = FrameReader()
+    words: list[ServerWord] = []
+    with trio.fail_after(10):
+        while data := await stream.receive_some(65536):
+            reader.feed(data)
+            words += [decode(payload, ServerWord, bytes_max=4096) for payload in reader]
+    return words
+
+
+@pytest.fixture
+def fleet_dir(tmp_path: Path) -> Path:
+    """A fleet's folder with four hosts in one cell; every port is a free one."""
+    folder = tmp_path / "fleet"
+    create_secret(folder)
+    (folder / "tracker.toml").write_text(
+        'address = "127.0.0.1"\napi_port = 0\nannounce_port = 0\nupload_port = 0\nlab = true\n'
+    )
+    hosts = [a_host(number) for number in range(1, 5)]
+    (folder / "inventory.json").write_bytes(msgspec.json.encode(hosts))
+    return folder
+
+
+@asynccontextmanager
+async def run_tracker(folder: Path) -> AsyncGenerator[Tracker]:
+    async with open_control_plane(folder) as plane, trio.open_nursery() as nursery:
+        ports = await nursery.start(run_tasks, plane)
+        async with httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{ports.api}",
+            headers={"Authorization": f"Bearer {plane.token}"},
+            timeout=30,
+        ) as http:
+            yield Tracker(folder, plane, ports, http)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def tracker(fleet_dir: Path) -> AsyncGenerator[Tracker]:
+    async with run_tracker(fleet_dir) as running:
+        yield running
+
+
+@pytest.fixture
+def started() -> Callable[[Path], AbstractAsyncContextManager[Tracker]]:
+    """For tests that stop and start it themselves."""
+    return run_tracker
+
+
+def write_tree(folder: Path, seed: int, *, extra: bytes = b"") -> Path:
+    """A payload of one large file and some small ones; the same seed gives the same bytes."""
+    folder.mkdir(parents=True)
+    rng = random.Random(seed)
+    (folder / "service.toml").write_text(SERVICE_TOML)
+    data = rng.randbytes(3_000_000)
+    (folder / "data.bin").write_bytes(data[:1_000_000] + extra + data[1_000_000:])
+    (folder / "bin").mkdir()
+    for number in range(5):
+        (folder / "bin" / f"tool{number}").write_bytes(rng.randbytes(10_000))
+    (folder / "empty").touch()
+    return folder
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Callable[..., Built]:
+    """Builds a payload from a seed; ``extra`` is inserted into its large file."""
+
+    def make(seed: int = 1, *, extra: bytes = b"") -> Built:
+        tree = tmp_path / "payloads" / f"{seed}-{len(extra)}"
+        if not tree.exists():
+            write_tree(tree, seed, extra=extra)
+        return build(tree, ServiceName("hello"))
+
+    return make

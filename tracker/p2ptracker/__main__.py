@@ -1,0 +1,89 @@
+"""``p2ptracker``: the control plane's command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from p2pdeploy.errors import ConfigError, P2PDeployError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="p2pdeploy")
+def cli() -> None:
+    """Control plane of a fleet: registry, origin, announce endpoint and API."""
+
+
+@cli.command()
+@click.option(
+    "--dir",
+    "folder",
+    required=True,
+    envvar="P2PDEPLOY_DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The fleet's folder, as 'p2pctl up' made it.",
+)
+def run(folder: Path) -> None:
+    """Run every role of the control plane until SIGTERM."""
+    import trio  # heavy: --help must not wait for it
+
+    from p2ptracker.config import load_config
+    from p2ptracker.run import run_control_plane
+
+    _log_as_json_lines(load_config(folder).log_level)
+    trio.run(run_control_plane, folder)
+
+
+def _log_as_json_lines(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    """Entry point.  Errors are one line on stderr; the exit code is the error's."""
+    try:
+        cli(standalone_mode=True)
+    except P2PDeployError as error:
+        click.echo(f"p2ptracker: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BaseExceptionGroup as group:
+        error = _first_of_ours(group)
+        if error is None:
+            raise
+        click.echo(f"p2ptracker: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> P2PDeployError | None:
+    """The error to show: one of ours, or an address that is taken."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            found = _first_of_ours(error)
+            if found is not None:
+                return found
+        if isinstance(error, P2PDeployError):
+            return error
+        if isinstance(error, OSError):
+            return ConfigError(f"cannot listen: {error.strerror}", hint="is it running already?")
+    return None
+
+
+if __name__ == "__main__":
+    main()

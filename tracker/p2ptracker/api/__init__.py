@@ -1,0 +1,11 @@
+"""The HTTP API under ``/v1``: JSON for people and scripts, msgpack for our own programs.
+
+* :mod:`~p2ptracker.api.app`: all routes put together, and the server
+* :mod:`~p2ptracker.api.guard`: token, Host, Origin and size, checked before any route
+* :mod:`~p2ptracker.api.failures`: every error as ``{"error": ErrorBody}``
+* :mod:`~p2ptracker.api.releases`: publish, releases, manifests, egress
+* :mod:`~p2ptracker.api.cells`: time, hosts of a cell, sync, deal: what daemons call
+* :mod:`~p2ptracker.api.fleet`: hosts, versions, where
+* :mod:`~p2ptracker.api.rollouts`: rollouts, answered by the orchestrator
+* :mod:`~p2ptracker.api.lab`: v1 torrents for comparisons
+"""

@@ -1,0 +1,102 @@
+"""All routes put together, and the server that runs them on trio."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from litestar import Litestar, Response, Router, get
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ControllerRouterHandler
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+import p2pdeploy
+from p2pdeploy.trust.loopback import require_loopback
+from p2ptracker.api.cells import cell_handlers
+from p2ptracker.api.failures import exception_handlers
+from p2ptracker.api.fleet import fleet_handlers
+from p2ptracker.api.guard import Application, guarded
+from p2ptracker.api.lab import lab_handlers
+from p2ptracker.api.releases import release_routes
+from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
+from p2ptracker.control_plane import ControlPlane
+
+__all__ = ["make_app", "serve_api"]
+
+BODY_BYTES_MAX = 256 * 1024  # a rollout that names 1,000 hosts; routes that need more say so
+BACKLOG = 256
+SHUTDOWN_S = 2.0
+
+
+def make_app(plane: ControlPlane, desk: RolloutDesk | None = None) -> Litestar:
+    """The routes, without the guard.  Rollouts are there when somebody answers for them."""
+    routers: list[ControllerRouterHandler] = [
+        *cell_handlers(plane),
+        *fleet_handlers(plane),
+        *lab_handlers(plane),
+        *release_routes(plane),
+    ]
+    if desk is not None:
+        routers.append(Router("/rollouts", route_handlers=rollout_handlers(desk)))
+    return Litestar(
+        [Router("/v1", route_handlers=routers), _metrics_handler(plane)],
+        openapi_config=OpenAPIConfig(
+            title="p2ptracker",
+            version=p2pdeploy.__version__,
+            path="/v1",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        exception_handlers=cast(Any, exception_handlers(plane.metrics.errors)),
+        request_max_body_size=BODY_BYTES_MAX,
+        logging_config=None,
+    )
+
+
+def _metrics_handler(plane: ControlPlane) -> ControllerRouterHandler:
+    @get("/metrics", media_type=CONTENT_TYPE_LATEST)
+    async def get_metrics() -> Response[bytes]:
+        """Figures in the Prometheus text format."""
+        now = trio.current_time()
+        for cell in plane.cells.all():
+            plane.metrics.items.labels(cell=cell.cell).set(len(cell.state))
+            plane.metrics.alive.labels(cell=cell.cell).set(len(cell.alive(now)))
+            plane.metrics.refused_items.labels(cell=cell.cell).set(cell.refused_items)
+        text = generate_latest(plane.metrics.registry)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return get_metrics
+
+
+async def serve_api(
+    plane: ControlPlane,
+    desk: RolloutDesk | None = None,
+    *,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the guarded API until cancelled; ``started`` hands back the port."""
+    address = require_loopback(plane.config.address, where="api address")
+    bound: list[str] = []
+    application: Application = guarded(
+        cast(Application, make_app(plane, desk)),
+        token=plane.token,
+        own_host=lambda: bound[0],
+        refusals=plane.metrics.refusals,
+    )
+    config = Config()
+    config.bind = [f"{address}:{plane.config.api_port}"]
+    config.backlog = BACKLOG
+    config.graceful_timeout = config.shutdown_timeout = SHUTDOWN_S
+    config.include_server_header = False
+    config.accesslog = config.errorlog = None
+    run: Callable[..., Awaitable[None]] = partial(
+        serve, cast(Any, application), config, shutdown_trigger=trio.sleep_forever
+    )
+    async with trio.open_nursery() as nursery:
+        binds = cast("list[str]", await nursery.start(run))
+        bound.append(binds[0].removeprefix("http://"))
+        task_status.started(int(bound[0].rpartition(":")[2]))

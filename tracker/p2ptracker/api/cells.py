@@ -1,0 +1,85 @@
+"""Routes that daemons call: time, the hosts of a cell, sync, deal."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Annotated
+
+import msgspec
+import trio
+from litestar import Response, get, post
+from litestar.params import FromPath, HeaderParameter, RawBody
+from litestar.types import ControllerRouterHandler
+
+from p2pdeploy.codec import decode, encode
+from p2pdeploy.ids import CellId
+from p2pdeploy.limits import FRAME_BYTES_MAX
+from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX
+from p2pdeploy.messages.sync import SyncOffer, SyncRequest
+from p2pdeploy.topology import Host
+from p2ptracker.control_plane import ControlPlane
+
+__all__ = ["TimeView", "cell_handlers"]
+
+_OCTETS = "application/octet-stream"
+_MSGPACK = "application/msgpack"
+
+
+class TimeView(msgspec.Struct, frozen=True, kw_only=True):
+    """The control plane's clock in seconds since the epoch; good to half the round trip."""
+
+    now: float
+
+
+def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+    """The routes, over *plane*."""
+
+    @get("/time")
+    async def get_time() -> TimeView:
+        """What time it is."""
+        return TimeView(now=time.time())
+
+    @get("/cells/{cell:str}/hosts")
+    async def get_cell_hosts(cell: FromPath[str]) -> list[Host]:
+        """The inventory of one cell, in name order."""
+        return list(plane.cells.get(CellId(cell)).hosts.values())
+
+    return [get_time, get_cell_hosts, _sync_handler(plane), _deal_handler(plane)]
+
+
+def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
+    @post(
+        "/cells/{cell:str}/sync",
+        status_code=200,
+        media_type=_MSGPACK,
+        request_max_body_size=FRAME_BYTES_MAX,
+    )
+    async def sync_cell(cell: FromPath[str], body: RawBody) -> bytes:
+        """Make a delegate's replica of the cell and this one equal (messages/sync.py)."""
+        request: SyncRequest = decode(body, SyncRequest, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+        replica = plane.cells.get(CellId(cell))
+        kind = "offer" if isinstance(request, SyncOffer) else "exchange"
+        plane.metrics.syncs.labels(cell=cell, kind=kind).inc()
+        return encode(replica.sync(request, now=trio.current_time(), wall_s=time.time()))
+
+    return sync_cell
+
+
+def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
+    @post(
+        "/deal", status_code=200, media_type=_OCTETS, request_max_body_size=DEAL_REQUEST_BYTES_MAX
+    )
+    async def deal_piece(
+        body: RawBody,
+        mac: Annotated[str, HeaderParameter(name="X-P2P-Mac", max_length=64)],
+    ) -> Response[bytes]:
+        """Deal a piece: the reply in the header X-Deal (msgpack, base64), its bytes as the body.
+
+        X-P2P-Mac is the hexadecimal HMAC-SHA256 of the body under the key derived for ``deal``.
+        """
+        reply, data = await plane.origin.deal(body, mac)
+        header = base64.b64encode(encode(reply)).decode()
+        return Response(data, headers={"X-Deal": header}, media_type=_OCTETS)
+
+    return deal_piece

@@ -1,0 +1,86 @@
+"""Every error becomes ``{"error": ErrorBody}``; a traceback goes to the log, never to a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from prometheus_client import Counter
+
+from p2pdeploy.errors import P2PDeployError
+from p2pdeploy.messages.api import ErrorBody, ErrorDocument
+
+__all__ = ["error_body", "error_bytes", "exception_handlers"]
+
+_CODES = {
+    400: "bad-request",
+    404: "no-route",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "bad-media-type",
+}
+_DETAIL_CHARS_MAX = 500  # a validation error may quote the input
+
+log = structlog.get_logger(__name__)
+
+
+def error_body(error: P2PDeployError) -> ErrorBody:
+    """The document of one of our own errors."""
+    return ErrorBody(code=error.code, message=error.message, where=error.where, hint=error.hint)
+
+
+def error_bytes(body: ErrorBody) -> bytes:
+    """The JSON of an error."""
+    return msgspec.json.encode(ErrorDocument(error=body))
+
+
+Handler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
+
+
+def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
+    """The handlers for the application; *errors* counts by code."""
+
+    def answer(status: int, body: ErrorBody) -> Response[bytes]:
+        errors.labels(code=body.code).inc()
+        # After a body that is too large the rest of it would be read as the next request.
+        headers = {"Connection": "close"} if status == 413 else {}
+        return Response(
+            error_bytes(body), status_code=status, media_type="application/json", headers=headers
+        )
+
+    def ours(_request: Request[Any, Any, Any], error: P2PDeployError) -> Response[bytes]:
+        return answer(error.http_status, error_body(error))
+
+    def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        if error.status_code >= 500:
+            return unexpected(_request, error)
+        return answer(error.status_code, _framework_body(error))
+
+    def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        log.error("api-route-crashed", path=request.url.path, exc_info=error)
+        return answer(
+            500,
+            ErrorBody(
+                code="internal",
+                message=f"the control plane failed: {type(error).__name__}",
+                hint="its log has the details",
+            ),
+        )
+
+    return {P2PDeployError: ours, HTTPException: framework, Exception: unexpected}
+
+
+def _framework_body(error: HTTPException) -> ErrorBody:
+    where, message = "", error.detail
+    if isinstance(error.extra, list) and error.extra and isinstance(error.extra[0], dict):
+        where = str(error.extra[0].get("key", ""))
+        message = str(error.extra[0].get("message", message))
+    return ErrorBody(
+        code=_CODES.get(error.status_code, "refused"),
+        message=message[:_DETAIL_CHARS_MAX],
+        where=where[:_DETAIL_CHARS_MAX],
+    )

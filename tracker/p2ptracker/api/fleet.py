@@ -1,0 +1,54 @@
+"""Routes about the fleet: hosts, the histogram of a service, where a version runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import trio
+from litestar import get
+from litestar.params import FromPath, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from p2pdeploy.ids import ServiceName, Version
+from p2pdeploy.messages.api import HostView, VersionsView, WhereRow
+from p2ptracker.control_plane import ControlPlane
+from p2ptracker.fleet import host_views, versions_view, where_rows
+
+__all__ = ["fleet_handlers"]
+
+HOSTS_PER_PAGE_MAX = 10_000
+
+
+def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+    """The routes, over *plane*."""
+
+    @get("/hosts")
+    async def get_hosts(
+        filters: Annotated[list[str] | None, QueryParameter(name="filter", max_items=16)] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=HOSTS_PER_PAGE_MAX)] = 1_000,
+        after: Annotated[str, QueryParameter(max_length=63)] = "",
+    ) -> list[HostView]:
+        """List hosts in name order; ``filter`` is KEY=GLOB or a glob on the name, repeatable."""
+        return host_views(
+            plane.cells.all(),
+            filters=filters or (),
+            limit=limit,
+            after=after,
+            now=trio.current_time(),
+            wall_s=time.time(),
+        )
+
+    @get("/fleet/{service:str}/versions")
+    async def get_versions(service: FromPath[str]) -> VersionsView:
+        """Count hosts by the version they run."""
+        return versions_view(plane.cells.all(), ServiceName(service))
+
+    @get("/fleet/{service:str}/where/{version:str}")
+    async def get_where(service: FromPath[str], version: FromPath[str]) -> list[WhereRow]:
+        """List the hosts that run one version."""
+        return where_rows(
+            plane.cells.all(), ServiceName(service), Version(version), wall_s=time.time()
+        )
+
+    return [get_hosts, get_versions, get_where]

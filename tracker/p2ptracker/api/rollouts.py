@@ -1,0 +1,111 @@
+"""Routes of rollouts.  What they mean is the orchestrator's business; this file is their shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from p2pdeploy.ids import HostName, RolloutId
+from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+
+__all__ = ["ExcuseRequest", "RolloutDesk", "Verb", "rollout_handlers"]
+
+ROLLOUTS_PER_PAGE_MAX = 1_000
+Verb = Literal["pause", "resume", "abort", "revert"]
+
+
+class ExcuseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hosts that a rollout shall no longer wait for, and why."""
+
+    hosts: tuple[HostName, ...]
+    reason: str
+
+
+class RolloutDesk(Protocol):
+    """The orchestrator as the API sees it.  Every call raises what ``p2pdeploy.errors`` holds."""
+
+    async def plan(self, request: RolloutRequest) -> RolloutPlanView:
+        """What the rollout would do; changes nothing."""
+        ...
+
+    async def apply(self, request: RolloutRequest) -> RolloutView:
+        """Accept the rollout and return at once."""
+        ...
+
+    async def history(self, *, service: str, limit: int, after: str) -> Sequence[RolloutView]:
+        """Rollouts, newest first, of one service or of all (empty)."""
+        ...
+
+    async def get(self, rollout: RolloutId) -> RolloutView:
+        """One rollout as it stands."""
+        ...
+
+    async def steer(self, rollout: RolloutId, verb: Verb) -> RolloutView:
+        """Pause, resume, abort or revert it."""
+        ...
+
+    async def excuse(
+        self, rollout: RolloutId, hosts: tuple[HostName, ...], reason: str
+    ) -> RolloutView:
+        """Go on without these hosts."""
+        ...
+
+    async def why(self, rollout: RolloutId, host: str) -> Sequence[Reason]:
+        """Why the rollout, or one host of it (unless empty), stands where it stands."""
+        ...
+
+
+def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
+    """The routes, over *desk*."""
+
+    @post("/plan", status_code=200)
+    async def plan_rollout(data: JSONBody[RolloutRequest]) -> RolloutPlanView:
+        """Show what a rollout would do, with every limit in force."""
+        return await desk.plan(data)
+
+    @post("/", status_code=200)
+    async def apply_rollout(data: JSONBody[RolloutRequest]) -> RolloutView:
+        """Start a rollout; answers as soon as it is accepted."""
+        return await desk.apply(data)
+
+    @get("/")
+    async def get_rollouts(
+        service: Annotated[str, QueryParameter(max_length=63)] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=ROLLOUTS_PER_PAGE_MAX)] = 20,
+        after: Annotated[str, QueryParameter(max_length=64)] = "",
+    ) -> list[RolloutView]:
+        """List rollouts, newest first."""
+        return list(await desk.history(service=service, limit=limit, after=after))
+
+    @get("/{rollout:str}")
+    async def get_rollout(rollout: FromPath[str]) -> RolloutView:
+        """Show one rollout as it stands."""
+        return await desk.get(RolloutId(rollout))
+
+    return [plan_rollout, apply_rollout, get_rollouts, get_rollout, *_steering(desk)]
+
+
+def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:
+    @post("/{rollout:str}/{verb:str}", status_code=200)
+    async def steer_rollout(rollout: FromPath[str], verb: FromPath[Verb]) -> RolloutView:
+        """Pause, resume, abort or revert a rollout."""
+        return await desk.steer(RolloutId(rollout), verb)
+
+    @post("/{rollout:str}/excuse", status_code=200)
+    async def excuse_hosts(rollout: FromPath[str], data: JSONBody[ExcuseRequest]) -> RolloutView:
+        """Let a rollout go on without some hosts."""
+        return await desk.excuse(RolloutId(rollout), data.hosts, data.reason)
+
+    @get("/{rollout:str}/why")
+    async def explain_rollout(
+        rollout: FromPath[str], host: Annotated[str, QueryParameter(max_length=63)] = ""
+    ) -> list[Reason]:
+        """Say why a rollout, or one host of it, stands where it stands."""
+        return list(await desk.why(RolloutId(rollout), host))
+
+    return [steer_rollout, excuse_hosts, explain_rollout]

@@ -1,0 +1,106 @@
+"""What the control plane is told: DIR/tracker.toml and DIR/inventory.json.
+
+::
+
+    DIR/token             the fleet's secret (p2pdeploy.trust.secret)
+    DIR/tracker.toml      TrackerConfig
+    DIR/inventory.json    a list of p2pdeploy.topology.Host
+    DIR/tracker/          everything this program writes: registry.db, store/, uploads/
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from p2pdeploy.errors import ConfigError, P2PDeployError
+from p2pdeploy.ids import check_label
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["TrackerConfig", "load_config", "load_inventory"]
+
+CONFIG_FILE = "tracker.toml"
+INVENTORY_FILE = "inventory.json"
+# One process keeps a row of facts per host in memory; 100,000 are about 200 MiB.
+INVENTORY_HOSTS_MAX = 100_000
+
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """DIR/tracker.toml.  Port 0 means any free one and is for tests.
+
+    ``address``: where every listener binds; loopback until there are certificates.
+    ``lab``: also track v1 torrents registered by ``POST /v1/lab/torrents``, for comparisons with
+    public clients.  ``announce_interval_s``: how often a client comes back; raising it makes
+    peers of a stopped client linger longer.
+    """
+
+    address: str
+    api_port: _Port = 7400
+    announce_port: _Port = 7401
+    upload_port: _Port = 7402
+    lab: bool = False
+    announce_interval_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
+    log_level: str = "info"
+
+
+def load_config(folder: Path) -> TrackerConfig:
+    """Read DIR/tracker.toml.
+
+    Raises:
+        ConfigError: it is missing, or a key is unknown, wrong or out of range; names the key.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        table = tomllib.loads(_read(path))
+        config = msgspec.convert(table, TrackerConfig)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(str(error), where=str(path)) from error
+    require_loopback(config.address, where=f"{path}: address")
+    if config.log_level not in ("debug", "info", "warning", "error"):
+        raise ConfigError("log_level is debug, info, warning or error", where=str(path))
+    return config
+
+
+def load_inventory(folder: Path) -> tuple[Host, ...]:
+    """Read DIR/inventory.json, sorted by name.
+
+    Raises:
+        ConfigError: it is missing or malformed, a name or an address occurs twice, or an address
+            is outside loopback.
+    """
+    path = folder / INVENTORY_FILE
+    try:
+        hosts = msgspec.json.decode(_read(path), type=list[Host])
+    except msgspec.DecodeError as error:
+        raise ConfigError(str(error), where=str(path)) from error
+    if len(hosts) > INVENTORY_HOSTS_MAX:
+        raise ConfigError(f"{len(hosts)} hosts, at most {INVENTORY_HOSTS_MAX}", where=str(path))
+    seen: set[str] = set()
+    for host in hosts:
+        try:
+            check_label(host.name, "host name")
+        except P2PDeployError as error:
+            raise ConfigError(error.message, where=str(path), hint=error.hint) from error
+        require_loopback(host.address, where=f"{path}: {host.name}")
+        for unique in (host.name, host.address):
+            if unique in seen:
+                raise ConfigError(f"{unique!r} occurs twice", where=str(path))
+            seen.add(unique)
+    return tuple(sorted(hosts, key=lambda host: host.name))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot be read: {error}",
+            where=str(path),
+            hint="'p2pctl up' writes it",
+        ) from error

@@ -1,0 +1,108 @@
+"""Everything one control-plane process holds, opened and closed in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.envelope import HmacKeyring
+from p2pdeploy.trust.secret import derive_key, read_secret
+from p2ptracker.cells import Cells
+from p2ptracker.config import TrackerConfig, load_config, load_inventory
+from p2ptracker.metrics import Metrics
+from p2ptracker.origin import Origin
+from p2ptracker.publish import Publisher
+from p2ptracker.storage.blobs import LocalBlobStore
+from p2ptracker.storage.database import SqliteDatabase
+from p2ptracker.storage.interfaces import BlobStore, Database
+from p2ptracker.storage.releases import announce_hash_known
+
+__all__ = ["ControlPlane", "LabTorrents", "open_control_plane"]
+
+LAB_TORRENTS_MAX = 64  # a comparison needs one
+
+
+class LabTorrents:
+    """Info-hashes of v1 torrents that may be tracked, for comparisons; forgotten on restart."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._hashes: set[bytes] = set()
+
+    def add(self, info_hash: bytes) -> None:
+        """Register one; raises RefusedError outside lab mode or when there are too many."""
+        if not self._enabled:
+            raise RefusedError(
+                "this control plane is not in lab mode",
+                hint="set lab = true in tracker.toml",
+                code="not-a-lab",
+            )
+        if len(self._hashes) >= LAB_TORRENTS_MAX and info_hash not in self._hashes:
+            raise RefusedError(f"{LAB_TORRENTS_MAX} lab torrents are registered", code="lab-full")
+        self._hashes.add(info_hash)
+
+    def __contains__(self, info_hash: bytes) -> bool:
+        return info_hash in self._hashes
+
+
+class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
+    """What the roles share."""
+
+    config: TrackerConfig
+    token: str
+    inventory: Sequence[Host]
+    keyring: HmacKeyring
+    database: Database
+    store: BlobStore
+    publisher: Publisher
+    cells: Cells
+    origin: Origin
+    lab: LabTorrents
+    metrics: Metrics
+
+    async def may_track(self, info_hash: bytes) -> bool:
+        """Whether the announce endpoint serves this torrent."""
+        if info_hash in self.lab:
+            return True
+        return await self.database.read(
+            lambda connection: announce_hash_known(connection, info_hash)
+        )
+
+
+@asynccontextmanager
+async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
+    """Open the control plane of the fleet in *folder*; the database is closed on leaving.
+
+    Raises:
+        ConfigError: tracker.toml, inventory.json, the token or the database is not usable.
+    """
+    config, inventory, token = load_config(folder), load_inventory(folder), read_secret(folder)
+    data = folder / "tracker"
+    database = SqliteDatabase(data / "registry.db")
+    await database.open()
+    try:
+        store = LocalBlobStore(data / "store")
+        keyring, metrics = HmacKeyring(derive_key(token, "envelope")), Metrics()
+        cells = Cells(inventory, database, keyring)
+        await cells.load()
+        yield ControlPlane(
+            config=config,
+            token=token,
+            inventory=inventory,
+            keyring=keyring,
+            database=database,
+            store=store,
+            publisher=Publisher(database, store, data / "uploads"),
+            cells=cells,
+            origin=Origin(database, store, token, cells.is_host, metrics.registry),
+            lab=LabTorrents(enabled=config.lab),
+            metrics=metrics,
+        )
+        await cells.store_unsaved()
+    finally:
+        await database.close()

@@ -1,0 +1,179 @@
+"""The origin: one dealer per (release, cell), and the bytes by range from the blob store.
+
+It never speaks the peer protocol.  What a dealer knows is soft: it is rebuilt from the bitmaps
+that come with every request, so dealers are dropped when idle and lost with the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+
+import msgspec
+import trio
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from p2pdeploy.codec import decode
+from p2pdeploy.errors import TrustError
+from p2pdeploy.ids import CellId, Digest
+from p2pdeploy.manifest import Manifest
+from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX, Deal, DealReply, DealRequest
+from p2pdeploy.payload.torrent import PieceSpan, piece_spans
+from p2pdeploy.swarm.deal import DealConfig, Dealer, DealStatistics
+from p2pdeploy.trust.secret import derive_key
+from p2ptracker.storage.interfaces import BlobStore, Database
+from p2ptracker.storage.releases import manifest_row, published_at
+
+__all__ = ["DealtRelease", "Origin"]
+
+DEALERS_MAX = 64  # each holds bitmaps of up to a cell's hosts; more releases at once is an attack
+IDLE_S = 600.0  # hosts that fetch ask every 2 s at least
+READERS_MAX = 4  # blob reads are memory copies out of the page cache, or one disk's queue
+RESTART_SETTLE_S = (
+    1.0  # hosts ask twice within it, so each one's bitmap is in before the first deal
+)
+
+
+class DealtRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """What left the origin for one release since this process started."""
+
+    manifest_digest: Digest
+    dealt_bytes: int
+    size_bytes: int
+
+
+class _Table:
+    """One dealer and what it needs to answer."""
+
+    def __init__(self, manifest: Manifest, config: DealConfig) -> None:
+        self.blobs = [blob.digest for blob in manifest.blobs]
+        self.spans: list[PieceSpan] = piece_spans(manifest)
+        self.dealer = Dealer([span.size_bytes for span in self.spans], config)
+        self.used_at = 0.0
+
+
+class Origin:
+    """Deals the pieces of every release to every cell.
+
+    Args:
+        database: Knows which manifests are published.
+        store: Holds their bytes.
+        token: The fleet's secret; requests carry a MAC under a key derived from it.
+        is_host: Whether a host name belongs to a cell.
+        metrics: Where the origin's figures are registered.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: BlobStore,
+        token: str,
+        is_host: Callable[[CellId, str], bool],
+        metrics: CollectorRegistry,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._key = derive_key(token, "deal")
+        self._is_host = is_host
+        self._tables: dict[tuple[Digest, CellId], _Table] = {}
+        self._dealt_bytes: dict[Digest, int] = {}
+        self._started_at = time.time()
+        self._opening = trio.Lock()
+        self._readers = trio.CapacityLimiter(READERS_MAX)
+        self._bytes_counter = Counter(
+            "p2p_origin_dealt_bytes", "Piece bytes sent to hosts", registry=metrics
+        )
+        self._deals_counter = Counter(
+            "p2p_origin_replies", "Answers to deal requests", ["kind"], registry=metrics
+        )
+        Gauge("p2p_origin_dealers", "Open (release, cell) dealers", registry=metrics).set_function(
+            lambda: len(self._tables)
+        )
+
+    def __repr__(self) -> str:
+        return f"<Origin {len(self._tables)} dealers>"
+
+    async def deal(self, body: bytes, mac_hex: str) -> tuple[DealReply, bytes]:
+        """Answer one deal request.
+
+        Returns:
+            The reply, and the piece's bytes when the reply is a ``Deal`` (empty otherwise).
+
+        Raises:
+            TrustError: the MAC is wrong, or the host is not in that cell.
+            ProtocolError: malformed, or it does not fit the release.
+            NotFoundError: no such release.
+            UnavailableError: the cell's table is full of live hosts.
+        """
+        wanted = hmac.digest(self._key, body, hashlib.sha256).hex()
+        if not hmac.compare_digest(mac_hex.encode(), wanted.encode()):
+            raise TrustError("the MAC of the deal request is wrong")
+        request = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)
+        if not self._is_host(request.cell, request.host):
+            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
+        table = await self._table(request.manifest_digest, request.cell)
+        table.used_at = trio.current_time()
+        reply = table.dealer.handle(request, table.used_at)
+        self._deals_counter.labels(kind=type(reply).__name__).inc()
+        if not isinstance(reply, Deal):
+            return reply, b""
+        data = await self._read(table, reply.piece)
+        self._bytes_counter.inc(len(data))
+        dealt = self._dealt_bytes.get(request.manifest_digest, 0)
+        self._dealt_bytes[request.manifest_digest] = dealt + len(data)
+        return reply, data
+
+    async def dealt(self, digest: Digest) -> DealtRelease:
+        """The egress of one release; raises NotFoundError."""
+        row = await self._database.read(lambda connection: manifest_row(connection, digest))
+        return DealtRelease(
+            manifest_digest=digest,
+            dealt_bytes=self._dealt_bytes.get(digest, 0),
+            size_bytes=row.size_bytes,
+        )
+
+    def statistics(self) -> dict[tuple[Digest, CellId], DealStatistics]:
+        """A snapshot of every open dealer."""
+        return {key: table.dealer.statistics() for key, table in self._tables.items()}
+
+    async def _read(self, table: _Table, piece: int) -> bytes:
+        span = table.spans[piece]
+        return await trio.to_thread.run_sync(
+            self._store.read,
+            table.blobs[span.blob_index],
+            span.offset_bytes,
+            span.size_bytes,
+            limiter=self._readers,
+        )
+
+    async def _table(self, digest: Digest, cell: CellId) -> _Table:
+        table = self._tables.get((digest, cell))
+        if table is not None:
+            return table
+        async with self._opening:
+            return self._tables.get((digest, cell)) or await self._open(digest, cell)
+
+    async def _open(self, digest: Digest, cell: CellId) -> _Table:
+        published = await self._database.read(lambda connection: published_at(connection, digest))
+        # A dealer that was lost knows nothing, its hosts do: hear them all before dealing.
+        was_lost = digest in self._dealt_bytes or published < self._started_at
+        config = DealConfig(settle_s=RESTART_SETTLE_S if was_lost else 0.0)
+        table = await trio.to_thread.run_sync(
+            _load_table, self._store, digest, config, limiter=self._readers
+        )
+        self._make_room(trio.current_time())
+        self._tables[digest, cell] = table
+        return table
+
+    def _make_room(self, now: float) -> None:
+        by_age = sorted(self._tables, key=lambda key: self._tables[key].used_at)
+        for position, key in enumerate(by_age):
+            is_idle = now - self._tables[key].used_at > IDLE_S
+            if is_idle or len(by_age) - position >= DEALERS_MAX:
+                del self._tables[key]
+
+
+def _load_table(store: BlobStore, digest: Digest, config: DealConfig) -> _Table:
+    return _Table(Manifest.from_bytes(store.get_object("manifest", digest)), config)

@@ -1,0 +1,82 @@
+"""Run the control plane.  This file is its whole task tree.
+
+::
+
+    serve_api                  HTTP API: people, p2pctl, daemons
+    serve (UploadServer)       chunks of releases on their way in
+    serve (AnnounceServer)     public BitTorrent clients
+    store_what_cells_said      observations into the database, twice a second
+    stop_on_signal             SIGTERM, SIGINT
+
+A kill at any moment is a stop like any other: what was acknowledged is on disk, what was not is
+sent again by whoever had it.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import msgspec
+import structlog
+import trio
+
+from p2ptracker.announce.server import AnnounceServer
+from p2ptracker.announce.swarms import Swarms, SwarmsConfig
+from p2ptracker.api.app import serve_api
+from p2ptracker.control_plane import ControlPlane, open_control_plane
+from p2ptracker.upload import UploadServer
+
+__all__ = ["Ports", "run_control_plane", "run_tasks"]
+
+log = structlog.get_logger(__name__)
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the listeners are bound."""
+
+    api: int
+    announce: int
+    upload: int
+
+
+async def run_control_plane(folder: Path) -> None:
+    """Run every role on the fleet in *folder* until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the folder is not a usable fleet, or an address is taken.
+    """
+    async with open_control_plane(folder) as plane, trio.open_nursery() as nursery:
+        await nursery.start(stop_on_signal, nursery.cancel_scope)
+        ports = await nursery.start(run_tasks, plane)
+        log.info("control-plane-up", address=plane.config.address, **msgspec.structs.asdict(ports))
+    log.info("control-plane-down")
+
+
+async def run_tasks(
+    plane: ControlPlane, *, task_status: trio.TaskStatus[Ports] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run the roles over an open *plane* until cancelled; ``started`` hands back the ports."""
+    config = plane.config
+    uploads = UploadServer(plane.publisher.spool_of, plane.token)
+    swarms = Swarms(SwarmsConfig(interval_s=config.announce_interval_s), random.Random())
+    announces = AnnounceServer(swarms, plane.may_track, plane.metrics.announces)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(plane.cells.store_what_cells_said)
+        upload = await nursery.start(uploads.serve, config.address, config.upload_port)
+        plane.publisher.upload_address = f"{config.address}:{upload}"
+        announce = await nursery.start(announces.serve, config.address, config.announce_port)
+        api = await nursery.start(serve_api, plane)
+        task_status.started(Ports(api=api, announce=announce, upload=upload))
+
+
+async def stop_on_signal(
+    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Cancel *scope* at the first SIGTERM or SIGINT."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            scope.cancel()
