@@ -66,7 +66,7 @@ def _assemble(
     path: Path,
     service: ServiceName,
     found: list[Found],
-    plans: list[BlobPlan],
+    plans: list[BlobPlan[Found]],
     results: list[BlobResult],
     piece_size_bytes: int,
 ) -> Built:
@@ -99,7 +99,7 @@ def _assemble(
 
 
 def _entries(
-    found: list[Found], plans: list[BlobPlan], results: list[BlobResult]
+    found: list[Found], plans: list[BlobPlan[Found]], results: list[BlobResult]
 ) -> Iterator[Entry]:
     """The entries of the manifest, in the order in which the tree was walked."""
     places: dict[str, tuple[int, int, Digest]] = {}

@@ -8,10 +8,9 @@ dear (20,000 of them moved at 14 MB/s, the same bytes as one file at 397 MB/s). 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from p2pdeploy.payload.paths import pack_path, path_key
-from p2pdeploy.payload.walk import Found
 
 __all__ = ["PACKED_BELOW_BYTES", "PACK_BYTES_MAX", "BlobPlan", "piece_size_for", "plan_blobs"]
 
@@ -23,18 +22,36 @@ PIECE_BYTES_MAX = 16 * 1024 * 1024  # a host must hold a piece in memory to veri
 PIECES_WANTED = 1_500  # fewer than 500 pieces cost: the pipeline fills slowly
 
 
-class BlobPlan(NamedTuple):
+class TreePath(Protocol):
+    """What the layout depends on: a path found on disk, or an entry of a manifest."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=TreePath)
+
+
+class BlobPlan(NamedTuple, Generic[P]):
     """One blob: which files it consists of, in order."""
 
     path: str
     size_bytes: int
-    files: tuple[Found, ...]
+    files: tuple[P, ...]
 
 
-def plan_blobs(found: Iterable[Found]) -> list[BlobPlan]:
-    """Lay the files out in blobs, in the order of the torrent.  Empty files are in none."""
-    blobs: list[BlobPlan] = []
-    pack: list[Found] = []
+def plan_blobs(found: Iterable[P]) -> list[BlobPlan[P]]:
+    """Lay the files out in blobs, in the order of the torrent.  Empty files are in none.
+
+    *found* is in path order.  The layout follows from paths and sizes alone, so whoever has the
+    entries of a manifest can tell whether its blobs are right.
+    """
+    blobs: list[BlobPlan[P]] = []
+    pack: list[P] = []
     pack_bytes = pack_count = 0
     for item in found:
         if item.kind != "file" or item.size_bytes == 0:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["BLOCK_BYTES", "HASH_BYTES", "PieceTree", "piece_hash"]
+__all__ = ["BLOCK_BYTES", "HASH_BYTES", "PieceTree", "layer_root", "piece_hash"]
 
 BLOCK_BYTES = 16 * 1024  # given by BEP 52
 HASH_BYTES = 32
@@ -59,7 +59,7 @@ class PieceTree:
             self._pieces.append(_node(self._blocks, self._blocks_per_piece))
         if len(self._pieces) == 1:
             return self._pieces[0], b""
-        empty_piece = _node([_PAD], self._blocks_per_piece)
+        empty_piece = _empty_piece(self._blocks_per_piece)
         return _root(self._pieces, empty_piece), b"".join(self._pieces)
 
     def _add_block(self, block: bytes | memoryview) -> None:
@@ -67,6 +67,12 @@ class PieceTree:
         if len(self._blocks) == self._blocks_per_piece:
             self._pieces.append(_root(self._blocks, _PAD))
             self._blocks = []
+
+
+def layer_root(piece_layer: bytes, piece_size_bytes: int) -> bytes:
+    """The root that belongs to a piece layer of several pieces."""
+    pieces = [piece_layer[at : at + HASH_BYTES] for at in range(0, len(piece_layer), HASH_BYTES)]
+    return _root(pieces, _empty_piece(piece_size_bytes // BLOCK_BYTES))
 
 
 def piece_hash(data: bytes | memoryview, *, piece_size_bytes: int, only_piece: bool) -> bytes:
@@ -98,6 +104,10 @@ def _node(blocks: list[bytes], blocks_per_piece: int) -> bytes:
     for _ in range(blocks_per_piece.bit_length() - 1):
         row, pad = _row_above(row, pad)
     return row[0]
+
+
+def _empty_piece(blocks_per_piece: int) -> bytes:
+    return _node([_PAD], blocks_per_piece)
 
 
 def _row_above(row: list[bytes], pad: bytes) -> tuple[list[bytes], bytes]:

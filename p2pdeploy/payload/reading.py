@@ -68,7 +68,7 @@ class Reading:
     def __exit__(self, *_: object) -> None:
         self._tree_thread.shutdown()
 
-    def read_blob(self, plan: BlobPlan) -> BlobResult:
+    def read_blob(self, plan: BlobPlan[Found]) -> BlobResult:
         """Read the files of one blob and compute everything about it."""
         tree, cutter, whole = PieceTree(self._piece_size_bytes), ChunkCutter(), blake3.blake3()
         carried = memoryview(b"")

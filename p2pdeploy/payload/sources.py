@@ -64,7 +64,7 @@ class BlobReader:
     Close it, or use it as a context manager; it holds at most one file open.
     """
 
-    def __init__(self, root: Path, blobs: list[BlobPlan]) -> None:
+    def __init__(self, root: Path, blobs: list[BlobPlan[Found]]) -> None:
         self._root = root
         self._blobs = blobs
         self._ends = [list(accumulate(f.size_bytes for f in blob.files)) for blob in blobs]

@@ -1,0 +1,159 @@
+"""What a host already has is not fetched again, and nothing wrong is taken for right."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from p2pdeploy.ids import ServiceName
+from p2pdeploy.payload import stage
+from p2pdeploy.payload.build import Built, build
+from p2pdeploy.payload.delta import Older, local_pieces, pieces_on_disk
+from p2pdeploy.payload.torrent import piece_spans
+
+HELLO = ServiceName("hello")
+MIB = 1 << 20
+OLD = random.Random(10).randbytes(6 * MIB)
+NEW = OLD[:MIB] + b"inserted" + OLD[MIB : 4 * MIB] + random.Random(11).randbytes(MIB)
+
+
+def fill(built: Built, root: Path, have: list[bool] | None = None) -> None:
+    """Write the pieces that *have* says are missing; all of them when None."""
+    root.mkdir(exist_ok=True)
+    stage.prepare(root, built.manifest)
+    for number, (blob_index, offset, size) in enumerate(piece_spans(built.manifest)):
+        if have is None or not have[number]:
+            handle = os.open(
+                stage.blob_path(root, built.manifest, blob_index), os.O_WRONLY | os.O_CREAT
+            )
+            os.pwrite(handle, built.sources.pread(blob_index, offset, size), offset)
+            os.close(handle)
+    built.sources.close()
+
+
+@pytest.fixture
+def older(make_tree, tmp_path: Path) -> Older:
+    small = {f"small/{n}": random.Random(n).randbytes(40_000) for n in range(20)}
+    built = build(make_tree({"data": OLD, **small}, name="old"), HELLO)
+    root = tmp_path / "store-old"
+    fill(built, root)
+    stage.finish(root, built.manifest)
+    return Older(built.manifest, built.chunk_index, root)
+
+
+@pytest.fixture
+def new(make_tree) -> Built:
+    """Bytes inserted, a tail replaced, a file renamed, packed files moved in their pack."""
+    small = {f"small/{n}": random.Random(n).randbytes(40_000) for n in range(1, 20)}
+    return build(make_tree({"renamed": NEW, "first": b"!" * 9, **small}, name="new"), HELLO)
+
+
+def prepared(built: Built, root: Path) -> Path:
+    root.mkdir()
+    stage.prepare(root, built.manifest)
+    return root
+
+
+def test_unchanged_bytes_are_found_though_they_moved(
+    older: Older, new: Built, tmp_path: Path
+) -> None:
+    root = prepared(new, tmp_path / "store-new")
+    result = local_pieces(new.manifest, new.chunk_index, [older], root)
+    assert result.kept_bytes == 0
+    assert result.reused_bytes > 0.7 * new.manifest.size_bytes
+    assert result.have == pieces_on_disk(new.manifest, root)
+    fill(new, root, result.have)
+    stage.finish(root, new.manifest)
+    assert (root / "tree/renamed").read_bytes() == NEW
+
+
+def test_a_release_with_the_same_content_is_reused_whole(
+    older: Older, make_tree, tmp_path: Path
+) -> None:
+    old_tree = older.root / "tree"
+    again = build(old_tree, HELLO)
+    root = prepared(again, tmp_path / "store-again")
+    result = local_pieces(again.manifest, again.chunk_index, [older], root)
+    assert all(result.have)
+    assert result.reused_bytes == again.manifest.size_bytes
+    stage.finish(root, again.manifest)
+
+
+def test_without_older_releases_nothing_is_there(new: Built, tmp_path: Path) -> None:
+    root = prepared(new, tmp_path / "store-new")
+    result = local_pieces(new.manifest, new.chunk_index, [], root)
+    assert not any(result.have)
+    assert result.reused_bytes == result.kept_bytes == 0
+
+
+def test_running_it_again_keeps_what_is_there(older: Older, new: Built, tmp_path: Path) -> None:
+    root = prepared(new, tmp_path / "store-new")
+    one = local_pieces(new.manifest, new.chunk_index, [older], root)
+    two = local_pieces(new.manifest, new.chunk_index, [older], root)
+    assert two == (one.have, 0, one.reused_bytes)
+
+
+def test_an_interrupted_fetch_is_taken_up(new: Built, tmp_path: Path) -> None:
+    root = tmp_path / "store-new"
+    half = [number % 2 == 0 for number, _ in enumerate(piece_spans(new.manifest))]
+    fill(new, root, half)
+    assert pieces_on_disk(new.manifest, root) == [not missing for missing in half]
+
+
+def test_a_damaged_older_release_only_costs_its_damaged_part(
+    older: Older, new: Built, tmp_path: Path
+) -> None:
+    data = older.root / "tree/data"
+    data.chmod(0o600)
+    with data.open("r+b") as file:
+        file.seek(3 * MIB)
+        file.write(b"rot")
+    whole = 0.7 * new.manifest.size_bytes
+    root = prepared(new, tmp_path / "store-new")
+    result = local_pieces(new.manifest, new.chunk_index, [older], root)
+    assert 0.25 * whole < result.reused_bytes < whole
+    assert result.have == pieces_on_disk(new.manifest, root)
+
+
+@pytest.mark.parametrize("damage", ["unlink", "truncate"])
+def test_an_older_release_that_is_half_gone_is_no_fault(
+    older: Older, new: Built, tmp_path: Path, damage: str
+) -> None:
+    if damage == "unlink":
+        (older.root / "tree").chmod(0o700)
+        (older.root / "tree/data").unlink()
+    else:
+        (older.root / "tree/data").chmod(0o600)
+        os.truncate(older.root / "tree/data", 0)
+    root = prepared(new, tmp_path / "store-new")
+    result = local_pieces(new.manifest, new.chunk_index, [older], root)
+    assert 0 < result.reused_bytes < MIB, "the pack is still reused"
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP])
+def test_it_copies_by_hand_where_the_kernel_does_not(
+    older: Older, new: Built, tmp_path: Path, monkeypatch, code: int
+) -> None:
+    expected = local_pieces(
+        new.manifest, new.chunk_index, [older], prepared(new, tmp_path / "kernel")
+    )
+
+    def refuse(*_: object) -> int:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    root = prepared(new, tmp_path / "hand")
+    assert local_pieces(new.manifest, new.chunk_index, [older], root) == expected
+
+
+def test_a_full_disk_is_said_so(older: Older, new: Built, tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "copy_file_range", full)
+    with pytest.raises(OSError, match="no space"):
+        local_pieces(new.manifest, new.chunk_index, [older], prepared(new, tmp_path / "store-new"))
