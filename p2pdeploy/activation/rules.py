@@ -223,6 +223,8 @@ def _needs_lease(slot: Slot, duty: Duty) -> bool:
 
 def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
     record = slot.record
+    if settled.hosts and context.me not in settled.hosts:
+        return Decision()
     if record.outcome_seq == settled.plan_seq and record.outcome is not Rank.NONE:
         return Decision()
     if context.now.wall_s >= settled.not_after:

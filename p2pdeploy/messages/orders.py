@@ -132,9 +132,8 @@ class Roster(Order, frozen=True, tag="roster"):
 class Grant(Order, frozen=True):
     """What a GO allows one plan.
 
-    ``up_to`` is a fault-domain index in phase activate, a revert-batch index in phase revert
-    (a host's batch is its roster position divided by ``max_unavailable``).  ``hosts`` names
-    those that may start in phase converge.  0 as ``predecessor_quiet_at`` means no predecessor.
+    ``up_to`` is a fault-domain index, in phase activate; ``hosts`` names those that may start,
+    in the other phases.  0 as ``predecessor_quiet_at`` means no predecessor.
     """
 
     service: ServiceName
@@ -189,12 +188,16 @@ class Retry(Order, frozen=True, tag="retry"):
 
 
 class Settled(Order, frozen=True, tag="settled"):
-    """What this cell runs when nothing is under way; lets late hosts catch up."""
+    """What this cell runs when nothing is under way; lets late hosts catch up.
+
+    ``hosts`` lists whom it concerns when that is not the whole cell.
+    """
 
     cell: CellId
     service: ServiceName
     plan_seq: int
     build: Build | None
+    hosts: tuple[HostName, ...] = ()
     max_unavailable: int
     activation_max_s: float
     clock_error_s: float

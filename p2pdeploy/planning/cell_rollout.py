@@ -166,6 +166,7 @@ def _settled(rollout: CellRollout, build: Build | None, complete: bool, now: flo
         service=plan.service,
         plan_seq=plan.plan_seq if complete else plan.plan_seq + 1,
         build=build,
+        hosts=rollout.cell_plan.only,
         max_unavailable=plan.max_unavailable,
         activation_max_s=plan.activation_max_s,
         clock_error_s=plan.clock_error_s,

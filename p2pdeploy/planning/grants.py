@@ -66,7 +66,10 @@ def converge_grant(
     lagging = [
         host
         for host, word in sorted(evidence.items())
-        if host in alive and word.digest and not _arrived(word, settled, wanted)
+        if host in alive
+        and (not settled.hosts or host in settled.hosts)
+        and word.digest
+        and not _arrived(word, settled, wanted)
     ]
     if not lagging:
         return None

@@ -53,7 +53,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one cell and service.  ``hosts`` are the targets, alive or not."""
+    """What is known of one cell and service.
+
+    ``hosts`` are the targets, alive or not; ``whole_cell`` says that they are all there are.
+    """
 
     cell: CellId
     hosts: tuple[Host, ...]
@@ -61,16 +64,22 @@ class CellFacts(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Mapping[HostName, Attestation]
     baseline: Build | None  # what the cell settled on
     plan_seq_max: int  # highest ever used or seen for this service here
+    whole_cell: bool = True
 
 
 class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell's part of a rollout.  ``absent`` are down now and converge later."""
+    """One cell's part of a rollout.
+
+    ``absent`` are down now and converge later; ``only`` lists the targets when they are not the
+    whole cell.
+    """
 
     plan: Plan
     revert: Revert
     roster: Roster
     absent: tuple[HostName, ...]
     unchanged: tuple[HostName, ...]
+    only: tuple[HostName, ...] = ()
 
 
 def plan_cell(
@@ -136,6 +145,7 @@ def plan_cell(
         roster=roster,
         absent=tuple(h.name for h in facts.hosts if h.name not in facts.alive),
         unchanged=tuple(h.name for h in present if _runs(facts.evidence.get(h.name), build)),
+        only=() if facts.whole_cell else tuple(h.name for h in facts.hosts),
     )
 
 

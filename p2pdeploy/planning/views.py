@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from p2pdeploy.activation.gate import evidence_hold, rank_in
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
 from p2pdeploy.messages.api import (
     FaultDomainView,
@@ -105,11 +106,24 @@ def fault_domain_views(cell: CellRollout, evidence: Evidence) -> list[FaultDomai
             started_at=utc(began) if began else None,
             finished_at=utc(ended) if ended else None,
             states=dict(sorted(counts.items())),
+            waits_for="" if ended or cell.phase != "activating" else _waits_for(cell, evidence, k),
         )
-        for domain, counts, began, ended in zip(
-            plan.fault_domains, ranks, cell.began_at, cell.ended_at, strict=True
+        for k, (domain, counts, began, ended) in enumerate(
+            zip(plan.fault_domains, ranks, cell.began_at, cell.ended_at, strict=True)
         )
     ]
+
+
+def _waits_for(cell: CellRollout, evidence: Evidence, fault_domain: int) -> str:
+    """Why the first host of a fault domain that has no outcome yet does not start, by the gates."""
+    plan, roster = cell.plan, cell.cell_plan.roster
+    excused = frozenset(cell.excused)
+    for member in roster.members:
+        open_here = rank_in(evidence, member.host, plan, 0) < Rank.STARTED
+        if member.fault_domain == fault_domain and member.host not in excused and open_here:
+            hold = evidence_hold(plan, roster, member, evidence, excused, 0)
+            return hold.message if hold else ""
+    return ""
 
 
 def _progress(word: Attestation | None, plan_seq: int) -> str:

@@ -37,7 +37,8 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ``address``: where every listener binds; loopback until there are certificates.
     ``lab``: also track v1 torrents registered by ``POST /v1/lab/torrents``, for comparisons with
     public clients.  ``announce_interval_s``: how often a client comes back; raising it makes
-    peers of a stopped client linger longer.
+    peers of a stopped client linger longer.  ``settle_s``: how long a rollout's gate stays open
+    before anybody starts, unless the rollout says otherwise.
     """
 
     address: str
@@ -46,6 +47,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     upload_port: _Port = 7402
     lab: bool = False
     announce_interval_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
+    settle_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 5.0
     log_level: str = "info"
 
 

@@ -15,6 +15,7 @@ from p2pdeploy.trust.secret import derive_key, read_secret
 from p2ptracker.cells import Cells
 from p2ptracker.config import TrackerConfig, load_config, load_inventory
 from p2ptracker.metrics import Metrics
+from p2ptracker.orchestrator import Orchestrator
 from p2ptracker.origin import Origin
 from p2ptracker.publish import Publisher
 from p2ptracker.storage.blobs import LocalBlobStore
@@ -61,6 +62,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     store: BlobStore
     publisher: Publisher
     cells: Cells
+    orchestrator: Orchestrator
     origin: Origin
     lab: LabTorrents
     metrics: Metrics
@@ -90,6 +92,8 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
         keyring, metrics = HmacKeyring(derive_key(token, "envelope")), Metrics()
         cells = Cells(inventory, database, keyring)
         await cells.load()
+        orchestrator = Orchestrator(cells, inventory, database, store, settle_s=config.settle_s)
+        await orchestrator.load()
         yield ControlPlane(
             config=config,
             token=token,
@@ -99,6 +103,7 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
             store=store,
             publisher=Publisher(database, store, data / "uploads"),
             cells=cells,
+            orchestrator=orchestrator,
             origin=Origin(database, store, token, cells.is_host, metrics.registry),
             lab=LabTorrents(enabled=config.lab),
             metrics=metrics,

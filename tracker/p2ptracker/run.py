@@ -6,6 +6,7 @@
     serve (UploadServer)       chunks of releases on their way in
     serve (AnnounceServer)     public BitTorrent clients
     store_what_cells_said      observations into the database, twice a second
+    conduct_cells              rollouts: look at every cell, issue what is due
     stop_on_signal             SIGTERM, SIGINT
 
 A kill at any moment is a stop like any other: what was acknowledged is on disk, what was not is
@@ -64,10 +65,11 @@ async def run_tasks(
     announces = AnnounceServer(swarms, plane.may_track, plane.metrics.announces)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(plane.cells.store_what_cells_said)
+        nursery.start_soon(plane.orchestrator.conduct_cells)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"
         announce = await nursery.start(announces.serve, config.address, config.announce_port)
-        api = await nursery.start(serve_api, plane)
+        api = await nursery.start(serve_api, plane, plane.orchestrator)
         task_status.started(Ports(api=api, announce=announce, upload=upload))
 
 

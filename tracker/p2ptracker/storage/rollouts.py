@@ -10,17 +10,22 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
-from p2ptracker.storage.schema import cell_plans, orders, rollouts
+from p2ptracker.storage.schema import cell_plans, conducted, orders, rollouts
 
 __all__ = [
     "RolloutRow",
     "StoredOrder",
+    "count_rollouts",
+    "cell_record_documents",
     "find_rollout",
     "list_rollouts",
     "next_plan_seq",
     "open_rollouts",
+    "save_conducted",
+    "save_cell_record",
     "save_orders",
     "save_rollout",
+    "stored_conducted",
     "stored_orders",
 ]
 
@@ -101,6 +106,39 @@ def next_plan_seq(
     )
     connection.execute(statement, values)
     return plan_seq
+
+
+def save_conducted(connection: sa.Connection, cell: CellId, document: bytes) -> None:
+    """Keep what the orchestrator must remember of *cell*."""
+    statement = insert(conducted).on_conflict_do_update(
+        index_elements=["cell"], set_={"document": document}
+    )
+    connection.execute(statement, {"cell": cell, "document": document})
+
+
+def stored_conducted(connection: sa.Connection) -> dict[CellId, bytes]:
+    """What the orchestrator remembered of every cell."""
+    return {CellId(row.cell): row.document for row in connection.execute(sa.select(conducted))}
+
+
+def count_rollouts(connection: sa.Connection, service: ServiceName) -> int:
+    """How many rollouts of *service* there ever were."""
+    query = sa.select(sa.func.count()).select_from(rollouts).where(rollouts.c.service == service)
+    return connection.execute(query).scalar_one()
+
+
+def save_cell_record(connection: sa.Connection, cell: CellId, document: bytes) -> None:
+    """Remember *document* as what the orchestrator knows of *cell*, in place of the last one."""
+    statement = insert(cell_records).on_conflict_do_update(
+        index_elements=["cell"], set_={"document": document}
+    )
+    connection.execute(statement, {"cell": cell, "document": document})
+
+
+def cell_record_documents(connection: sa.Connection) -> dict[CellId, bytes]:
+    """What the orchestrator remembers of every cell."""
+    rows = connection.execute(sa.select(cell_records.c.cell, cell_records.c.document))
+    return {CellId(cell): document for cell, document in rows}
 
 
 def save_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None:

@@ -17,7 +17,9 @@ from p2pdeploy.errors import ConfigError
 __all__ = [
     "blobs",
     "cell_plans",
+    "cell_records",
     "chunks",
+    "conducted",
     "manifests",
     "observations",
     "orders",
@@ -93,12 +95,29 @@ rollouts = sa.Table(
 
 cell_plans = sa.Table(
     "cell_plans",
+    "cell_records",
     tables,
     sa.Column("cell", sa.Text, primary_key=True),
     sa.Column("service", sa.Text, primary_key=True),
     sa.Column("plan_seq", sa.BigInteger, nullable=False),
 )
 """The highest plan number ever given out; it never falls."""
+
+conducted = sa.Table(
+    "conducted",
+    tables,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""One cell's rollouts, lease and settled builds: ``p2pdeploy.planning.conductor.Conducted``."""
+
+cell_records = sa.Table(
+    "cell_records",
+    tables,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""What the orchestrator must remember of a cell, in its own encoding."""
 
 orders = sa.Table(
     "orders",

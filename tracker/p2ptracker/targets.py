@@ -1,0 +1,114 @@
+"""From a rollout request to hosts, limits and facts: what the planner needs to know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from p2pdeploy.errors import IntegrityError, RefusedError
+from p2pdeploy.ids import CellId, Digest, HostName
+from p2pdeploy.manifest import Manifest
+from p2pdeploy.messages.api import RolloutRequest
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.orders import Build, Settled
+from p2pdeploy.payload.service_toml import ServiceSpec, parse_service_toml
+from p2pdeploy.planning.planner import Limits
+from p2pdeploy.topology import Host
+from p2ptracker.storage.interfaces import BlobStore
+
+__all__ = ["baseline_of", "hosts_by_cell", "limits_of", "read_service_spec"]
+
+SERVICE_TOML = "service.toml"
+
+
+def hosts_by_cell(
+    request: RolloutRequest, inventory: Sequence[Host]
+) -> dict[CellId, tuple[Host, ...]]:
+    """The target hosts of each cell, in name order.
+
+    Raises:
+        RefusedError: no target is named, both kinds are, a host is unknown, or none matches.
+    """
+    by_labels = bool(request.environment or request.machine_function)
+    if by_labels == bool(request.hosts):
+        raise RefusedError(
+            "name a target: an environment and a machine function, or a list of hosts",
+            hint="--env E --mf M, or --targets FILE",
+            code="no-target",
+        )
+    chosen = _named(request.hosts, inventory) if request.hosts else _labelled(request, inventory)
+    if not chosen:
+        raise RefusedError(
+            f"no host is {request.machine_function!r} in environment {request.environment!r}",
+            hint="see 'p2pctl hosts'",
+            code="empty-target",
+        )
+    cells: dict[CellId, list[Host]] = {}
+    for host in sorted(chosen, key=lambda host: host.name):
+        cells.setdefault(host.cell, []).append(host)
+    return {cell: tuple(hosts) for cell, hosts in sorted(cells.items())}
+
+
+def _labelled(request: RolloutRequest, inventory: Sequence[Host]) -> list[Host]:
+    if not (request.environment and request.machine_function):
+        raise RefusedError(
+            "an environment and a machine function go together",
+            hint="--env E --mf M",
+            code="no-target",
+        )
+    wanted = (request.environment, request.machine_function)
+    return [host for host in inventory if (host.environment, host.machine_function) == wanted]
+
+
+def _named(names: Sequence[HostName], inventory: Sequence[Host]) -> list[Host]:
+    known = {host.name: host for host in inventory}
+    missing = sorted({name for name in names if name not in known})
+    if missing:
+        raise RefusedError(
+            f"unknown hosts: {', '.join(missing[:5])}" + (" ..." if len(missing) > 5 else ""),
+            hint="see 'p2pctl hosts'",
+            code="unknown-host",
+        )
+    return [known[name] for name in sorted(set(names))]
+
+
+def read_service_spec(store: BlobStore, digest: Digest) -> ServiceSpec:
+    """Read service.toml out of a published release.  Blocks: call it in a thread.
+
+    Raises:
+        IntegrityError: the release has none, which publish does not let through.
+    """
+    manifest = Manifest.from_bytes(store.get_object("manifest", digest))
+    for entry in manifest.entries:
+        if entry.path == SERVICE_TOML and entry.blob_index >= 0:
+            blob = manifest.blobs[entry.blob_index]
+            data = store.read(blob.digest, entry.offset_bytes, entry.size_bytes)
+            return parse_service_toml(data, SERVICE_TOML)
+    raise IntegrityError(f"release {digest} has no {SERVICE_TOML}")
+
+
+def limits_of(request: RolloutRequest, spec: ServiceSpec, *, settle_s: float) -> Limits:
+    """The limits in force: what was asked for, else the defaults; the larger bake counts."""
+    return Limits(
+        failure_fraction_max=request.failure_fraction_max,
+        max_unavailable=request.max_unavailable,
+        bake_s=max(request.bake_s or 0.0, spec.activation.bake_s),
+        settle_s=settle_s if request.settle_s is None else request.settle_s,
+        stop_timeout_s=spec.run.stop_timeout_s,
+        start_timeout_s=spec.health.start_timeout_s,
+    )
+
+
+def baseline_of(
+    settled: Settled | None, words: Mapping[HostName, Attestation], hosts: Sequence[Host]
+) -> Build | None:
+    """What the hosts go back to: what settled for all of them, else what most of them run."""
+    names = {host.name for host in hosts}
+    if settled is not None and (not settled.hosts or names <= set(settled.hosts)):
+        return settled.build
+    running = Counter(
+        Build(version=word.version, digest=word.digest)
+        for name, word in sorted(words.items())
+        if name in names and word.digest
+    )
+    return running.most_common(1)[0][0] if running else None
