@@ -61,18 +61,18 @@ def link_fault(path: str, target: str) -> str:
     if text_fault:
         return f"links to a target that {text_fault}"
     if target.startswith("/"):
-        return f"is an absolute link to {target}"
+        return f"is an absolute link to {target!r}"
     depth = path.count("/")
     named = False
     for name in target.split("/"):
         if name == "..":
             if named:
-                return f"links to {target}, where '..' follows a name"
+                return f"links to {target!r}, where '..' follows a name"
             depth -= 1
         elif name not in ("", "."):
             named = True
     if depth < 0:
-        return f"links out of the tree, to {target}"
+        return f"links out of the tree, to {target!r}"
     return ""
 
 

@@ -99,7 +99,7 @@ class ServiceSpec(Section, frozen=True):
 
 def effective(spec: ServiceSpec) -> dict[str, dict[str, object]]:
     """All settings with their defaults, table by table, without the health kinds not in use."""
-    tables: dict[str, dict[str, object]] = msgspec.to_builtins(spec)
+    tables: dict[str, dict[str, object]] = msgspec.json.decode(msgspec.json.encode(spec))
     kinds = ("http", "tcp", "exec")
     tables["health"] = {k: v for k, v in tables["health"].items() if v or k not in kinds}
     return tables

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Literal, cast
@@ -126,6 +127,8 @@ def _read(tree: Path) -> bytes:
         # A link could lead out of the tree, and a pipe would hang us.
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(handle, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise PayloadError("is not a regular file", where=str(file), code="unreadable")
             return opened.read(SERVICE_TOML_BYTES_MAX + 1)
     except FileNotFoundError:
         raise PayloadError(
