@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from p2pctl.cli import COMMANDS, main_group
+from p2pdeploy.errors import RefusedError
+
+
+def test_help_imports_nothing_slow() -> None:
+    code = (
+        "import sys\nfrom p2pctl.cli import run\nrun(['--help'])\n"
+        "slow = {'rich', 'httpx2', 'trio', 'libtorrent', 'blake3', 'msgpack', 'sqlalchemy',"
+        " 'litestar', 'p2pctl.cmd_rollout'}\n"
+        "print(sorted(slow & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "rollout" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_every_command_loads_and_its_summary_stands_in_the_help(p2pctl) -> None:
+    shown = p2pctl("--help").out
+    with click.Context(main_group) as context:
+        for name, entry in COMMANDS.items():
+            command = main_group.get_command(context, name)
+            assert command is not None
+            assert command.name == name
+            assert entry.summary in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("hosts", "--limit", "0"),
+        ("hosts", "--nonsense"),
+        ("release", "show", "hello"),
+        ("rollout", "nonsense"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_with_one_line(p2pctl, arguments) -> None:
+    done = p2pctl(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_wrong_command_line_is_a_document_with_json(p2pctl) -> None:
+    done = p2pctl("hosts", "-o", "json", "--limit", "0")
+    assert done.code == 2
+    error = done.document()["error"]
+    assert error["code"] == "usage"
+    assert error["hint"] == "see 'p2pctl hosts --help'"
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("form", [("-o", "json"), ("-ojson",), ("--output=json",)])
+def test_no_fleet_named_is_a_usage_error_that_tells_how(p2pctl, form) -> None:
+    done = p2pctl("hosts", *form)
+    assert done.code == 2
+    assert done.document()["error"]["code"] == "no-fleet"
+    assert "P2PDEPLOY_DIR" in done.document()["error"]["hint"]
+
+
+def test_a_folder_without_a_fleet_names_the_folder_and_up(p2pctl, tmp_path: Path) -> None:
+    done = p2pctl("--dir", tmp_path, "hosts")
+    assert done.code == 2
+    assert done.err == (
+        f"p2pctl: {tmp_path}: there is no fleet in this folder "
+        f"('p2pctl up --dir {tmp_path}' makes one)\n"
+    )
+
+
+def test_dir_after_the_command_wins_over_dir_before_it(p2pctl, tmp_path: Path) -> None:
+    done = p2pctl("--dir", "/nowhere", "hosts", "--dir", tmp_path)
+    assert str(tmp_path) in done.err
+
+
+def test_the_environment_names_the_fleet(p2pctl, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("P2PDEPLOY_DIR", str(tmp_path))
+    assert str(tmp_path) in p2pctl("hosts").err
+
+
+def test_a_control_plane_that_is_down_is_told_with_the_folder(p2pctl, tmp_path: Path) -> None:
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("secret\n")
+    fleet = {"api": "http://127.99.99.99:7400", "announce": "", "hosts": {}}
+    (tmp_path / "fleet.json").write_text(json.dumps(fleet))
+    done = p2pctl("hosts", "--dir", tmp_path, "-o", "json")
+    assert done.code == 1
+    error = done.document()["error"]
+    assert error["code"] == "control-plane-down"
+    assert error["where"] == str(tmp_path)
+    assert f"p2pctl up --dir {tmp_path}" in error["hint"]
+
+
+def test_an_api_outside_loopback_is_refused(p2pctl, tmp_path: Path) -> None:
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("secret\n")
+    fleet = {"api": "http://192.0.2.1:7400", "announce": "", "hosts": {}}
+    (tmp_path / "fleet.json").write_text(json.dumps(fleet))
+    assert p2pctl("hosts", "--dir", tmp_path, "-o", "json").document()["error"]["code"] == (
+        "not-loopback"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "text"),
+    [
+        (RefusedError("no", where="here", hint="do that"), 1, "p2pctl: here: no (do that)\n"),
+        (KeyboardInterrupt(), 130, "p2pctl: interrupted\n"),
+    ],
+)
+def test_every_end_is_one_line_and_an_exit_code(p2pctl, monkeypatch, raised, code, text) -> None:
+    monkeypatch.setattr("p2pctl.cli.main_group", _Raising(raised))
+    done = p2pctl("hosts")
+    assert (done.code, done.err) == (code, text)
+
+
+def test_a_defect_is_one_line_that_asks_for_a_report(p2pctl, monkeypatch) -> None:
+    monkeypatch.setattr("p2pctl.cli.main_group", _Raising(ValueError("two\nlines")))
+    done = p2pctl("hosts")
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert "internal error ValueError: two lines" in done.err
+    assert "please report" in done.err
+    assert "test_cli.py:" in done.err
+
+
+class _Raising:
+    """Stands where the commands do, to end a run in a way that no command can be made to."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def main(self, *_arguments: object, **_options: object) -> None:
+        raise self._error

@@ -1,0 +1,125 @@
+"""Against a real control plane and real daemons."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from p2pctl.lab.layout import read_hosts
+from p2pctl.lab.processes import is_alive
+from p2pctl.lab.programs import CONTROL_PLANE, find_running, programs_of
+from p2pctl.polling import poll
+
+pytestmark = pytest.mark.processes
+
+
+def test_up_writes_a_private_folder_that_names_every_listener(fleet_dir: Path) -> None:
+    assert stat.S_IMODE(fleet_dir.stat().st_mode) == 0o700
+    for name in ("fleet.json", "token"):
+        assert stat.S_IMODE((fleet_dir / name).stat().st_mode) == 0o600
+    fleet = json.loads((fleet_dir / "fleet.json").read_bytes())
+    assert {"api", "announce", "hosts"} <= set(fleet)
+    assert {"address", "swarm_port", "gossip_port"} <= set(fleet["hosts"]["h01"])
+
+
+def test_hosts_lists_filters_and_pages(p2pctl, fleet_dir: Path) -> None:
+    hosts = p2pctl("hosts", "-o", "json", "--dir", fleet_dir).document()
+    assert [(h["name"], h["fault_domain"], h["alive"]) for h in hosts] == [
+        ("h01", "fd0", True),
+        ("h02", "fd1", True),
+    ]
+    one = p2pctl("hosts", "-o", "json", "--dir", fleet_dir, "--filter", "fault_domain=fd1")
+    assert [host["name"] for host in one.document()] == ["h02"]
+    rest = p2pctl("hosts", "-o", "json", "--dir", fleet_dir, "--limit", "1", "--after", "h01")
+    assert [host["name"] for host in rest.document()] == ["h02"]
+    assert "h02" in p2pctl("hosts", "--dir", fleet_dir).out
+
+
+def test_a_release_is_published_once_and_never_changes(p2pctl, fleet_dir: Path, payload) -> None:
+    (payload / "large").write_bytes(os.urandom(3_000_000))
+    order = ("publish", "hello", "1.0.0", payload, "--dir", fleet_dir, "-o", "json")
+    first = p2pctl(*order)
+    assert first.code == 0, first
+    report = first.document()
+    assert report["state"] == "published"
+    assert report["sent_bytes"] == report["size_bytes"] > 3_000_000
+    again = p2pctl(*order)
+    assert (again.code, again.document()["state"]) == (0, "already-published")
+    assert again.document()["sent_bytes"] == 0
+
+    (payload / "more").write_text("other bytes")
+    conflict = p2pctl(*order)
+    assert (conflict.code, conflict.document()["error"]["code"]) == (1, "version-exists")
+    shown = p2pctl("release", "show", "hello", "1.0.0", "--dir", fleet_dir, "-o", "json").document()
+    assert shown["manifest_digest"] == report["manifest_digest"]
+    assert {"info_hash_v2", "size_bytes", "torrent_path"} <= set(shown)
+
+    next_one = p2pctl("publish", "hello", "1.0.1", payload, "--dir", fleet_dir, "-o", "json")
+    assert next_one.document()["reused_bytes"] >= 2_900_000
+    listed = p2pctl("release", "list", "hello", "--dir", fleet_dir, "-o", "json").document()
+    assert {release["version"] for release in listed} == {"1.0.0", "1.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("release", "show", "hello", "9.9.9"), "not-found"),
+        (("publish", "hello", "1/2", "."), "bad-version"),
+        (("publish", "Hello", "1", "."), "bad-service-name"),
+        (("hosts", "--filter", "colour=red"), "bad-filter"),
+    ],
+)
+def test_what_is_refused_is_one_document_and_exit_1(p2pctl, fleet_dir, arguments, code) -> None:
+    done = p2pctl(*arguments, "--dir", fleet_dir, "-o", "json")
+    assert (done.code, done.document()["error"]["code"]) == (1, code)
+
+
+def test_a_payload_of_another_service_is_refused(p2pctl, fleet_dir: Path, payload: Path) -> None:
+    done = p2pctl("publish", "other", "1.0.0", payload, "--dir", fleet_dir)
+    assert done.code == 1
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert "hello" in done.err
+
+
+def test_a_wrong_token_is_refused(p2pctl, fleet_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "fleet.json").write_bytes((fleet_dir / "fleet.json").read_bytes())
+    (other / "token").touch(mode=0o600)
+    (other / "token").write_text("another\n")
+    done = p2pctl("hosts", "--dir", other, "-o", "json")
+    assert (done.code, done.document()["error"]["code"]) == (1, "unauthorised")
+
+
+def test_up_on_a_fleet_that_is_up_is_refused_and_changes_nothing(p2pctl, fleet_dir: Path) -> None:
+    programs = programs_of(fleet_dir, read_hosts(fleet_dir))
+    before = find_running(programs)
+    done = p2pctl("up", "--detach", "--dir", fleet_dir, "-o", "json")
+    assert (done.code, done.document()["error"]["code"]) == (1, "in-use")
+    assert find_running(programs) == before
+
+
+def test_up_after_a_crash_adopts_what_runs_and_starts_the_rest(p2pctl, fleet_dir: Path) -> None:
+    programs = programs_of(fleet_dir, read_hosts(fleet_dir))
+    before = find_running(programs)
+    killed = [before[CONTROL_PLANE], before["h02"]]
+    for identity in killed:
+        os.kill(identity.pid, signal.SIGKILL)
+    for _ in poll(10.0, 0.01):
+        if not any(is_alive(identity) for identity in killed):
+            break
+    differs = p2pctl("up", "--detach", "--dir", fleet_dir, "--hosts", "5", "-o", "json")
+    assert (differs.code, differs.document()["error"]["code"]) == (2, "fleet-differs")
+    done = p2pctl("up", "--detach", "--dir", fleet_dir, "-o", "json")
+    assert done.code == 0, done
+    assert done.document()["started"] == [CONTROL_PLANE, "h02"]
+    assert done.document()["adopted"] == ["h01"]
+    after = find_running(programs)
+    assert after["h01"] == before["h01"]
+    assert after["h02"] != before["h02"]
