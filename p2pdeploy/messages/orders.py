@@ -197,9 +197,9 @@ class Settled(Order, frozen=True, tag="settled"):
     service: ServiceName
     plan_seq: int
     build: Build | None
-    hosts: tuple[HostName, ...] = ()
     max_unavailable: int
     activation_max_s: float
     clock_error_s: float
     issued_at: float
     not_after: float
+    hosts: tuple[HostName, ...] = ()

@@ -44,13 +44,13 @@ from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import find_release
 from p2ptracker.storage.rollouts import (
     RolloutRow,
+    cell_record_documents,
     count_rollouts,
     find_rollout,
     list_rollouts,
     open_rollouts,
-    save_conducted,
+    save_cell_record,
     save_rollout,
-    stored_conducted,
 )
 from p2ptracker.targets import baseline_of, hosts_by_cell, limits_of, read_service_spec
 
@@ -110,7 +110,7 @@ class Orchestrator:
     async def load(self) -> None:
         """Go on where the last process stopped."""
         rows = await self._database.read(open_rollouts)
-        for cell, document in (await self._database.read(stored_conducted)).items():
+        for cell, document in (await self._database.read(cell_record_documents)).items():
             if cell in self._conducted:
                 self._conducted[cell] = decode(document, Conducted, bytes_max=DOCUMENT_BYTES_MAX)
         self._open = {row.id: _document(row) for row in rows}
@@ -139,7 +139,7 @@ class Orchestrator:
                 rows += self._refresh(rollout_id, document)
 
         def work(connection: sa.Connection) -> None:
-            save_conducted(connection, conducted.cell, encode(conducted))
+            save_cell_record(connection, conducted.cell, encode(conducted))
             for row in rows:
                 save_rollout(connection, row)
 

@@ -10,22 +10,20 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
-from p2ptracker.storage.schema import cell_plans, conducted, orders, rollouts
+from p2ptracker.storage.schema import cell_plans, cell_records, orders, rollouts
 
 __all__ = [
     "RolloutRow",
     "StoredOrder",
-    "count_rollouts",
     "cell_record_documents",
+    "count_rollouts",
     "find_rollout",
     "list_rollouts",
     "next_plan_seq",
     "open_rollouts",
-    "save_conducted",
     "save_cell_record",
     "save_orders",
     "save_rollout",
-    "stored_conducted",
     "stored_orders",
 ]
 
@@ -106,19 +104,6 @@ def next_plan_seq(
     )
     connection.execute(statement, values)
     return plan_seq
-
-
-def save_conducted(connection: sa.Connection, cell: CellId, document: bytes) -> None:
-    """Keep what the orchestrator must remember of *cell*."""
-    statement = insert(conducted).on_conflict_do_update(
-        index_elements=["cell"], set_={"document": document}
-    )
-    connection.execute(statement, {"cell": cell, "document": document})
-
-
-def stored_conducted(connection: sa.Connection) -> dict[CellId, bytes]:
-    """What the orchestrator remembered of every cell."""
-    return {CellId(row.cell): row.document for row in connection.execute(sa.select(conducted))}
 
 
 def count_rollouts(connection: sa.Connection, service: ServiceName) -> int:

@@ -19,7 +19,6 @@ __all__ = [
     "cell_plans",
     "cell_records",
     "chunks",
-    "conducted",
     "manifests",
     "observations",
     "orders",
@@ -95,7 +94,6 @@ rollouts = sa.Table(
 
 cell_plans = sa.Table(
     "cell_plans",
-    "cell_records",
     tables,
     sa.Column("cell", sa.Text, primary_key=True),
     sa.Column("service", sa.Text, primary_key=True),
@@ -103,21 +101,13 @@ cell_plans = sa.Table(
 )
 """The highest plan number ever given out; it never falls."""
 
-conducted = sa.Table(
-    "conducted",
-    tables,
-    sa.Column("cell", sa.Text, primary_key=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
-)
-"""One cell's rollouts, lease and settled builds: ``p2pdeploy.planning.conductor.Conducted``."""
-
 cell_records = sa.Table(
     "cell_records",
     tables,
     sa.Column("cell", sa.Text, primary_key=True),
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
-"""What the orchestrator must remember of a cell, in its own encoding."""
+"""One cell's rollouts, lease and settled builds: ``p2pdeploy.planning.conductor.Conducted``."""
 
 orders = sa.Table(
     "orders",
