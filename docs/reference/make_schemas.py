@@ -1,0 +1,88 @@
+"""Write ``schemas/`` and ``README.md``: what ``p2pctl -o json`` prints, as JSON Schema.
+
+Run it after every change of a document: ``.venv/bin/python docs/reference/make_schemas.py``.
+A test compares what it would write with what is there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from p2pctl.documents import DemoReport, DownReport, LintReport, PublishReport, UpReport
+from p2pctl.fleet_dir import FleetFile
+from p2pdeploy.messages.api import (
+    ErrorDocument,
+    HostView,
+    LogsView,
+    Reason,
+    ReleaseView,
+    RolloutPlanView,
+    RolloutView,
+    VersionsView,
+    WhereRow,
+)
+
+FOLDER = Path(__file__).resolve().parent
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+# File name, type, who prints it.
+DOCUMENTS: list[tuple[str, Any, str]] = [
+    ("error", ErrorDocument, "every command that ends with an error"),
+    ("fleet-file", FleetFile, "`DIR/fleet.json`"),
+    ("up", UpReport, "`p2pctl up`"),
+    ("down", DownReport, "`p2pctl down`"),
+    ("demo", DemoReport, "`p2pctl demo`"),
+    ("lint", LintReport, "`p2pctl lint PATH`"),
+    ("publish", PublishReport, "`p2pctl publish SVC VER PATH`"),
+    ("release", ReleaseView, "`p2pctl release show SVC VER`"),
+    ("releases", list[ReleaseView], "`p2pctl release list SVC`"),
+    ("hosts", list[HostView], "`p2pctl hosts`"),
+    ("versions", VersionsView, "`p2pctl fleet versions SVC`"),
+    ("where", list[WhereRow], "`p2pctl fleet where SVC VER`"),
+    ("logs", LogsView, "`p2pctl logs HOST SVC`"),
+    ("rollout-plan", RolloutPlanView, "`p2pctl rollout plan`"),
+    (
+        "rollout",
+        RolloutView,
+        "`p2pctl rollout apply|get|status|pause|resume|abort|revert|excuse`; "
+        "with `get -w` one document a line",
+    ),
+    ("rollouts", list[RolloutView], "`p2pctl rollout history`"),
+    ("reasons", list[Reason], "`p2pctl rollout why`"),
+]
+
+INTRODUCTION = """\
+# What `p2pctl -o json` prints
+
+Made by `make_schemas.py`; do not edit.
+With `-o json` standard output holds the document and nothing else; progress goes to standard error.
+Times are RFC 3339 in UTC, durations are seconds as numbers.
+Readers ignore fields they do not know: new ones may come, none of these goes or changes.
+
+| schema | printed by |
+|---|---|
+"""
+
+
+def make() -> dict[Path, str]:
+    """Every file of this folder that is generated, with its text."""
+    rows = "".join(
+        f"| [{name}](schemas/{name}.json) | {printed_by.replace('|', chr(92) + '|')} |\n"
+        for name, _, printed_by in DOCUMENTS
+    )
+    files = {FOLDER / "README.md": INTRODUCTION + rows}
+    for name, kind, _ in DOCUMENTS:
+        schema = {"$schema": DIALECT, "title": name, **msgspec.json.schema(kind)}
+        text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        files[FOLDER / "schemas" / f"{name}.json"] = text
+    return files
+
+
+if __name__ == "__main__":
+    for path, text in make().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
