@@ -68,7 +68,7 @@ def test_a_release_is_published_once_and_never_changes(p2pctl, fleet_dir: Path, 
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (("release", "show", "hello", "9.9.9"), "not-found"),
+        (("release", "show", "hello", "9.9.9"), "no-release"),
         (("publish", "hello", "1/2", "."), "bad-version"),
         (("publish", "Hello", "1", "."), "bad-service-name"),
         (("hosts", "--filter", "colour=red"), "bad-filter"),
