@@ -16,13 +16,13 @@ import msgspec
 
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import CellId, FaultDomain, HostName, check_label
+from p2pdeploy.payload.service_spec import SERVICE_PATH
 from p2pdeploy.trust.loopback import require_loopback
 
 __all__ = ["DaemonConfig", "load_config"]
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
-SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CONFIG_BYTES_MAX = 64 * 1024  # a hand-written file of twenty lines; more is not this file
 
 

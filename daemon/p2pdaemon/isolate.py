@@ -14,7 +14,7 @@ from p2pdeploy.errors import P2PDeployError
 
 __all__ = ["isolated"]
 
-_log = structlog.get_logger("isolate")
+_log = structlog.get_logger(part="isolate")
 
 
 async def isolated(what: str, work: Callable[[], Awaitable[object]]) -> Exception | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pdaemon.config import SERVICE_PATH, load_config
+from p2pdaemon.config import load_config
 from p2pdeploy.errors import ConfigError
+from p2pdeploy.payload.service_spec import SERVICE_PATH
 
 GOOD = {
     "name": '"h01"',

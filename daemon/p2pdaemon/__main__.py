@@ -1,0 +1,92 @@
+"""``p2pdaemon``: run a host's daemon, or stop its services when the daemon is down."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+import structlog
+import trio
+
+from p2pdaemon.config import load_config
+from p2pdeploy.errors import P2PDeployError
+
+__all__ = ["main"]
+
+INTERNAL_EXIT_CODE = 70  # sysexits.h, EX_SOFTWARE
+
+_config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The host's daemon.toml.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """The p2pdeploy daemon of one host."""
+
+
+@main.command()
+@_config_option
+def run(config_path: Path) -> None:
+    """Run the daemon until SIGTERM; services go on running without it."""
+
+    async def work() -> None:
+        # libtorrent and the rest are loaded only by the command that needs them.
+        from p2pdaemon.log import configure_log
+        from p2pdaemon.run import run_daemon
+
+        config = load_config(config_path)
+        configure_log(config.log_path)
+        await run_daemon(config)
+
+    _run(work)
+
+
+@main.command()
+@_config_option
+def stop_services(config_path: Path) -> None:
+    """Stop this host's services; its daemon must be down."""
+
+    async def work() -> None:
+        from p2pdaemon.state_lock import only_daemon
+        from p2pdaemon.stop_services import stop_services
+
+        config = load_config(config_path)
+        with only_daemon(config.state_dir):
+            for name in await stop_services(config):
+                click.echo(f"stopped {name}", err=True)
+
+    _run(work)
+
+
+def _run(work: Callable[[], Awaitable[None]]) -> None:
+    """Run *work*; an error is one line and an exit code, never a traceback."""
+    try:
+        trio.run(work)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        known = _expected(error)
+        if known is None:
+            structlog.get_logger(part="daemon").exception("daemon crashed")
+            click.echo(f"p2pdaemon: internal error: {type(error).__name__}; see the log", err=True)
+            sys.exit(INTERNAL_EXIT_CODE)
+        click.echo(f"p2pdaemon: {known}", err=True)
+        sys.exit(known.exit_code)
+
+
+def _expected(error: BaseException) -> P2PDeployError | None:
+    """The one expected error, out of the groups that nurseries put around it; else None."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, P2PDeployError) else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""From gossip to the activation core, without a queue that could overflow.
+
+Gossip calls :meth:`CellFeed.hear` and may not wait.  What has not reached the core yet is kept by
+key, newest only, so it is never more than the cell's state holds; and since the core takes the
+newest word of each writer anyway, what is skipped would have changed nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from p2pdaemon.config import DaemonConfig
+from p2pdeploy.activation.events import Event, MembersChanged, MessageMerged
+from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.shell import GossipShell
+from p2pdeploy.gossip.state import urgency_of
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.gossip import Member
+from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope
+from p2pdeploy.trust.secret import derive_key
+
+__all__ = ["CellFeed", "make_gossip"]
+
+
+def make_gossip(config: DaemonConfig, token: str, keyring: HmacKeyring) -> GossipShell:
+    """This host's gossip, not yet running.  Raises ConfigError for a foreign address."""
+    me = Member(
+        name=config.name,
+        address=config.address,
+        gossip_port=config.gossip_port,
+        swarm_port=config.swarm_port,
+        fault_domain=config.fault_domain,
+    )
+    return GossipShell(
+        me=me,
+        cell=config.cell,
+        rng=random.Random(),
+        verify=partial(open_envelope, verifier=keyring),
+        key=derive_key(token, "gossip"),
+    )
+
+
+class CellFeed:
+    """Carries orders, attestations and membership to the core.
+
+    Args:
+        alive_members: Asked when membership has changed.
+        send: Hands an event to the core; may wait.
+    """
+
+    def __init__(
+        self,
+        alive_members: Callable[[], frozenset[HostName]],
+        send: Callable[[Event], Awaitable[None]],
+    ) -> None:
+        self._alive_members = alive_members
+        self._send = send
+        self._pending: dict[str, Sealed] = {}
+        self._members_changed = True  # the first look is news
+        self._alive: frozenset[HostName] = frozenset()
+        self._news = trio.Event()
+        self._news.set()
+
+    def hear(self, effect: ItemMerged | MemberChanged) -> None:
+        """Take note; called by gossip, never waits."""
+        if isinstance(effect, ItemMerged):
+            self._pending[effect.item.key] = effect.message
+        else:
+            self._members_changed = True
+        self._news.set()
+
+    async def feed_core(self) -> None:
+        """Hand over what was heard, the most urgent first, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            while self._pending:
+                key = min(self._pending, key=urgency_of)
+                await self._send(MessageMerged(self._pending.pop(key)))
+            if self._members_changed:
+                self._members_changed = False
+                await self._tell_members()
+
+    async def _tell_members(self) -> None:
+        alive = self._alive_members()
+        if alive != self._alive:
+            self._alive = alive
+            await self._send(MembersChanged(alive))

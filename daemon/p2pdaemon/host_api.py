@@ -1,0 +1,164 @@
+"""The daemon's own small server: logs, status, metrics, and why nothing happens.
+
+One request and one reply per stream (``messages/host.py``), on the host's own address.  A stream
+that is forged, malformed, slow or one too many is closed without an answer, and counted.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+
+import trio
+
+from p2pdaemon.reporter import Reporter
+from p2pdaemon.services.logs import tail
+from p2pdaemon.store import ReleaseStore
+from p2pdeploy.codec import FrameReader, decode, encode, frame
+from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, ProtocolError
+from p2pdeploy.ids import ServiceName, check_service
+from p2pdeploy.messages.api import ErrorBody
+from p2pdeploy.messages.host import (
+    HOST_REQUEST_BYTES_MAX,
+    LOG_BYTES_MAX,
+    HostReply,
+    HostRequest,
+    HostSeal,
+    Logs,
+    LogsRequest,
+    Metrics,
+    MetricsRequest,
+    Refusal,
+    StatusRequest,
+    Why,
+    WhyRequest,
+)
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["HostApi"]
+
+STREAMS_MAX = 8  # each may hold one reply of 4 MiB
+STREAM_TIMEOUT_S = 5.0
+_READ_BYTES = 4096
+
+_files = trio.CapacityLimiter(2)
+
+
+class HostApi:
+    """Serves operators.
+
+    Args:
+        reporter: Knows status and metrics.
+        store: Where the services' logs lie.
+        seal: The fleet's MAC for these streams.
+    """
+
+    def __init__(self, reporter: Reporter, store: ReleaseStore, seal: HostSeal) -> None:
+        self._reporter = reporter
+        self._store = store
+        self._seal = seal
+        self._served = 0
+
+    async def serve(
+        self,
+        address: str,
+        port: int,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen until cancelled.
+
+        Raises:
+            ConfigError: the address is not loopback, or the port is taken.
+        """
+        require_loopback(address, where="host address")
+        try:
+            listeners = await trio.open_tcp_listeners(port, host=address)
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            raise ConfigError(
+                "port already in use" if in_use else f"cannot bind: {error.strerror}",
+                where=f"host {address}:{port}",
+                hint="is another daemon of this host running?" if in_use else "",
+            ) from error
+        await trio.serve_listeners(self._serve_stream, listeners, task_status=_void(task_status))
+
+    async def _serve_stream(self, stream: trio.SocketStream) -> None:
+        if self._served >= STREAMS_MAX:
+            self._reporter.requests_dropped += 1
+            return
+        self._served += 1
+        try:
+            with trio.fail_after(STREAM_TIMEOUT_S):
+                reply = await self._answer(await self._receive(stream))
+                await stream.send_all(frame(self._seal.seal_reply(encode(reply))))
+        except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
+            self._reporter.requests_dropped += 1
+        finally:
+            self._served -= 1
+
+    async def _receive(self, stream: trio.SocketStream) -> HostRequest:
+        reader = FrameReader(bytes_max=HOST_REQUEST_BYTES_MAX)
+        while data := await stream.receive_some(_READ_BYTES):
+            reader.feed(data)
+            for sealed in reader:
+                payload = self._seal.open_request(sealed)
+                request: HostRequest = decode(
+                    payload,
+                    HostRequest,  # pyright: ignore[reportArgumentType] a union is a type form
+                    bytes_max=HOST_REQUEST_BYTES_MAX,
+                )
+                return request
+        raise ProtocolError("the stream ended before its request")
+
+    async def _answer(self, request: HostRequest) -> HostReply:
+        try:
+            match request:
+                case LogsRequest():
+                    return await self._logs(request)
+                case WhyRequest():
+                    return self._why(request)
+                case StatusRequest():
+                    return self._reporter.status()
+                case MetricsRequest():
+                    return Metrics(text=self._reporter.metrics())
+        except P2PDeployError as error:
+            body = ErrorBody(
+                code=error.code, message=error.message, where=error.where, hint=error.hint
+            )
+            return Refusal(error=body)
+
+    async def _logs(self, request: LogsRequest) -> Logs:
+        path = self._store.log_path(check_service(request.service))
+        if not await trio.to_thread.run_sync(path.exists, limiter=_files):
+            raise _unknown(request.service)
+        read = partial(tail, path, lines_max=request.lines_max, bytes_max=LOG_BYTES_MAX)
+        lines = await trio.to_thread.run_sync(read, limiter=_files)
+        return Logs(service=request.service, lines=lines)
+
+    def _why(self, request: WhyRequest) -> Why:
+        service = request.service
+        hold = self._reporter.why(service)
+        if hold is not None:
+            return Why(service=service, code=hold.code, message=hold.message)
+        if self._reporter.attestation(service) is None:
+            raise _unknown(service)
+        return Why(service=service, code="", message="nothing holds it")
+
+
+def _unknown(service: ServiceName) -> NotFoundError:
+    return NotFoundError(f"this host has never had {service!r}")
+
+
+class _Started:
+    """Passes on that the server listens, and keeps its listeners to itself."""
+
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+        self._task_status = task_status
+
+    def started(self, value: object = None) -> None:
+        self._task_status.started()
+
+
+def _void(task_status: trio.TaskStatus[None]) -> trio.TaskStatus[list[trio.SocketListener]]:
+    return _Started(task_status)

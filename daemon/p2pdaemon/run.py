@@ -1,0 +1,125 @@
+"""Run the daemon of one host.  This file is its whole task tree.
+
+Services are not in it: each runs under a supervisor of its own, so a daemon may stop, crash or be
+replaced without any of them noticing.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from functools import partial
+
+import structlog
+import trio
+
+from p2pdaemon.cell_feed import CellFeed, make_gossip
+from p2pdaemon.clock import HostClock
+from p2pdaemon.collector import Collector
+from p2pdaemon.config import DaemonConfig
+from p2pdaemon.control import ControlPlane, open_control_plane
+from p2pdaemon.host_api import HostApi
+from p2pdaemon.housekeeping import tidy_up
+from p2pdaemon.journal import Journal, epoch_of
+from p2pdaemon.mesh import Mesh
+from p2pdaemon.reporter import Attester, Reporter
+from p2pdaemon.service_process import ServiceProcess
+from p2pdaemon.stage_build import BuildStager
+from p2pdaemon.state_lock import only_daemon
+from p2pdaemon.store import ReleaseStore
+from p2pdaemon.svc_mgr import SvcMgr
+from p2pdaemon.sync_cell import CellSync
+from p2pdeploy.activation.host import HostActivation
+from p2pdeploy.messages.host import HostSeal
+from p2pdeploy.swarm.session import Session
+from p2pdeploy.trust.envelope import HmacKeyring
+from p2pdeploy.trust.secret import derive_key, read_secret
+
+__all__ = ["run_daemon"]
+
+_log = structlog.get_logger(part="daemon")
+
+
+async def run_daemon(
+    config: DaemonConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run until SIGTERM, SIGINT or cancellation; the services go on running.
+
+    Raises:
+        ConfigError: no token, a damaged journal, or an address that is taken.
+        RefusedError: a daemon runs on this state folder already.
+        UnavailableError: the swarm's port is taken.  In every case nothing was started.
+    """
+    token = read_secret(config.fleet_dir)
+    with only_daemon(config.state_dir):
+        async with (
+            open_control_plane(config.api, token=token, address=config.address) as control,
+            Session(config.address, config.swarm_port) as session,
+        ):
+            await _run_tasks(config, token, control, session, task_status)
+
+
+async def _run_tasks(
+    config: DaemonConfig,
+    token: str,
+    control: ControlPlane,
+    session: Session,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    journal = Journal(config.state_dir / "journal")
+    host_record = journal.begin_boot()
+    epoch = epoch_of(config.enrolment, host_record.boots)
+    core = HostActivation(
+        config.name,
+        config.cell,
+        config.fault_domain,
+        epoch=epoch,
+        records=journal.services(),
+        host_record=host_record,
+    )
+    rng, clock = random.Random(), HostClock()
+    store, collector = ReleaseStore(config.state_dir), Collector()
+    keyring = HmacKeyring(derive_key(token, "envelope"))
+    gossip = make_gossip(config, token, keyring)
+    attester = Attester(gossip, keyring.named(f"host/{config.name}"))
+    stager = BuildStager(config, store, control, session, Mesh(config.name, gossip.members), rng)
+    svc_mgr = SvcMgr(
+        core,
+        clock=clock,
+        journal=journal,
+        store=store,
+        collector=collector,
+        stage=stager.stage,
+        publish=attester.publish,
+        make_process=partial(ServiceProcess, config=config, store=store, rng=rng),
+        rng=rng,
+    )
+    sync = CellSync(config, control, gossip, clock, svc_mgr.send, rng)
+    reporter = Reporter(config, epoch, core, attester, gossip, clock, sync, stager)
+    host_api = HostApi(reporter, store, HostSeal(token))
+    feed = CellFeed(gossip.alive_members, svc_mgr.send)
+    gossip.subscribe(feed.hear)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(gossip.run)
+        await nursery.start(host_api.serve, config.address, config.host_port)
+        nursery.start_soon(svc_mgr.run)
+        nursery.start_soon(feed.feed_core)
+        nursery.start_soon(stager.seed_all)
+        nursery.start_soon(sync.measure_clock)
+        nursery.start_soon(sync.learn_seeds)
+        nursery.start_soon(sync.sync_cell)
+        nursery.start_soon(tidy_up, store, collector, stager)
+        nursery.start_soon(reporter.measure_loop_lag)
+        _log.info("daemon runs", host=config.name, cell=config.cell, epoch=epoch)
+        task_status.started()
+        await _wait_stop_signal()
+        _log.info("daemon stops; services go on", host=config.name)
+        gossip.leave()
+        nursery.cancel_scope.cancel()
+
+
+async def _wait_stop_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            return

@@ -1,0 +1,172 @@
+"""What lies on this host's disk: releases, and which of them each service runs.
+
+::
+
+    STATE_DIR/store/DIGEST/            one release: tree/ packs/ manifest chunks, marker staged
+    STATE_DIR/services/SVC/current     -> ../../store/DIGEST/tree, replaced by an atomic rename
+    STATE_DIR/services/SVC/previous    -> the same of what ran before
+    STATE_DIR/services/SVC/state/      the service's own, survives upgrades and removal
+    STATE_DIR/services/SVC/logs/       stdout and stderr, opened by the service
+
+Which releases may go is decided by :mod:`p2pdaemon.collector`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from p2pdeploy.errors import IntegrityError
+from p2pdeploy.ids import Digest, ServiceName
+from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
+from p2pdeploy.payload import stage
+
+__all__ = ["ReleaseStore"]
+
+_LOG_FILE = "output.log"
+
+
+class ReleaseStore:
+    """The folders below *state_dir*.  Blocking unless said otherwise; thread-safe per release."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._store = state_dir / "store"
+        self._services = state_dir / "services"
+        self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._services.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    # -- releases ----------------------------------------------------------------------------
+
+    def root(self, digest: Digest) -> Path:
+        """Where the release of this manifest digest lies or will lie.  Pure."""
+        return self._store / digest
+
+    def tree(self, digest: Digest) -> Path:
+        """The final tree of a staged release.  Pure."""
+        return self.root(digest) / "tree"
+
+    def digests(self) -> list[Digest]:
+        """Every release on disk, staged or begun, in digest order."""
+        return sorted(Digest(path.name) for path in self._store.iterdir() if path.is_dir())
+
+    def is_staged(self, digest: Digest) -> bool:
+        """Whether the release is whole and was verified."""
+        return stage.is_staged(self.root(digest))
+
+    def read_manifest(self, digest: Digest) -> Manifest | None:
+        """The manifest on disk, its digest checked; None when there is none that fits."""
+        data = _read(self.root(digest) / "manifest", digest)
+        return Manifest.from_bytes(data) if data is not None else None
+
+    def read_chunk_index(self, digest: Digest, manifest: Manifest) -> ChunkIndex | None:
+        """The chunk index on disk, its digest checked; None when there is none that fits."""
+        data = _read(self.root(digest) / "chunks", manifest.chunk_index)
+        return ChunkIndex.from_bytes(data) if data is not None else None
+
+    def write_manifest(self, digest: Digest, data: bytes) -> None:
+        """Keep the manifest's bytes.  Raises IntegrityError when they are not *digest*'s."""
+        self.root(digest).mkdir(mode=0o700, exist_ok=True)
+        _write(self.root(digest) / "manifest", data, digest)
+
+    def write_chunk_index(self, digest: Digest, manifest: Manifest, data: bytes) -> None:
+        """Keep the chunk index of *manifest*.  Raises IntegrityError when it is another one."""
+        _write(self.root(digest) / "chunks", data, manifest.chunk_index)
+
+    def staged(self) -> Iterator[tuple[Digest, Manifest]]:
+        """Every staged release, one manifest in memory at a time."""
+        for digest in self.digests():
+            if self.is_staged(digest) and (manifest := self.read_manifest(digest)) is not None:
+                yield digest, manifest
+
+    def service_of(self, digest: Digest) -> ServiceName | None:
+        """Whose release it is; None when that can't be told."""
+        manifest = self.read_manifest(digest)
+        return manifest.service if manifest else None
+
+    def remove(self, digest: Digest) -> None:
+        """Delete the release, and the links ``previous`` that lead to it.  It must not run."""
+        assert digest not in self.current_digests(), "the release runs"
+        for folder in self._services.iterdir():
+            if _target(folder / "previous") == digest:
+                (folder / "previous").unlink()
+        stage.remove(self.root(digest))
+
+    # -- services ----------------------------------------------------------------------------
+
+    def service_dir(self, service: ServiceName) -> Path:
+        """The folder of one service, made if need be."""
+        folder = self._services / service
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def log_path(self, service: ServiceName) -> Path:
+        """Standard output and standard error of a service, in the order they were written."""
+        return self._services / service / "logs" / _LOG_FILE
+
+    def log_paths(self) -> list[Path]:
+        """The log of every service that has one."""
+        return sorted(self._services.glob(f"*/logs/{_LOG_FILE}"))
+
+    def current(self, service: ServiceName) -> Digest | None:
+        """The release that ``current`` points at."""
+        return _target(self._services / service / "current")
+
+    def switch(self, service: ServiceName, digest: Digest | None) -> None:
+        """Point ``current`` at *digest* (None: at nothing), ``previous`` at what it was.
+
+        Atomic and idempotent: a kill in between leaves the old link or the new one.
+        """
+        folder = self.service_dir(service)
+        before = self.current(service)
+        if before == digest:
+            return
+        if before is not None:
+            self._link(folder / "previous", before)
+        if digest is None:
+            (folder / "current").unlink(missing_ok=True)
+        else:
+            self._link(folder / "current", digest)
+        _fsync_folder(folder)
+
+    def current_digests(self) -> frozenset[Digest]:
+        """What the services of this host run."""
+        found = (_target(folder / "current") for folder in self._services.iterdir())
+        return frozenset(digest for digest in found if digest is not None)
+
+    def _link(self, link: Path, digest: Digest) -> None:
+        aside = link.with_name(f"{link.name}#new")
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(os.path.relpath(self.tree(digest), link.parent))
+        aside.replace(link)
+
+
+def _read(path: Path, digest: Digest) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return data if digest_of(data) == digest else None
+
+
+def _write(path: Path, data: bytes, digest: Digest) -> None:
+    if digest_of(data) != digest:
+        raise IntegrityError("bytes do not have the digest they were asked by", where=path.name)
+    aside = path.with_name(f"{path.name}#new")
+    aside.write_bytes(data)
+    aside.replace(path)
+
+
+def _target(link: Path) -> Digest | None:
+    try:
+        return Digest(Path(os.readlink(link)).parent.name)
+    except OSError:
+        return None
+
+
+def _fsync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

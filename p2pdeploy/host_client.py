@@ -1,0 +1,116 @@
+"""Ask one host's daemon; used by the control plane and the command line.  Runs on trio."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import trio
+
+from p2pdeploy.codec import FrameReader, decode, encode, frame
+from p2pdeploy.errors import (
+    NotFoundError,
+    P2PDeployError,
+    ProtocolError,
+    RefusedError,
+    UnavailableError,
+)
+from p2pdeploy.messages.host import (
+    HOST_REPLY_BYTES_MAX,
+    HostReply,
+    HostRequest,
+    HostSeal,
+    Logs,
+    LogsRequest,
+    Metrics,
+    MetricsRequest,
+    Refusal,
+    Status,
+    StatusRequest,
+    Why,
+    WhyRequest,
+)
+
+__all__ = ["HostAddress", "ask_logs", "ask_metrics", "ask_status", "ask_why"]
+
+ASK_TIMEOUT_S = 5.0  # a daemon answers from memory, or from the end of a log file
+_READ_BYTES = 64 * 1024
+
+Reply = TypeVar("Reply", Logs, Status, Metrics, Why)
+
+
+class HostAddress:
+    """Where a daemon answers, and from where we ask."""
+
+    def __init__(self, address: str, port: int, *, token: str, source: str | None = None) -> None:
+        self.address = address
+        self.port = port
+        self.source = source
+        self.seal = HostSeal(token)
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+async def ask_logs(host: HostAddress, request: LogsRequest) -> Logs:
+    """The last lines of a service's output.  Raises as all of these do: see :func:`_ask`."""
+    return await _ask(host, request, Logs)
+
+
+async def ask_status(host: HostAddress) -> Status:
+    """What runs there, by the daemon's own word."""
+    return await _ask(host, StatusRequest(), Status)
+
+
+async def ask_metrics(host: HostAddress) -> Metrics:
+    """Counters and gauges of the daemon."""
+    return await _ask(host, MetricsRequest(), Metrics)
+
+
+async def ask_why(host: HostAddress, request: WhyRequest) -> Why:
+    """What holds a service's next step there."""
+    return await _ask(host, request, Why)
+
+
+async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Reply:
+    """One request, one reply.
+
+    Raises:
+        UnavailableError: the daemon is down, too slow, or cuts the stream off.
+        NotFoundError, RefusedError: it says no, with its reason.
+        TrustError, ProtocolError: what answers there is not a daemon of this fleet.
+    """
+    try:
+        with trio.fail_after(ASK_TIMEOUT_S):
+            payload = await _exchange(host, encode(request))
+    except trio.TooSlowError as error:
+        raise UnavailableError(f"no answer within {ASK_TIMEOUT_S:g} s", where=str(host)) from error
+    except (OSError, trio.BrokenResourceError) as error:
+        raise UnavailableError("the host's daemon cannot be reached", where=str(host)) from error
+    reply: HostReply = decode(payload, HostReply, bytes_max=HOST_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+    if isinstance(reply, Refusal):
+        raise _refusal(reply)
+    if not isinstance(reply, kind):
+        raise ProtocolError(f"asked for {kind.__name__}, got {type(reply).__name__}")
+    return reply
+
+
+async def _exchange(host: HostAddress, request: bytes) -> bytes:
+    stream = await trio.open_tcp_stream(host.address, host.port, local_address=host.source)
+    async with stream:
+        await stream.send_all(frame(host.seal.seal_request(request)))
+        reader = FrameReader(bytes_max=HOST_REPLY_BYTES_MAX)
+        while data := await stream.receive_some(_READ_BYTES):
+            reader.feed(data)
+            for payload in reader:
+                return host.seal.open_reply(payload)
+    raise UnavailableError(
+        "the host closed the stream without an answer",
+        where=str(host),
+        hint="is it a daemon of this fleet, with this token?",
+    )
+
+
+def _refusal(reply: Refusal) -> P2PDeployError:
+    error = reply.error
+    kind = NotFoundError if error.code == NotFoundError.code else RefusedError
+    return kind(error.message, where=error.where, hint=error.hint, code=error.code)

@@ -1,0 +1,153 @@
+"""What an operator asks one host's daemon: logs, status, metrics, and why nothing happens.
+
+One stream, one request, one reply, one frame each way.  A frame's payload is a 16-byte MAC and
+the encoded message; the MAC covers a direction byte too, so a request can't be played back as
+its own reply.  The requests change nothing, so a replayed one only reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Annotated
+
+import msgspec
+
+from p2pdeploy.errors import TrustError
+from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
+from p2pdeploy.messages.api import ErrorBody
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.trust.secret import derive_key
+
+__all__ = [
+    "HOST_REPLY_BYTES_MAX",
+    "HOST_REQUEST_BYTES_MAX",
+    "LOG_BYTES_MAX",
+    "LOG_LINES_MAX",
+    "HostReply",
+    "HostRequest",
+    "HostSeal",
+    "Logs",
+    "LogsRequest",
+    "Metrics",
+    "MetricsRequest",
+    "Refusal",
+    "ServiceStatus",
+    "Status",
+    "StatusRequest",
+    "Why",
+    "WhyRequest",
+]
+
+HOST_REQUEST_BYTES_MAX = 1024  # names and a number; before the MAC is checked nobody sends more
+LOG_LINES_MAX = 10_000  # more than anybody reads in one go
+LOG_BYTES_MAX = 2 * 1024 * 1024  # of log text in one reply
+HOST_REPLY_BYTES_MAX = LOG_BYTES_MAX * 2  # a line costs a few bytes of framing beside its text
+_MAC_BYTES = 16  # 128 bit: as in gossip, nobody guesses it within a connection's life
+
+
+class LogsRequest(msgspec.Struct, frozen=True, kw_only=True, tag="logs?"):
+    """The last lines of a service's output."""
+
+    service: ServiceName
+    lines_max: Annotated[int, msgspec.Meta(ge=1, le=LOG_LINES_MAX)] = 100
+
+
+class StatusRequest(msgspec.Struct, frozen=True, kw_only=True, tag="status?"):
+    """What runs there, by the daemon's own word."""
+
+
+class MetricsRequest(msgspec.Struct, frozen=True, kw_only=True, tag="metrics?"):
+    """Counters and gauges in Prometheus' text format."""
+
+
+class WhyRequest(msgspec.Struct, frozen=True, kw_only=True, tag="why?"):
+    """What holds a service's next step on this host."""
+
+    service: ServiceName
+
+
+HostRequest = LogsRequest | StatusRequest | MetricsRequest | WhyRequest
+
+
+class Logs(msgspec.Struct, frozen=True, kw_only=True, tag="logs"):
+    """Oldest line first, printable; standard output and standard error as they were written."""
+
+    service: ServiceName
+    lines: list[str]
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One service: its newest attestation, and what holds its next step (empty: nothing)."""
+
+    attestation: Attestation
+    hold_code: str = ""
+    hold: str = ""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
+    """One daemon.  ``clock_offset_s`` is None until the control plane has told the time."""
+
+    host: HostName
+    cell: CellId
+    version: str
+    pid: int
+    epoch: int
+    uptime_s: float
+    synchronised: bool
+    clock_offset_s: float | None
+    is_delegate: bool
+    alive: list[HostName]
+    services: list[ServiceStatus]
+    staged: list[Digest]
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):
+    text: str
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True, tag="why"):
+    """``code`` is empty when nothing holds the service."""
+
+    service: ServiceName
+    code: str
+    message: str
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """The request was understood and can't be met."""
+
+    error: ErrorBody
+
+
+HostReply = Logs | Status | Metrics | Why | Refusal
+
+
+class HostSeal:
+    """Puts the MAC before a payload and checks it; one for each fleet token."""
+
+    def __init__(self, token: str) -> None:
+        self._key = derive_key(token, "host")
+
+    def seal_request(self, payload: bytes) -> bytes:
+        return self._mac(b"?", payload) + payload
+
+    def seal_reply(self, payload: bytes) -> bytes:
+        return self._mac(b"!", payload) + payload
+
+    def open_request(self, data: bytes) -> bytes:
+        """The payload of a request.  Raises TrustError: close the stream, answer nothing."""
+        return self._open(b"?", data)
+
+    def open_reply(self, data: bytes) -> bytes:
+        """The payload of a reply.  Raises TrustError: whoever answered holds another token."""
+        return self._open(b"!", data)
+
+    def _open(self, direction: bytes, data: bytes) -> bytes:
+        payload = data[_MAC_BYTES:]
+        if not hmac.compare_digest(data[:_MAC_BYTES], self._mac(direction, payload)):
+            raise TrustError("wrong MAC on the host's stream")
+        return payload
+
+    def _mac(self, direction: bytes, payload: bytes) -> bytes:
+        return hmac.digest(self._key, direction + payload, hashlib.sha256)[:_MAC_BYTES]
