@@ -27,10 +27,12 @@ from p2ptracker.storage.releases import (
 from p2ptracker.storage.rollouts import (
     RolloutRow,
     StoredOrder,
+    cell_record_documents,
     find_rollout,
     list_rollouts,
     next_plan_seq,
     open_rollouts,
+    save_cell_record,
     save_orders,
     save_rollout,
     stored_orders,
@@ -199,6 +201,12 @@ async def test_open_rollouts_are_found_oldest_first_and_final_ones_only_in_histo
     assert [found.id for found in page] == ["r3", "r2"]
     rest = await database.read(lambda c: list_rollouts(c, limit=2, after="r2"))
     assert [found.id for found in rest] == ["r1"]
+
+
+async def test_of_a_cell_only_the_last_record_is_remembered(database: SqliteDatabase) -> None:
+    for document in (b"first", b"second"):
+        await database.write(lambda c, d=document: save_cell_record(c, CELL, d))
+    assert await database.read(cell_record_documents) == {CELL: b"second"}
 
 
 async def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
             return unexpected(_request, error)
         return answer(error.status_code, _framework_body(error))
 
+    def too_deep(_request: Request[Any, Any, Any], _error: RecursionError) -> Response[bytes]:
+        # Only the decoders recurse, and only as deep as the body says.
+        return answer(400, ErrorBody(code="bad-request", message="the body is nested too deep"))
+
     def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         log.error("api-route-crashed", path=request.url.path, exc_info=error)
         return answer(
@@ -71,7 +75,12 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
             ),
         )
 
-    return {P2PDeployError: ours, HTTPException: framework, Exception: unexpected}
+    return {
+        P2PDeployError: ours,
+        HTTPException: framework,
+        RecursionError: too_deep,
+        Exception: unexpected,
+    }
 
 
 def _framework_body(error: HTTPException) -> ErrorBody:

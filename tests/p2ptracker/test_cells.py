@@ -1,0 +1,188 @@
+"""A delegate's sync over HTTP: what hosts say is believed, kept and shown; forgeries are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import trio
+
+from p2pdeploy.codec import decode, encode
+from p2pdeploy.gossip.anti_entropy import admit, answer_diff, offer
+from p2pdeploy.gossip.state import CellState, item_of
+from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.messages.api import HostView, VersionsView, WhereRow
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.gossip import Status
+from p2pdeploy.messages.orders import Abort, Go
+from p2pdeploy.messages.sync import (
+    MemberView,
+    SyncAnswer,
+    SyncDiff,
+    SyncExchange,
+    SyncItems,
+    SyncOffer,
+)
+from p2pdeploy.trust.envelope import HmacKeyring, open_envelope, seal
+from p2pdeploy.trust.secret import derive_key
+
+CELL = CellId("lab.web.c0")
+HELLO = ServiceName("hello")
+
+
+class Delegate:
+    """One host's replica, talking to the control plane as a daemon does."""
+
+    def __init__(self, tracker, name: str = "h01", *, token: str = "") -> None:
+        self.tracker = tracker
+        self.name = HostName(name)
+        self.state = CellState(CELL)
+        self.keyring = HmacKeyring(derive_key(token or tracker.plane.token, "envelope"))
+        self.members = tuple(MemberView(HostName(f"h0{n}"), Status.ALIVE, 0) for n in (1, 2))
+
+    def attest(self, host: str = "h01", **changes: Any) -> None:
+        fields: dict[str, Any] = {
+            "cell": CELL,
+            "host": HostName(host),
+            "service": HELLO,
+            "fault_domain": FaultDomain("fd1"),
+            "epoch": 1,
+            "seq": 1,
+            "state": "healthy",
+            "version": Version("1.0.0"),
+            "port": 8080,
+            "since": 1_700_000_000.5,
+        }
+        word = Attestation(**{**fields, **changes})
+        envelope = seal(word, self.keyring.named(f"host/{host}"))
+        self.state.merge(item_of(word, envelope))
+
+    async def post(self, message: SyncOffer | SyncExchange, cell: str = CELL):
+        return await self.tracker.http.post(f"/v1/cells/{cell}/sync", content=encode(message))
+
+    async def offer(self, **changes: Any):
+        fields: dict[str, Any] = {
+            "cell": CELL,
+            "host": self.name,
+            "members": self.members,
+            "offer": offer(self.state),
+        }
+        return await self.post(SyncOffer(**{**fields, **changes}))
+
+    async def sync(self) -> None:
+        answer = await self.offer()
+        assert answer.status_code == 200, answer.text
+        diff = decode(answer.content, SyncAnswer, bytes_max=10**6)
+        assert isinstance(diff, SyncDiff)
+        if not diff.diff.buckets:
+            return
+        exchange = answer_diff(self.state, diff.diff)
+        answer = await self.post(SyncExchange(cell=CELL, host=self.name, exchange=exchange))
+        items = decode(answer.content, SyncAnswer, bytes_max=10**6)
+        assert isinstance(items, SyncItems)
+        admit(self.state, items.items.items, lambda e: open_envelope(e, self.keyring))
+
+
+async def hosts(tracker) -> dict[str, HostView]:
+    answer = await tracker.http.get("/v1/hosts")
+    return {h.name: h for h in msgspec.json.decode(answer.content, type=list[HostView])}
+
+
+async def test_what_a_host_attests_is_shown_with_its_age(tracker) -> None:
+    delegate = Delegate(tracker)
+    delegate.attest()
+    await delegate.sync()
+    shown = await hosts(tracker)
+    assert {name: host.alive for name, host in shown.items()} == {
+        "h01": True,
+        "h02": True,
+        "h03": False,
+        "h04": False,
+    }
+    service = shown["h01"].services[0]
+    assert (service.service, service.version, service.state) == ("hello", "1.0.0", "healthy")
+    assert service.address == f"{shown['h01'].address}:8080"
+    assert service.age_s is not None
+    assert 0 <= service.age_s < 5
+    versions = await tracker.http.get("/v1/fleet/hello/versions")
+    assert msgspec.json.decode(versions.content, type=VersionsView) == VersionsView(
+        service=HELLO, versions={"1.0.0": 1}, unknown=3
+    )
+    where = await tracker.http.get("/v1/fleet/hello/where/1.0.0")
+    rows = msgspec.json.decode(where.content, type=list[WhereRow])
+    assert [(row.host, row.state) for row in rows] == [("h01", "healthy")]
+
+
+async def test_an_older_word_never_replaces_a_newer_one(tracker) -> None:
+    delegate, late = Delegate(tracker), Delegate(tracker, "h02")
+    delegate.attest(seq=5, version=Version("2.0.0"))
+    late.attest(seq=4, version=Version("1.0.0"))
+    await delegate.sync()
+    await late.sync()
+    assert (await hosts(tracker))["h01"].services[0].version == "2.0.0"
+    item = late.state.get("att/hello/h01")
+    assert item is not None
+    assert item.version == (1, 5), "the delegate learnt it too"
+
+
+async def test_nobody_is_alive_when_no_delegate_calls(tracker) -> None:
+    cell = tracker.plane.cells.get(CELL)
+    await Delegate(tracker).offer()
+    now = trio.current_time()
+    assert cell.alive(now) == {"h01", "h02"}
+    assert cell.alive(now + 60) == frozenset()
+
+
+async def test_forged_items_are_counted_and_not_believed(tracker) -> None:
+    stranger = Delegate(tracker, token="another fleet's")
+    stranger.attest()
+    await stranger.sync()
+    assert (await hosts(tracker))["h01"].services == []
+    assert tracker.plane.cells.get(CELL).refused_items == 1
+
+
+async def test_a_host_cannot_speak_for_another_cell_or_from_outside(tracker) -> None:
+    delegate = Delegate(tracker)
+    assert (await delegate.offer(cell=CellId("lab.db.c0"))).status_code == 400
+    assert (await delegate.offer(host=HostName("stranger"))).status_code == 409
+    answer = await delegate.post(
+        SyncOffer(cell=CELL, host=delegate.name, members=(), offer=offer(delegate.state)), "none"
+    )
+    assert answer.status_code == 404
+
+
+async def test_an_order_reaches_the_cell_and_survives_a_restart(fleet_dir, started) -> None:
+    go = Go(cell=CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
+    abort = Abort(cell=CELL, service=HELLO, watermark=4, code="bad", reason="")
+    async with started(fleet_dir) as tracker:
+        await tracker.plane.cells.issue(CELL, [go, abort])
+    async with started(fleet_dir) as tracker:
+        cell = tracker.plane.cells.get(CELL)
+        assert cell.order("go") == go
+        assert cell.plan_seq_max(HELLO) == 4
+        delegate = Delegate(tracker)
+        await delegate.sync()
+        assert {item.key for item in delegate.state.items()} == {"go", "abort/hello"}
+
+
+async def test_observations_survive_a_restart(fleet_dir, started) -> None:
+    async with started(fleet_dir) as tracker:
+        delegate = Delegate(tracker)
+        delegate.attest()
+        delegate.attest("h02", seq=2**64 - 1)  # no database column holds it; nothing may break
+        await delegate.sync()
+    async with started(fleet_dir) as tracker:
+        shown = await hosts(tracker)
+        assert shown["h01"].services[0].version == "1.0.0"
+        assert not shown["h01"].alive
+
+
+async def test_who_waits_for_a_change_is_woken(tracker) -> None:
+    cell = tracker.plane.cells.get(CELL)
+    revision = cell.revision
+    delegate = Delegate(tracker)
+    delegate.attest()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delegate.sync)
+        with trio.fail_after(5):
+            assert await cell.wait_changed(revision) > revision
