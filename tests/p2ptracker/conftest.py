@@ -28,7 +28,7 @@ from p2pdeploy.messages.upload import (
 )
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import create_secret
+from p2pdeploy.trust.secret import create_secret, read_secret
 from p2ptracker.chunk_map import ChunkMap
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.run import Ports, run_tasks
@@ -58,15 +58,11 @@ def a_host(number: int) -> Host:
     )
 
 
-class Tracker:
-    """A running control plane and ways to talk to it."""
+class Client:
+    """The publisher's side of a control plane, in this process or another."""
 
-    def __init__(
-        self, folder: Path, plane: ControlPlane, ports: Ports, http: httpx2.AsyncClient
-    ) -> None:
-        self.folder = folder
-        self.plane = plane
-        self.ports = ports
+    def __init__(self, token: str, http: httpx2.AsyncClient) -> None:
+        self.token = token
         self.http = http
 
     async def begin(self, version: str, built: Built, service: str = "hello") -> httpx2.Response:
@@ -91,7 +87,7 @@ class Tracker:
     async def connect(self, begun: PublishBegun, token: str | None = None) -> trio.SocketStream:
         host, _, port = begun.upload_address.rpartition(":")
         stream = await trio.open_tcp_stream(host, int(port))
-        mac = upload_mac(token or self.plane.token, begun.upload_key)
+        mac = upload_mac(token or self.token, begun.upload_key)
         hello = UploadHello(upload_key=begun.upload_key, mac=mac)
         await stream.send_all(frame(encode(hello)))
         return stream
@@ -125,6 +121,18 @@ class Tracker:
         if begun.state == "uploading":
             await self.upload(begun, built)
         return await self.commit(version, built)
+
+
+class Tracker(Client):
+    """A control plane that runs in this process."""
+
+    def __init__(
+        self, folder: Path, plane: ControlPlane, ports: Ports, http: httpx2.AsyncClient
+    ) -> None:
+        super().__init__(plane.token, http)
+        self.folder = folder
+        self.plane = plane
+        self.ports = ports
 
 
 def numbers_of(begun: PublishBegun) -> list[int]:
@@ -163,15 +171,29 @@ def fleet_dir(tmp_path: Path) -> Path:
     return folder
 
 
+def open_http(token: str, port: int) -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
+
+
+@pytest.fixture
+def client_of() -> Callable[[Path, dict[str, int]], AbstractAsyncContextManager[Client]]:
+    """A client of a control plane that runs as a process of its own."""
+
+    @asynccontextmanager
+    async def connect(folder: Path, ports: dict[str, int]) -> AsyncGenerator[Client]:
+        token = read_secret(folder)
+        async with open_http(token, ports["api"]) as http:
+            yield Client(token, http)
+
+    return connect
+
+
 @asynccontextmanager
 async def run_tracker(folder: Path) -> AsyncGenerator[Tracker]:
     async with open_control_plane(folder) as plane, trio.open_nursery() as nursery:
         ports = await nursery.start(run_tasks, plane)
-        async with httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports.api}",
-            headers={"Authorization": f"Bearer {plane.token}"},
-            timeout=30,
-        ) as http:
+        async with open_http(plane.token, ports.api) as http:
             yield Tracker(folder, plane, ports, http)
         nursery.cancel_scope.cancel()
 
