@@ -66,8 +66,8 @@ def load_config(path: Path) -> DaemonConfig:
     folder = path.resolve().parent
     config = msgspec.structs.replace(
         config,
-        state_dir=folder / config.state_dir,
-        fleet_dir=folder / config.fleet_dir,
+        state_dir=(folder / config.state_dir).resolve(),
+        fleet_dir=(folder / config.fleet_dir).resolve(),
         log_path=folder / config.log_path if config.log_path else None,
     )
     _check(config, path)

@@ -62,7 +62,7 @@ class Offset(msgspec.Struct, frozen=True, kw_only=True):
 class _Time(msgspec.Struct, frozen=True):
     """Seconds since the epoch, as ``GET /v1/time`` tells them."""
 
-    unix_s: float
+    now: float
 
 
 class ControlPlane:
@@ -79,7 +79,7 @@ class ControlPlane:
         round_trip_s = time.monotonic() - asked_s
         theirs = _from_json(body, _Time)
         half_s = round_trip_s / 2
-        return Offset(offset_s=theirs.unix_s - (wall_s + half_s), error_s=half_s)
+        return Offset(offset_s=theirs.now - (wall_s + half_s), error_s=half_s)
 
     async def hosts_of(self, cell: CellId) -> list[Host]:
         """The inventory of *cell*."""

@@ -81,6 +81,7 @@ class CellSync:
         self.failures = 0  # calls that had no usable answer
         self.refusals = 0  # items that did not verify
         self._streaks: dict[str, int] = {}  # failures in a row, by call
+        self._told: dict[str, str] = {}  # the code last logged, by call
 
     def is_delegate(self) -> bool:
         """Whether this host talks to the control plane for its cell now."""
@@ -189,12 +190,14 @@ class CellSync:
         except P2PDeployError as error:
             self.failures += 1
             streak = self._streaks[what] = self._streaks.get(what, 0) + 1
-            if streak == 1:
+            if self._told.get(what) != error.code:
+                self._told[what] = error.code
                 _log.warning(
                     "control plane call failed", what=what, code=error.code, error=str(error)
                 )
             await self._pause(min(RETRY_FIRST_S * 2 ** min(streak - 1, 8), RETRY_MAX_S))
             return ""
+        self._told.pop(what, None)
         if self._streaks.pop(what, 0):
             _log.info("control plane is back", what=what)
         return result
