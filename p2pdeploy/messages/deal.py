@@ -30,7 +30,7 @@ __all__ = [
 # 200,000 files (each begins a piece) and 1 TB in pieces of 16 MiB; the bitmap stays at 32 KiB.
 PIECES_MAX = 262_144
 
-# One request asks for this many pieces by number; a host that misses more asks again.
+# One request names at most this many missing pieces; a host that misses more asks again.
 MISSING_MAX = 64
 
 DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 8 + 4_096  # the bitmap, the missing pieces and the names
@@ -42,8 +42,10 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
 
     ``have`` is the bitmap of verified pieces.  ``missing`` are pieces that no reachable neighbour
     has had for some seconds.  ``last_deal_s`` is what the host's last deal took from request to
-    verified bytes, 0 before the first one.  ``completed``: the host has everything; it only
-    reports.
+    verified bytes, 0 before the first one.  ``dropped`` are pieces it was dealt and could not use.
+    ``fresh``: the host has just looked at its disk; what it said before, and deals under way to
+    it, count no more.  (Other requests may overtake each other, so they only ever add.)
+    ``completed``: the host has everything; it only reports.
     """
 
     cell: CellId
@@ -51,7 +53,9 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     host: HostName
     have: bytes
     missing: tuple[int, ...] = ()
+    dropped: tuple[int, ...] = ()
     last_deal_s: float = 0.0
+    fresh: bool = False
     completed: bool = False
 
 

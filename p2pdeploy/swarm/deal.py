@@ -184,10 +184,11 @@ class Dealer:
 
     def _check(self, request: DealRequest) -> int:
         have = bitset_of(request.have, len(self._sizes))
-        if len(request.missing) > MISSING_MAX:
-            raise ProtocolError(f"{len(request.missing)} missing pieces, at most {MISSING_MAX}")
-        if any(not 0 <= piece < len(self._sizes) for piece in request.missing):
-            raise ProtocolError(f"missing piece outside 0 to {len(self._sizes) - 1}")
+        for named in (request.missing, request.dropped):
+            if len(named) > MISSING_MAX:
+                raise ProtocolError(f"{len(named)} pieces named, at most {MISSING_MAX}")
+            if any(not 0 <= piece < len(self._sizes) for piece in named):
+                raise ProtocolError(f"piece outside 0 to {len(self._sizes) - 1}")
         if request.completed and have.bit_count() != len(self._sizes):
             raise ProtocolError("a host says it is complete and its bitmap is not full")
         if not 0 <= request.last_deal_s < float("inf"):
@@ -219,13 +220,20 @@ class Dealer:
         host.heard_at, host.live = now, True
         host.completed = request.completed
         host.last_deal_s = request.last_deal_s
-        change = self._holdings.replace(request.host, have)
+        if request.fresh:
+            self._end_deals(host)
+            change = self._holdings.replace(request.host, have)
+        else:
+            change = self._holdings.add(request.host, have)
         for piece in change.gained:
             host.hinted.pop(piece, None)
             deal = self._in_flight.pop(piece, None)  # confirmed, by whichever way it came
             if deal is not None:
                 self._hosts[deal.host].in_flight.discard(piece)
         self._release(change.orphaned)
+        for piece in request.dropped:
+            if piece in host.in_flight:
+                self._end_deal(piece, self._in_flight[piece])
 
     def _release(self, pieces: Sequence[int]) -> None:
         for piece in pieces:
@@ -246,6 +254,10 @@ class Dealer:
         if not self._holdings.count(piece):
             self._release((piece,))
 
+    def _end_deals(self, host: _Host) -> None:
+        for piece in sorted(host.in_flight):
+            self._end_deal(piece, self._in_flight[piece])
+
     def _end_silent(self, now: float) -> None:
         """Once a second: what only silent hosts hold is nobody's."""
         if now - self._swept_at < 1.0 or now < self._sweep_not_before:
@@ -257,8 +269,7 @@ class Dealer:
                 self._lose(name)
 
     def _lose(self, name: HostName) -> None:
-        for piece in sorted(self._hosts[name].in_flight):
-            self._end_deal(piece, self._in_flight[piece])
+        self._end_deals(self._hosts[name])
         self._release(self._holdings.replace(name, 0).orphaned)
 
     def _answer_missing(self, request: DealRequest, host: _Host, now: float) -> DealReply | None:

@@ -62,6 +62,10 @@ class Holdings:
         orphaned = [piece for piece in _bits(before & ~have) if self._subtract(piece)]
         return Change(gained, orphaned)
 
+    def add(self, host: HostName, have: int) -> Change:
+        """Take *have* as pieces that *host* has besides those it reported before."""
+        return self.replace(host, self._have.get(host, 0) | have)
+
     def _add(self, piece: int) -> None:
         self._counts[piece] += 1
         if self._counts[piece] == 1:

@@ -36,7 +36,9 @@ class Table:
         have: tuple[int, ...] = (),
         *,
         missing: tuple[int, ...] = (),
+        dropped: tuple[int, ...] = (),
         last_deal_s: float = 0.1,
+        fresh: bool = False,
         completed: bool = False,
     ) -> DealReply:
         return self.dealer.handle(
@@ -46,7 +48,9 @@ class Table:
                 host=HostName(host),
                 have=bitmap_of([piece in have for piece in range(self.count)]),
                 missing=missing,
+                dropped=dropped,
                 last_deal_s=last_deal_s,
+                fresh=fresh,
                 completed=completed,
             ),
             now,
@@ -143,6 +147,29 @@ def test_the_only_live_host_counts_as_planted():
     assert isinstance(table.ask("a", 1.0, (0,)), AllDealt)
 
 
+def test_a_request_that_was_overtaken_takes_nothing_back():
+    table = Table(2)
+    table.ask("a", 0.0)
+    table.ask("a", 0.2, (0,))
+    table.ask("a", 0.3, ())
+    assert isinstance(table.ask("b", 0.4), WaitDeal)
+
+
+def test_a_host_that_starts_afresh_is_taken_at_its_word():
+    table = Table(3)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert piece_of(table.ask("a", 0.1, (0,))) == 1
+    assert piece_of(table.ask("a", 0.2, (), fresh=True)) == 2, "those dealt before come last"
+    assert [piece_of(table.ask("a", 0.3)) for _ in range(2)] == [0, 1]
+
+
+def test_a_dropped_deal_is_dealt_again_at_once():
+    table = Table(1)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert isinstance(table.ask("b", 0.1, dropped=(0,)), WaitDeal), "it is not b's to drop"
+    assert piece_of(table.ask("a", 0.2, dropped=(0,))) == 0
+
+
 def test_everything_planted_means_all_dealt():
     table = Table(2)
     table.ask("a", 0.0, (0, 1))
@@ -194,6 +221,7 @@ def test_a_piece_dealt_before_waits_behind_those_never_dealt():
         {"missing": (3,)},
         {"missing": (-1,)},
         {"missing": (0,) * (MISSING_MAX + 1)},
+        {"dropped": (3,)},
         {"completed": True},
         {"last_deal_s": float("nan")},
         {"last_deal_s": -1.0},

@@ -1,0 +1,307 @@
+"""A host's one libtorrent session under trio (shell).
+
+libtorrent runs its own threads.  It tells of events through a socket that trio waits on; while
+nothing is being downloaded nothing here wakes up.  Everything public runs on the trio thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import libtorrent as lt
+import trio
+
+from p2pdeploy.errors import IntegrityError, RefusedError, UnavailableError
+from p2pdeploy.swarm.settings import DISK_IO, PIECE_BYTES_MIN, session_settings
+from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["Session"]
+
+REFRESH_S = 1.0  # how old a torrent's statistics and its view of neighbours may be
+LISTEN_S = 10.0  # binding takes milliseconds; longer means that libtorrent is stuck
+REMOVE_S = 30.0  # closing files waits for writes under way
+
+
+class Session:
+    """``async with Session(address, port) as session``: listens while inside, closes on exit.
+
+    Args:
+        address: Literal IPv4 loopback address that every socket binds.
+        port: TCP port to listen on; 0 takes a free one, see :attr:`port`.
+
+    Raises:
+        ConfigError: (on entry) the address is not loopback, or is not this host's.
+        UnavailableError: (on entry) the port is taken.
+    """
+
+    def __init__(self, address: str, port: int) -> None:
+        self.address = require_loopback(address, where="swarm address")
+        self.port = port
+        self._torrents: dict[Any, Torrent] = {}  # by libtorrent's handle
+        self._leaving: dict[Any, Torrent] = {}  # being removed; only the last alert matters
+        self._checked: dict[Any, trio.Event] = {}  # torrents whose files are looked at now
+        self._suspects: set[Any] = set()  # torrents that need a look because alerts were lost
+        self._filter: Any = lt.ip_filter()
+        self._listening = trio.Event()
+        self._listen_fault = ""
+        self._work = trio.Event()  # set while something may be downloading
+        self._stack = contextlib.AsyncExitStack()
+        self._limiter = trio.CapacityLimiter(2)  # parsing of torrents; they can be large
+
+    def __repr__(self) -> str:
+        return f"<Session {self.address}:{self.port}, {len(self._torrents)} torrents>"
+
+    async def __aenter__(self) -> Session:
+        async with contextlib.AsyncExitStack() as stack:
+            receiver, sender = socket.socketpair()
+            stack.enter_context(receiver)
+            stack.enter_context(sender)
+            receiver.setblocking(False)
+            sender.setblocking(False)
+            self._receiver = receiver
+            params = lt.session_params()
+            params.settings = cast(Any, session_settings(self.address, self.port))
+            params.disk_io_constructor = DISK_IO
+            self._session: Any = lt.session(params)
+            stack.push_async_callback(self._close)
+            self._session.set_alert_fd(sender.fileno())
+            await self._start_tasks(stack)
+            await self._wait_listening()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def _start_tasks(self, stack: contextlib.AsyncExitStack) -> None:
+        """Run the session's two tasks until *stack* unwinds.
+
+        An error of the ``async with`` body passes by the nursery, so that the caller catches the
+        very error it raised and not a group of one; only cancellation has to go through it.
+        """
+        manager = trio.open_nursery()
+        nursery = await manager.__aenter__()
+
+        async def stop(
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> bool:
+            nursery.cancel_scope.cancel()
+            if _is_cancelled(error):
+                return bool(await manager.__aexit__(kind, error, trace))
+            await manager.__aexit__(None, None, None)
+            return False
+
+        stack.push_async_exit(stop)
+        nursery.start_soon(self._receive_alerts)
+        nursery.start_soon(self._refresh_torrents)
+
+    async def add(
+        self, torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool]
+    ) -> Torrent:
+        """Fetch and seed one release until it is removed.
+
+        Args:
+            torrent_bytes: The .torrent, from a manifest that was checked.
+            paths: The absolute path of every blob by its path in the manifest.  The directories
+                exist and hold nothing that leads elsewhere: libtorrent follows what it finds.
+            have: One truth value per piece: which are on disk already and verified.  When the
+                files contradict (too short, not there) everything is hashed again.
+
+        Returns:
+            The torrent, checked, connected to nobody.
+
+        Raises:
+            IntegrityError: not a torrent, pieces below ``PIECE_BYTES_MIN``, or another number of
+                blobs or pieces than the caller says.
+            RefusedError: this torrent was added before.
+            UnavailableError: the files cannot be read.
+        """
+        params = await trio.to_thread.run_sync(
+            _params_of, torrent_bytes, dict(paths), have, limiter=self._limiter
+        )
+        if self._session.find_torrent(params.ti.info_hashes().get_best()).is_valid():
+            raise RefusedError("this torrent is in the session already", code="torrent-present")
+        layout = params.ti.layout()
+        handle = self._session.add_torrent(params)
+        torrent = self._torrents[handle] = Torrent(handle, layout, self._remove, self._touch)
+        checked = self._checked[handle] = trio.Event()
+        try:
+            await checked.wait()
+            if torrent.fault is not None:
+                raise torrent.fault
+            await torrent.refresh()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await torrent.remove()
+            raise
+        finally:
+            self._checked.pop(handle, None)
+        self._work.set()
+        return torrent
+
+    async def _remove(self, torrent: Torrent, delete_files: bool) -> None:
+        handle = next((key for key, known in self._torrents.items() if known is torrent), None)
+        if handle is None:
+            return
+        self._leaving[handle] = self._torrents.pop(handle)
+        self._session.remove_torrent(handle, lt.session.delete_files if delete_files else 0)
+        with trio.move_on_after(REMOVE_S):
+            await torrent.removed.wait()
+        self._leaving.pop(handle, None)
+
+    def _touch(self) -> None:
+        self._work.set()
+
+    async def _wait_listening(self) -> None:
+        with trio.move_on_after(LISTEN_S):
+            await self._listening.wait()
+        if not self._listening.is_set():
+            self._listen_fault = "no answer from libtorrent"
+        if self._listen_fault:
+            raise UnavailableError(
+                f"cannot listen: {self._listen_fault}",
+                where=f"{self.address}:{self.port}",
+                hint="is another daemon running there?",
+                code="port-taken",
+            )
+        self.port = self._session.listen_port()
+
+    async def _close(self) -> None:
+        """Stop libtorrent's threads; its destructor waits for them, so not on the trio thread."""
+        holder = [self._session]
+        del self._session
+        self._torrents.clear()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(holder.clear)
+
+    async def _receive_alerts(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._receiver)
+            with contextlib.suppress(BlockingIOError):
+                self._receiver.recv(4096)
+            for alert in self._session.pop_alerts():
+                self._take(alert)
+            for torrent in [self._torrents[h] for h in self._suspects if h in self._torrents]:
+                await torrent.refresh()
+            self._suspects.clear()
+
+    async def _refresh_torrents(self) -> None:
+        """Once a second, and only while something downloads, ask for statistics."""
+        while True:
+            await self._work.wait()
+            busy = [torrent for torrent in self._torrents.values() if not torrent.complete]
+            for torrent in busy:
+                torrent.ask_availability()
+            self._session.post_torrent_updates(0)
+            if not busy:
+                self._work = trio.Event()
+            await trio.sleep(REFRESH_S)
+
+    def _take(self, alert: Any) -> None:
+        """Pass one alert on.  Alerts of torrents that are gone are dropped."""
+        if isinstance(alert, lt.state_update_alert):
+            for status in alert.status:
+                if status.handle in self._torrents:
+                    self._torrents[status.handle].note_status(status)
+        elif isinstance(alert, lt.alerts_dropped_alert):
+            self._suspects.update(self._torrents)
+        elif isinstance(alert, lt.listen_succeeded_alert):
+            self._listening.set()
+        elif isinstance(alert, lt.listen_failed_alert):
+            self._listen_fault = alert.error.message()
+            self._listening.set()
+        elif isinstance(alert, lt.torrent_removed_alert):
+            if alert.handle in self._leaving:
+                self._leaving[alert.handle].note_removed()
+        elif isinstance(alert, lt.torrent_alert) and alert.handle in self._torrents:
+            self._take_torrent(alert, self._torrents[alert.handle])
+
+    def _take_torrent(self, alert: Any, torrent: Torrent) -> None:
+        if isinstance(alert, lt.piece_finished_alert):
+            torrent.note_piece(alert.piece_index)
+        elif isinstance(alert, lt.piece_availability_alert):
+            torrent.note_availability(alert.piece_availability, trio.current_time())
+        elif isinstance(alert, lt.torrent_checked_alert):
+            self._end_check(alert.handle)
+        elif isinstance(alert, lt.hash_failed_alert):
+            torrent.note_hash_failure()
+        elif isinstance(alert, lt.peer_ban_alert):
+            self._ban(alert.ip[0])
+            torrent.note_banned(alert.ip[0])
+        elif isinstance(alert, lt.file_error_alert):
+            torrent.note_fault(alert.error.value(), alert.error.message(), alert.filename())
+            self._end_check(alert.handle)
+        elif isinstance(alert, lt.torrent_error_alert):
+            if torrent.fault is None:  # else the file's own alert came first and says more
+                torrent.note_fault(alert.error.value(), alert.error.message(), "")
+            self._end_check(alert.handle)
+
+    def _ban(self, address: str) -> None:
+        """Refuse *address* for good: libtorrent's own ban covers one port, and peers call back."""
+        self._filter.add_rule(address, address, 1)
+        self._session.set_ip_filter(self._filter)
+
+    def _end_check(self, handle: Any) -> None:
+        """The files were looked at: what it has now may be less than what we were told."""
+        if handle in self._checked:
+            self._checked[handle].set()
+        else:
+            self._suspects.add(handle)
+
+
+def _is_cancelled(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
+
+
+def _params_of(torrent_bytes: bytes, paths: dict[str, Path], have: list[bool]) -> Any:
+    """Parse a .torrent and say where its blobs lie; runs in a thread."""
+    try:
+        info = lt.torrent_info(cast(Any, lt.bdecode(torrent_bytes)))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise IntegrityError(f"not a torrent: {error}", code="bad-torrent") from error
+    layout = info.layout()
+    blobs = [
+        index
+        for index in range(layout.num_files())
+        if not layout.file_flags(index) & lt.file_flags_t.flag_pad_file
+    ]
+    if info.piece_length() < PIECE_BYTES_MIN:
+        raise IntegrityError(
+            f"pieces of {info.piece_length()} bytes",
+            hint=f"publish again with pieces of at least {PIECE_BYTES_MIN} bytes",
+            code="bad-torrent",
+        )
+    if len(blobs) != len(paths) or len(have) != layout.num_pieces():
+        raise IntegrityError(
+            f"the torrent has {len(blobs)} blobs and {layout.num_pieces()} pieces, "
+            f"the manifest {len(paths)} and {len(have)}",
+            code="bad-torrent",
+        )
+    # Matched by order, not by name: libtorrent cleans names up for file systems that are not ours.
+    in_order = sorted(paths, key=lambda path: [part.encode() for part in path.split("/")])
+    params = lt.add_torrent_params()
+    params.ti = info
+    params.save_path = str(paths[in_order[0]].parent)
+    params.renamed_files = {
+        index: str(paths[path]) for index, path in zip(blobs, in_order, strict=True)
+    }
+    params.have_pieces = have
+    flags = lt.torrent_flags  # neither paused nor queued: we decide what is fetched
+    params.flags = flags.update_subscribe | flags.apply_ip_filter
+    params.flags |= flags.disable_dht | flags.disable_lsd | flags.disable_pex
+    return params

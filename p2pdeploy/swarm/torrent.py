@@ -1,0 +1,234 @@
+"""One release in a host's session: what it has, what it got from where, what went wrong.
+
+The session feeds it libtorrent's alerts; everything else only reads.  No lock: all of it runs on
+the trio thread.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import libtorrent as lt
+import msgspec
+import trio
+
+from p2pdeploy.errors import P2PDeployError, UnavailableError
+from p2pdeploy.messages.deal import bitmap_of
+
+__all__ = ["Progress", "Torrent"]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot of one torrent.
+
+    ``peer_bytes`` came over peer connections, including blocks that arrived twice or failed their
+    hash; ``dealt_bytes`` came from the origin; ``peers`` are connected now.  ``fault`` is empty or
+    one sentence.
+    """
+
+    pieces: int
+    pieces_have: int
+    size_bytes: int
+    peer_bytes: int
+    dealt_bytes: int
+    down_bytes_per_s: int
+    up_bytes_per_s: int
+    peers: int
+    hash_failures: int
+    complete: bool
+    fault: str
+
+
+class Torrent:
+    """One release being fetched or seeded.  Made by ``Session.add``; ended by ``remove``."""
+
+    def __init__(
+        self,
+        handle: Any,
+        layout: Any,
+        remove: Callable[[Torrent, bool], Any],
+        touch: Callable[[], None],
+    ) -> None:
+        self._handle = handle
+        self._remove = remove
+        self._touch = touch  # tells the session that something may be downloading again
+        self.piece_count: int = layout.num_pieces()
+        self.size_bytes: int = layout.total_size()
+        self._bitmap = bytearray((self.piece_count + 7) // 8)
+        self._have_count = 0
+        self._availability: list[int] = [0] * self.piece_count
+        self._changed = trio.Event()
+        self._peer_bytes = self._dealt_bytes = 0
+        self._rates = (0, 0)
+        self._peers = 0
+        self.availability_at = -1.0  # trio's clock, of the last word on neighbours' pieces
+        self.hash_failures = 0
+        self.banned: set[str] = set()  # addresses of peers that sent garbage
+        self.fault: P2PDeployError | None = None
+        self.removed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Torrent {self._have_count}/{self.piece_count} pieces, {self._peers} peers>"
+
+    @property
+    def complete(self) -> bool:
+        """Every piece is verified and written."""
+        return self._have_count == self.piece_count
+
+    @property
+    def peer_bytes(self) -> int:
+        """Payload received from peers, duplicates and failed blocks included."""
+        return self._peer_bytes
+
+    @property
+    def dealt_bytes(self) -> int:
+        """Payload handed in through :meth:`add_piece`."""
+        return self._dealt_bytes
+
+    def has(self, piece: int) -> bool:
+        return bool(self._bitmap[piece >> 3] & 0x80 >> (piece & 7))
+
+    def have_bitmap(self) -> bytes:
+        """The verified pieces as a BEP 3 bitmap."""
+        return bytes(self._bitmap)
+
+    def peers_have(self, piece: int) -> int:
+        """How many connected peers have *piece*, as of ``availability_at`` (about 1 s old)."""
+        return self._availability[piece]
+
+    def add_piece(self, piece: int, data: bytes) -> None:
+        """Hand in the verified bytes of one piece; a piece that is there already is ignored.
+
+        The bytes are copied.  :meth:`wait_piece` returns once they are hashed and written.
+        """
+        self._dealt_bytes += len(data)
+        self._handle.add_piece(piece, data, 0)
+
+    def connect(self, address: str, port: int) -> None:
+        """Ask libtorrent to connect; nothing happens when it is connected or banned already."""
+        if address not in self.banned:
+            self._handle.connect_peer((address, port), 0, 0)
+
+    def progress(self) -> Progress:
+        """A snapshot; bytes and rates are about one second old."""
+        return Progress(
+            pieces=self.piece_count,
+            pieces_have=self._have_count,
+            size_bytes=self.size_bytes,
+            peer_bytes=self._peer_bytes,
+            dealt_bytes=self._dealt_bytes,
+            down_bytes_per_s=self._rates[0],
+            up_bytes_per_s=self._rates[1],
+            peers=self._peers,
+            hash_failures=self.hash_failures,
+            complete=self.complete,
+            fault=str(self.fault) if self.fault else "",
+        )
+
+    async def wait_complete(self) -> None:
+        """Return once every piece is verified and on disk.
+
+        Raises:
+            UnavailableError: the disk is full or fails (``code`` tells which), or the torrent was
+                removed; after :meth:`clear_fault` the fetch goes on where it was.
+        """
+        await self._wait(lambda: self.complete)
+
+    async def wait_piece(self, piece: int) -> None:
+        """Return once *piece* is verified and on disk.  Raises as :meth:`wait_complete`."""
+        await self._wait(lambda: self.has(piece))
+
+    async def wait_change(self) -> None:
+        """Return at the next change of pieces, statistics or fault."""
+        await self._changed.wait()
+
+    async def _wait(self, done: Callable[[], bool]) -> None:
+        await trio.lowlevel.checkpoint()
+        while not done():
+            if self.fault is not None:
+                raise self.fault
+            if self.removed.is_set():
+                raise UnavailableError("the torrent was removed", code="torrent-removed")
+            await self._changed.wait()
+
+    def clear_fault(self) -> None:
+        """Go on after a disk fault.  Writes still under way may fail and set it once more."""
+        if self.fault is not None:
+            self.fault = None
+            self._handle.clear_error()
+            self._handle.unset_flags(lt.torrent_flags.upload_mode)
+            self._handle.resume()
+            self._touch()
+
+    async def refresh(self) -> None:
+        """Ask libtorrent for the exact state now, instead of what alerts told so far."""
+        query = lt.torrent_handle.query_pieces
+        status = await trio.to_thread.run_sync(self._handle.status, query)
+        pieces = list(status.pieces)
+        self.note_pieces(
+            pieces if len(pieces) == self.piece_count else [status.is_seeding] * self.piece_count
+        )
+        self.note_status(status)
+
+    async def remove(self, *, delete_files: bool = False) -> None:
+        """Stop fetching and seeding; return once libtorrent has let go of it.  Idempotent."""
+        await self._remove(self, delete_files)
+
+    # What the session reports; nobody else calls these.
+
+    def note_hash_failure(self) -> None:
+        self.hash_failures += 1
+        self._wake()
+
+    def note_banned(self, address: str) -> None:
+        self.banned.add(address)
+        self._wake()
+
+    def note_piece(self, piece: int) -> None:
+        if not self.has(piece):
+            self._bitmap[piece >> 3] |= 0x80 >> (piece & 7)
+            self._have_count += 1
+            self._wake()
+
+    def note_pieces(self, pieces: list[bool]) -> None:
+        self._bitmap = bytearray(bitmap_of(pieces))
+        self._have_count = sum(pieces)
+        self._wake()
+
+    def note_status(self, status: Any) -> None:
+        self._peer_bytes = status.total_payload_download
+        self._rates = (status.download_payload_rate, status.upload_payload_rate)
+        self._peers = status.num_peers
+        self._wake()
+
+    def note_availability(self, availability: list[int], now: float) -> None:
+        if len(availability) == self.piece_count:
+            self._availability = availability
+            self.availability_at = now
+            self._wake()
+
+    def note_fault(self, code: int, message: str, path: str) -> None:
+        if code in _FULL:
+            self.fault = UnavailableError(
+                "the disk is full", where=path, hint="free some space", code="disk-full"
+            )
+        else:
+            self.fault = UnavailableError(
+                f"cannot read or write: {message}", where=path, code="disk-error"
+            )
+        self._wake()
+
+    def note_removed(self) -> None:
+        self.removed.set()
+        self._wake()
+
+    def ask_availability(self) -> None:
+        self._handle.post_piece_availability()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

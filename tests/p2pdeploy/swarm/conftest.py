@@ -1,0 +1,176 @@
+"""A release of real bytes, hosts with real sessions on loopback, and a dealer in this process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pdeploy.errors import UnavailableError
+from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
+from p2pdeploy.manifest import Blob, Manifest, digest_of
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
+from p2pdeploy.payload.merkle import PieceTree
+from p2pdeploy.payload.torrent import piece_spans, torrent_bytes, verify_piece
+from p2pdeploy.swarm.deal import DealConfig, Dealer
+from p2pdeploy.swarm.fetch import FetchConfig, FetchReport, Neighbour, ReleaseKey, fetch_release
+from p2pdeploy.swarm.session import Session
+from p2pdeploy.swarm.torrent import Torrent
+
+PIECE_BYTES = 32 * 1024
+
+
+class Release:
+    """Blobs of random bytes, given in torrent order; each ends in a short piece."""
+
+    def __init__(self, sizes_bytes: dict[str, int], seed: int = 1) -> None:
+        rng = random.Random(seed)
+        self.blobs = {path: rng.randbytes(size) for path, size in sizes_bytes.items()}
+        self.manifest = Manifest(
+            service=ServiceName("hello"),
+            piece_size_bytes=PIECE_BYTES,
+            entries=(),
+            blobs=tuple(self._blob(path, data) for path, data in self.blobs.items()),
+            chunk_index=Digest("00" * 32),
+            chunk_index_bytes=0,
+        )
+        self.digest = digest_of(self.manifest.to_bytes())
+        self.torrent = torrent_bytes(self.manifest, self.digest)
+        self.spans = piece_spans(self.manifest)
+        self.size_bytes = self.manifest.size_bytes
+
+    def _blob(self, path: str, data: bytes) -> Blob:
+        tree = PieceTree(PIECE_BYTES)
+        tree.feed(data)
+        root, layer = tree.finish()
+        return Blob(
+            path=path,
+            size_bytes=len(data),
+            digest=digest_of(data),
+            pieces_root=root,
+            piece_layer=layer,
+        )
+
+    def piece(self, number: int) -> bytes:
+        span = self.spans[number]
+        blob = list(self.blobs.values())[span.blob_index]
+        return blob[span.offset_bytes : span.offset_bytes + span.size_bytes]
+
+    def verify(self, number: int, data: bytes) -> bool:
+        return verify_piece(self.manifest, number, data)
+
+    def paths(self, root: Path) -> dict[str, Path]:
+        return {path: root / path for path in reversed(self.blobs)}
+
+    def write(self, root: Path, blobs: dict[str, bytes] | None = None) -> None:
+        for path, data in (blobs or self.blobs).items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(data)
+
+    def is_at(self, root: Path) -> bool:
+        return all((root / path).read_bytes() == data for path, data in self.blobs.items())
+
+
+class Origin:
+    """The dealer and the bytes, as one DealerClient.  Can be down, and can send garbage."""
+
+    def __init__(self, release: Release, hint_s: float = 5.0) -> None:
+        self.release = release
+        sizes = [span.size_bytes for span in release.spans]
+        self.dealer = Dealer(sizes, DealConfig(hint_s=hint_s))
+        self.down = False
+        self.corrupt_left = 0
+        self.requests: list[DealRequest] = []
+
+    async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
+        await trio.sleep(0.001)
+        if self.down:
+            raise UnavailableError("the origin is down")
+        self.requests.append(request)
+        reply = self.dealer.handle(request, trio.current_time())
+        if not isinstance(reply, Deal):
+            return reply, b""
+        data = self.release.piece(reply.piece)
+        if self.corrupt_left:
+            self.corrupt_left -= 1
+            data = bytes(len(data))
+        return reply, data
+
+
+class HostUnderTest:
+    """One host: its address, its folder, and the fetch with everybody as neighbour."""
+
+    def __init__(self, name: str, address: str, root: Path) -> None:
+        self.name = HostName(name)
+        self.root = root
+        self.session = Session(address, 0)
+        root.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def neighbour(self) -> Neighbour:
+        return Neighbour(self.name, self.session.address, self.session.port)
+
+    async def add(self, release: Release, have: list[bool] | None = None) -> Torrent:
+        for path in release.paths(self.root).values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return await self.session.add(
+            release.torrent, release.paths(self.root), have or [False] * len(release.spans)
+        )
+
+    async def fetch(
+        self,
+        torrent: Torrent,
+        origin: Origin,
+        others: list[HostUnderTest],
+        everybody: list[HostUnderTest] | None = None,
+        config: FetchConfig | None = None,
+    ) -> FetchReport:
+        known = {other.name: other for other in everybody or others}
+        return await fetch_release(
+            torrent,
+            origin,
+            key=ReleaseKey(
+                cell=CellId("lab.web.c0"), manifest_digest=origin.release.digest, host=self.name
+            ),
+            neighbours=lambda: [other.neighbour for other in others],
+            locate=lambda name: known[name].neighbour if name in known else None,
+            verify_piece=origin.release.verify,
+            jitter=random.Random(self.name),
+            config=config,
+        )
+
+
+class Lab:
+    """Hands out releases, origins and hosts; every host has an address of its own."""
+
+    Origin = Origin
+    Release = Release
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._numbers = itertools.count(1)
+        self._net = f"127.77.{os.getpid() % 250 + 1}"
+
+    def host(self) -> HostUnderTest:
+        number = next(self._numbers)
+        return HostUnderTest(f"h{number:02}", f"{self._net}.{number}", self.root / f"h{number:02}")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def small_release() -> Release:
+    return Release({"a/y": 40_000, "a-b/x": 100_001, "z": 5})
+
+
+@pytest.fixture(scope="session")
+def eight_mib_release() -> Release:
+    return Release({".p2pdeploy/pack-0000": 300_001, "data/big": 8 * 1024 * 1024 - 70_000})

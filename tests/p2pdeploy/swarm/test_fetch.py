@@ -1,0 +1,192 @@
+"""Whole fetches: several hosts, real bytes over real connections, a dealer in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from p2pdeploy.errors import IntegrityError, UnavailableError
+from p2pdeploy.messages.deal import bits_of
+from p2pdeploy.swarm.fetch import FetchConfig
+
+HASTY = FetchConfig(missing_s=0.5, all_dealt_s=0.2, connect_s=0.2)
+
+
+@contextlib.asynccontextmanager
+async def sessions(hosts) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(host.session)
+        yield
+
+
+async def fetch_all(hosts, origin, timeout_s=20.0):
+    """Fetch on every host at once; returns the reports by host name."""
+    reports = {}
+
+    async def fetch_one(host, torrent):
+        reports[host.name] = await host.fetch(torrent, origin, hosts)
+
+    with trio.fail_after(timeout_s):
+        async with trio.open_nursery() as nursery:
+            for host in hosts:
+                nursery.start_soon(fetch_one, host, await host.add(origin.release))
+    return reports
+
+
+async def test_four_hosts_fetch_everything_and_each_piece_leaves_the_origin_once(
+    lab, eight_mib_release
+):
+    origin = lab.Origin(eight_mib_release)
+    hosts = [lab.host() for _ in range(4)]
+    async with sessions(hosts):
+        reports = await fetch_all(hosts, origin)
+    assert all(eight_mib_release.is_at(host.root) for host in hosts)
+    pieces = len(eight_mib_release.spans)
+    seen = origin.dealer.statistics()
+    assert pieces <= seen.deals <= 1.1 * pieces
+    assert seen.planted == pieces
+    assert seen.hosts_completed == 4
+    dealt_bytes = sum(report.dealt_bytes for report in reports.values())
+    assert dealt_bytes == seen.dealt_bytes
+    for report in reports.values():
+        assert report.dealt_bytes + report.peer_bytes >= eight_mib_release.size_bytes
+        assert report.refused_deals == 0
+
+
+async def test_a_corrupted_deal_is_refused_and_the_piece_dealt_again(lab, small_release):
+    origin = lab.Origin(small_release)
+    origin.corrupt_left = 3
+    host = lab.host()
+    async with sessions([host]):
+        reports = await fetch_all([host], origin)
+    assert small_release.is_at(host.root)
+    assert reports[host.name].refused_deals == 3
+    assert reports[host.name].dealt_bytes == small_release.size_bytes
+
+
+async def test_an_origin_that_sends_only_garbage_ends_the_fetch_with_an_integrity_error(
+    lab, small_release
+):
+    origin = lab.Origin(small_release)
+    origin.corrupt_left = 10_000
+    host = lab.host()
+    async with sessions([host]):
+        torrent = await host.add(small_release)
+        with trio.fail_after(30), pytest.raises(IntegrityError):
+            await host.fetch(torrent, origin, [host])
+        assert torrent.progress().pieces_have == 0
+
+
+async def test_a_restarted_host_fetches_only_what_it_lacks(lab, eight_mib_release):
+    origin = lab.Origin(eight_mib_release)
+    host = lab.host()
+    async with sessions([host]):
+        torrent = await host.add(eight_mib_release)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.fetch, torrent, origin, [host])
+            while torrent.progress().pieces_have < 100:
+                await torrent.wait_change()
+            nursery.cancel_scope.cancel()
+        have = bits_of(torrent.have_bitmap(), torrent.piece_count)
+    had = sum(eight_mib_release.spans[k].size_bytes for k, bit in enumerate(have) if bit)
+    assert 0 < had < eight_mib_release.size_bytes
+
+    again = lab.host()
+    again.root = host.root
+    async with sessions([again]):
+        torrent = await again.add(eight_mib_release, have)
+        assert torrent.progress().pieces_have == sum(have), "nothing was hashed again"
+        with trio.fail_after(30):
+            report = await again.fetch(torrent, lab.Origin(eight_mib_release), [again])
+    assert report.dealt_bytes == eight_mib_release.size_bytes - had
+    assert eight_mib_release.is_at(host.root)
+
+
+async def test_the_fetch_goes_on_without_the_origin_when_neighbours_have_the_pieces(
+    lab, small_release
+):
+    origin = lab.Origin(small_release)
+    origin.down = True
+    seed, host = lab.host(), lab.host()
+    small_release.write(seed.root)
+    async with sessions([seed, host]):
+        await seed.add(small_release, [True] * 7)
+        torrent = await host.add(small_release)
+        with trio.fail_after(20):
+            report = await host.fetch(torrent, origin, [seed])
+    assert report.dealt_bytes == 0
+    assert report.peer_bytes >= small_release.size_bytes
+
+
+async def test_the_fetch_resumes_when_the_origin_comes_back(lab, small_release):
+    origin = lab.Origin(small_release)
+    origin.down = True
+    host = lab.host()
+
+    async def bring_back():
+        await trio.sleep(1.0)
+        origin.down = False
+
+    async with sessions([host]), trio.open_nursery() as nursery:
+        nursery.start_soon(bring_back)
+        reports = await fetch_all([host], origin)
+    assert reports[host.name].dealt_bytes == small_release.size_bytes
+
+
+async def test_a_piece_that_only_a_stranger_has_is_found_through_the_dealers_hint(
+    lab, small_release
+):
+    """Everything is planted, but the host's handout names nobody who has it."""
+    origin = lab.Origin(small_release)
+    seeds = [lab.host(), lab.host()]
+    host = lab.host()
+    async with sessions([*seeds, host]):
+        for seed in seeds:
+            small_release.write(seed.root)
+            torrent = await seed.add(small_release, [True] * 7)
+            await seed.fetch(torrent, origin, [])
+        torrent = await host.add(small_release)
+        with trio.fail_after(20):
+            report = await host.fetch(torrent, origin, [], everybody=seeds, config=HASTY)
+    assert report.dealt_bytes == 0
+    assert origin.dealer.statistics().hints >= 1
+    assert small_release.is_at(host.root)
+
+
+async def test_a_piece_whose_holders_are_all_gone_comes_from_the_origin(lab, small_release):
+    origin = lab.Origin(small_release, hint_s=0.5)
+    ghosts = [lab.host(), lab.host()]
+    host = lab.host()
+    async with sessions([*ghosts, host]):
+        for ghost in ghosts:
+            small_release.write(ghost.root)
+            torrent = await ghost.add(small_release, [True] * 7)
+            await ghost.fetch(torrent, origin, [])
+            await torrent.remove()
+        torrent = await host.add(small_release)
+        with trio.fail_after(40):
+            report = await host.fetch(torrent, origin, [], everybody=ghosts, config=HASTY)
+    assert report.dealt_bytes == small_release.size_bytes
+    assert small_release.is_at(host.root)
+
+
+async def test_a_full_disk_ends_the_fetch_and_a_later_one_goes_on(lab, small_release):
+    origin = lab.Origin(small_release)
+    host = lab.host()
+    (host.root / "a").mkdir(parents=True)
+    (host.root / "a/y").symlink_to("/dev/full")
+    async with sessions([host]):
+        torrent = await host.add(small_release)
+        with trio.fail_after(10), pytest.raises(UnavailableError) as caught:
+            await host.fetch(torrent, origin, [])
+        assert caught.value.code == "disk-full"
+        (host.root / "a/y").unlink()
+        with trio.fail_after(20):
+            while not torrent.complete:  # writes still under way may fail once more
+                with contextlib.suppress(UnavailableError):
+                    await host.fetch(torrent, origin, [])
+    assert small_release.is_at(host.root)
