@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,24 +85,20 @@ def tell_story(stage: Stage) -> StoryResult:
     tree = stage.scratch / SERVICE
     start_tree(stage.example, tree)
     generate_data(tree / DATA_FILE, stage.data_bytes, _SEED)
-    chapters = [_chapter(stage, tree, FIRST, goodput)]
-    faults = _faults_of_upgrade(stage, chapters[0]) + _faults_of_service(stage, FIRST)
-
-    change_data(tree / DATA_FILE, _SEED + 1)
-    chapters.append(_chapter(stage, tree, SECOND, goodput))
-    faults += _faults_of_upgrade(stage, chapters[1]) + _faults_of_delta(chapters[1])
-
-    (tree / BROKEN_MARK).touch()
-    chapters.append(_chapter(stage, tree, BROKEN, goodput))
-    faults += _faults_of_broken(stage, chapters[2]) + _faults_of_service(stage, SECOND)
-
-    served = ask_versions(_host_views(stage), SERVICE)
+    chapters: list[Chapter] = []
+    faults: list[str] = []
+    for version, prepare, judge in _CHAPTERS:
+        prepare(tree)
+        chapters.append(_chapter(stage, tree, version, goodput))
+        faults += judge(stage, chapters[-1])
+        if faults:
+            break  # what comes next starts from an end that was not reached
     return StoryResult(
         DemoReport(
             ok=not faults,
             hosts=len(stage.hosts),
             rollouts=[chapter.rollout for chapter in chapters],
-            served_versions=served,
+            served_versions=ask_versions(_host_views(stage), SERVICE),
             faults=faults,
         ),
         chapters,
@@ -166,32 +162,32 @@ def _all_fetched(view: RolloutView) -> bool:
     )
 
 
-def _faults_of_upgrade(stage: Stage, chapter: Chapter) -> list[str]:
-    rollout = chapter.rollout
-    faults: list[str] = []
-    if rollout.outcome != "complete":
-        faults.append(f"{rollout.version} ended as {rollout.outcome}, not complete")
+def _judge_first(stage: Stage, chapter: Chapter) -> list[str]:
     expected = sorted({host.fault_domain for host in stage.hosts})
-    if rollout.fd_order != expected:
-        faults.append(f"{rollout.version} went {rollout.fd_order}, not {expected}")
+    faults = _faults_of_rollout(chapter.rollout, "complete", expected)
+    return faults + _faults_of_service(stage, chapter.rollout.version)
+
+
+def _judge_second(stage: Stage, chapter: Chapter) -> list[str]:
+    faults = _judge_first(stage, chapter)
+    moved, size = chapter.rollout.bytes_per_host_max, chapter.size_bytes
+    if moved > size * DELTA_SHARE_MAX:
+        faults.append(f"{chapter.rollout.version} moved {moved} bytes to a host, of {size}")
     return faults
 
 
-def _faults_of_delta(chapter: Chapter) -> list[str]:
-    moved, size = chapter.rollout.bytes_per_host_max, chapter.size_bytes
-    if moved <= size * DELTA_SHARE_MAX:
-        return []
-    return [f"{chapter.rollout.version} moved {moved} bytes to a host, of {size}"]
-
-
-def _faults_of_broken(stage: Stage, chapter: Chapter) -> list[str]:
-    rollout = chapter.rollout
-    faults: list[str] = []
-    if rollout.outcome != "rolled-back":
-        faults.append(f"{rollout.version} ended as {rollout.outcome}, not rolled-back")
+def _judge_broken(stage: Stage, chapter: Chapter) -> list[str]:
     first = min(host.fault_domain for host in stage.hosts)
-    if rollout.fd_order != [first]:
-        faults.append(f"{rollout.version} reached {rollout.fd_order}, not only {first}")
+    faults = _faults_of_rollout(chapter.rollout, "rolled-back", [first])
+    return faults + _faults_of_service(stage, SECOND)
+
+
+def _faults_of_rollout(rollout: DemoRollout, outcome: str, fd_order: Sequence[str]) -> list[str]:
+    faults: list[str] = []
+    if rollout.outcome != outcome:
+        faults.append(f"{rollout.version} ended as {rollout.outcome}, not {outcome}")
+    if rollout.fd_order != list(fd_order):
+        faults.append(f"{rollout.version} reached {rollout.fd_order}, not {fd_order}")
     return faults
 
 
@@ -214,3 +210,22 @@ def _faults_of_service(stage: Stage, version: Version) -> list[str]:
 
 def _host_views(stage: Stage) -> list[HostView]:
     return stage.api.hosts(limit=len(stage.hosts))
+
+
+def _keep(_tree: Path) -> None:
+    """The first version is the tree as it was made."""
+
+
+def _change(tree: Path) -> None:
+    change_data(tree / DATA_FILE, _SEED + 1)
+
+
+def _break(tree: Path) -> None:
+    (tree / BROKEN_MARK).touch()
+
+
+_CHAPTERS = (
+    (FIRST, _keep, _judge_first),
+    (SECOND, _change, _judge_second),
+    (BROKEN, _break, _judge_broken),
+)
