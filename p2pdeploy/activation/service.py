@@ -142,11 +142,11 @@ class Slot:
         return self.retry.attempt
 
     def runs(self, build: Build | None) -> bool:
-        """Whether *build* is the last one that became healthy here (None: nothing is)."""
-        running = self.record.running
-        if build is None or running is None:
-            return build is running
-        return running.digest == build.digest
+        """Whether *build* is the last one that became healthy here (None: nothing is).
+
+        The same bytes under another version are another build: the service is told its version.
+        """
+        return self.record.running == build
 
     def has_outcome(self, plan_seq: int, attempt: int) -> bool:
         record = self.record

@@ -17,7 +17,9 @@ __all__ = ["PACKED_BELOW_BYTES", "PACK_BYTES_MAX", "BlobPlan", "piece_size_for",
 PACKED_BELOW_BYTES = 1024 * 1024
 PACK_BYTES_MAX = 64 * 1024 * 1024  # packs exist twice on a host; one is rebuilt at a time
 
-PIECE_BYTES_MIN = 16 * 1024  # BEP 52's block
+# Two blocks of BEP 52: libtorrent 2.1.1 writes out of bounds when a peer will not prove the blocks
+# of a wrong piece that is one block long (https://github.com/arvidn/libtorrent/pull/8630).
+PIECE_BYTES_MIN = 32 * 1024
 PIECE_BYTES_MAX = 16 * 1024 * 1024  # a host must hold a piece in memory to verify it
 PIECES_WANTED = 1_500  # fewer than 500 pieces cost: the pipeline fills slowly
 

@@ -62,14 +62,13 @@ def converge_grant(
     settled: Settled, evidence: Mapping[HostName, Attestation], alive: frozenset[HostName]
 ) -> Grant | None:
     """Name the next hosts that run something else than what settled; None when there are none."""
-    wanted = settled.build.digest if settled.build else ""
     lagging = [
         host
         for host, word in sorted(evidence.items())
         if host in alive
         and (not settled.hosts or host in settled.hosts)
         and word.digest
-        and not _arrived(word, settled, wanted)
+        and not _arrived(word, settled)
     ]
     if not lagging:
         return None
@@ -82,8 +81,10 @@ def converge_grant(
     )
 
 
-def _arrived(word: Attestation, settled: Settled, wanted: str) -> bool:
+def _arrived(word: Attestation, settled: Settled) -> bool:
     """Whether *word* says that the host is there, or has tried this and failed."""
     if word.plan_seq == settled.plan_seq and word.rank >= Rank.HEALTHY:
         return True
-    return word.digest == wanted and word.rank is not Rank.STARTED
+    build = settled.build
+    there = build is not None and (word.version, word.digest) == (build.version, build.digest)
+    return there and word.rank is not Rank.STARTED

@@ -230,5 +230,5 @@ def _revert_of(plan: Plan) -> Revert:
 
 
 def _runs(word: Attestation | None, build: Build | None) -> bool:
-    running = word.digest if word else ""
-    return running == (build.digest if build else "")
+    running = (word.version, word.digest) if word else ("", "")
+    return running == ((build.version, build.digest) if build else ("", ""))

@@ -159,7 +159,7 @@ class ApiClient:
 
     def where(self, service: str, version: str) -> list[WhereRow]:
         """The hosts that run *version* of *service*."""
-        return self._get(_path("fleet", service, "versions", version), list[WhereRow])
+        return self._get(_path("fleet", service, "where", version), list[WhereRow])
 
     def logs(self, host: str, service: str, *, lines: int) -> LogsView:
         """The last *lines* of what *service* wrote on *host*."""

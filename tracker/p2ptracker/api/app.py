@@ -18,10 +18,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 import p2pdeploy
 from p2pdeploy.trust.loopback import require_loopback
 from p2ptracker.api.cells import cell_handlers
-from p2ptracker.api.failures import exception_handlers
+from p2ptracker.api.failures import REFUSALS, exception_handlers
 from p2ptracker.api.fleet import fleet_handlers
 from p2ptracker.api.guard import Application, guarded
 from p2ptracker.api.lab import lab_handlers
+from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
 from p2ptracker.control_plane import ControlPlane
@@ -39,6 +40,7 @@ def make_app(plane: ControlPlane, desk: RolloutDesk | None = None) -> Litestar:
         *cell_handlers(plane),
         *fleet_handlers(plane),
         *lab_handlers(plane),
+        *log_handlers(plane),
         *release_routes(plane),
     ]
     if desk is not None:
@@ -58,7 +60,7 @@ def make_app(plane: ControlPlane, desk: RolloutDesk | None = None) -> Litestar:
 
 
 def _metrics_handler(plane: ControlPlane) -> ControllerRouterHandler:
-    @get("/metrics", media_type=CONTENT_TYPE_LATEST)
+    @get("/metrics", media_type=CONTENT_TYPE_LATEST, responses=REFUSALS)
     async def get_metrics() -> Response[bytes]:
         """Figures in the Prometheus text format."""
         now = trio.current_time()

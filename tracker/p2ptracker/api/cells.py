@@ -18,6 +18,7 @@ from p2pdeploy.limits import FRAME_BYTES_MAX
 from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX
 from p2pdeploy.messages.sync import SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
+from p2ptracker.api.failures import REFUSALS
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["TimeView", "cell_handlers"]
@@ -35,12 +36,12 @@ class TimeView(msgspec.Struct, frozen=True, kw_only=True):
 def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @get("/time")
+    @get("/time", responses=REFUSALS)
     async def get_time() -> TimeView:
         """What time it is."""
         return TimeView(now=time.time())
 
-    @get("/cells/{cell:str}/hosts")
+    @get("/cells/{cell:str}/hosts", responses=REFUSALS)
     async def get_cell_hosts(cell: FromPath[str]) -> list[Host]:
         """The inventory of one cell, in name order."""
         return list(plane.cells.get(CellId(cell)).hosts.values())
@@ -54,6 +55,7 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
         status_code=200,
         media_type=_MSGPACK,
         request_max_body_size=FRAME_BYTES_MAX,
+        responses=REFUSALS,
     )
     async def sync_cell(cell: FromPath[str], body: RawBody) -> bytes:
         """Make a delegate's replica of the cell and this one equal (messages/sync.py)."""
@@ -68,7 +70,11 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
 
 def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
     @post(
-        "/deal", status_code=200, media_type=_OCTETS, request_max_body_size=DEAL_REQUEST_BYTES_MAX
+        "/deal",
+        status_code=200,
+        media_type=_OCTETS,
+        request_max_body_size=DEAL_REQUEST_BYTES_MAX,
+        responses=REFUSALS,
     )
     async def deal_piece(
         body: RawBody,

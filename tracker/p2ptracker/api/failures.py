@@ -9,12 +9,13 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import Counter
 
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.messages.api import ErrorBody, ErrorDocument
 
-__all__ = ["error_body", "error_bytes", "exception_handlers"]
+__all__ = ["REFUSALS", "error_body", "error_bytes", "exception_handlers"]
 
 _CODES = {
     400: "bad-request",
@@ -23,6 +24,21 @@ _CODES = {
     413: "too-large",
     415: "bad-media-type",
 }
+REFUSALS = {
+    status: ResponseSpec(ErrorDocument, generate_examples=False, description=what)
+    for status, what in {
+        400: "malformed, or it breaks a protocol",
+        401: "the token or a MAC is missing or wrong",
+        403: "from a web page, or under another Host",
+        404: "no such thing",
+        409: "a rule forbids it; nothing was changed",
+        413: "the body is too large",
+        422: "bytes do not have the digest they must have",
+        503: "not now; try again later",
+    }.items()
+}
+"""What every route may answer besides success, for the OpenAPI document."""
+
 _DETAIL_CHARS_MAX = 500  # a validation error may quote the input
 
 log = structlog.get_logger(__name__)

@@ -9,6 +9,7 @@ from litestar import post
 from litestar.params import JSONBody
 from litestar.types import ControllerRouterHandler
 
+from p2ptracker.api.failures import REFUSALS
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["LabTorrent", "lab_handlers"]
@@ -23,7 +24,7 @@ class LabTorrent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def lab_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @post("/lab/torrents", status_code=200)
+    @post("/lab/torrents", status_code=200, responses=REFUSALS)
     async def register_torrent(data: JSONBody[LabTorrent]) -> LabTorrent:
         """Let the announce endpoint track a v1 torrent; refused outside lab mode."""
         plane.lab.add(bytes.fromhex(data.info_hash))

@@ -14,6 +14,7 @@ from p2pdeploy.errors import NotFoundError
 from p2pdeploy.ids import Digest, ServiceName, Version, check_digest
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PUBLISH_BYTES_MAX, CommitRequest, PublishRequest
+from p2ptracker.api.failures import REFUSALS
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.origin import DealtRelease
 from p2ptracker.storage.interfaces import ObjectKind
@@ -42,14 +43,19 @@ def release_routes(plane: ControlPlane) -> list[Router]:
 
 def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     # msgpack costs a few bytes over the manifest; the sum below is what one publish may hold.
-    @post("/{service:str}/{version:str}", request_max_body_size=PUBLISH_BYTES_MAX, status_code=200)
+    @post(
+        "/{service:str}/{version:str}",
+        request_max_body_size=PUBLISH_BYTES_MAX,
+        status_code=200,
+        responses=REFUSALS,
+    )
     async def begin_publish(
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[PublishRequest]
     ) -> PublishBegun:
         """Say what the registry lacks of a release (p2pdeploy/messages/upload.py)."""
         return await plane.publisher.begin(ServiceName(service), Version(version), data)
 
-    @post("/{service:str}/{version:str}/commit", status_code=200)
+    @post("/{service:str}/{version:str}/commit", status_code=200, responses=REFUSALS)
     async def commit_publish(
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[CommitRequest]
     ) -> ReleaseView:
@@ -73,7 +79,7 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             )
         return found
 
-    @get("/{service:str}")
+    @get("/{service:str}", responses=REFUSALS)
     async def get_releases(
         service: FromPath[str], limit: _Limit = 100, after: _After = ""
     ) -> list[ReleaseView]:
@@ -83,12 +89,12 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             lambda connection: list_releases(connection, name, limit=limit, after=after)
         )
 
-    @get("/{service:str}/{version:str}")
+    @get("/{service:str}/{version:str}", responses=REFUSALS)
     async def get_release(service: FromPath[str], version: FromPath[str]) -> ReleaseView:
         """Show one release."""
         return await find(service, version)
 
-    @get("/{service:str}/{version:str}/egress")
+    @get("/{service:str}/{version:str}/egress", responses=REFUSALS)
     async def get_egress(service: FromPath[str], version: FromPath[str]) -> DealtRelease:
         """Show how many bytes the origin has sent for a release since it started."""
         release = await find(service, version)
@@ -105,17 +111,17 @@ def _manifest_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         await plane.database.read(lambda connection: manifest_row(connection, digest))
         return await trio.to_thread.run_sync(plane.store.get_object, kind, digest, limiter=readers)
 
-    @get("/{digest:str}", media_type=_OCTETS)
+    @get("/{digest:str}", media_type=_OCTETS, responses=REFUSALS)
     async def get_manifest(digest: FromPath[str]) -> bytes:
         """The manifest's canonical bytes."""
         return await read("manifest", digest)
 
-    @get("/{digest:str}/chunks", media_type=_OCTETS)
+    @get("/{digest:str}/chunks", media_type=_OCTETS, responses=REFUSALS)
     async def get_chunk_index(digest: FromPath[str]) -> bytes:
         """The chunk index of a manifest."""
         return await read("chunks", digest)
 
-    @get("/{digest:str}/torrent", media_type="application/x-bittorrent")
+    @get("/{digest:str}/torrent", media_type="application/x-bittorrent", responses=REFUSALS)
     async def get_torrent(digest: FromPath[str]) -> bytes:
         """The .torrent file of a manifest."""
         return await read("torrent", digest)

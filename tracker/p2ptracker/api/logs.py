@@ -1,0 +1,45 @@
+"""The route that fetches a service's log lines from the daemon that has them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import get
+from litestar.params import FromPath, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from p2pdeploy.errors import NotFoundError
+from p2pdeploy.host_client import HostAddress, ask_logs
+from p2pdeploy.ids import HostName, check_service
+from p2pdeploy.messages.api import LogsView
+from p2pdeploy.messages.host import LOG_LINES_MAX, LogsRequest
+from p2ptracker.control_plane import ControlPlane
+
+__all__ = ["host_address", "log_handlers"]
+
+
+def host_address(plane: ControlPlane, name: str) -> HostAddress:
+    """Where the daemon of *name* answers; raises NotFoundError."""
+    host = next((host for host in plane.inventory if host.name == name), None)
+    if host is None:
+        raise NotFoundError(
+            f"the inventory has no host {name!r}", hint="see 'p2pctl hosts'", code="no-host"
+        )
+    return HostAddress(host.address, host.host_port, token=plane.token, source=plane.config.address)
+
+
+def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+    """The route, over *plane*."""
+
+    @get("/hosts/{host:str}/services/{service:str}/logs")
+    async def get_logs(
+        host: FromPath[str],
+        service: FromPath[str],
+        lines: Annotated[int, QueryParameter(ge=1, le=LOG_LINES_MAX)] = 100,
+    ) -> LogsView:
+        """The last lines of what a service wrote on one host."""
+        name = check_service(service)
+        logs = await ask_logs(host_address(plane, host), LogsRequest(service=name, lines_max=lines))
+        return LogsView(host=HostName(host), service=name, lines=logs.lines)
+
+    return [get_logs]
