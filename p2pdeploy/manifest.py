@@ -89,7 +89,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlobChunks(msgspec.Struct, frozen=True, array_like=True):
-    """The chunks of one blob in order: ``digests`` is 32 bytes each, ``sizes_bytes`` their sizes."""
+    """The chunks of one blob in order: ``digests`` holds 32 bytes for each of ``sizes_bytes``."""
 
     digests: bytes
     sizes_bytes: tuple[int, ...]
