@@ -29,6 +29,9 @@ __all__ = [
     "write_layout",
 ]
 
+# Gossip among the hosts of one machine needs a fraction of the default 5 s.
+SETTLE_S = 2.0
+
 ENVIRONMENT, MACHINE_FUNCTION = "lab", "web"
 API_PORT, ANNOUNCE_PORT, UPLOAD_PORT = 7400, 7401, 7402
 GOSSIP_PORT, SWARM_PORT, HOST_PORT = 7946, 6881, 7947
@@ -148,6 +151,7 @@ def _tracker_toml(address: str) -> str:
             "announce_port": ANNOUNCE_PORT,
             "upload_port": UPLOAD_PORT,
             "lab": False,
+            "settle_s": SETTLE_S,
         }
     )
 
