@@ -43,6 +43,7 @@ async def test_the_openapi_document_describes_every_route(tracker) -> None:
     references = {node["$ref"].rpartition("/")[2] for node in walk(document) if "$ref" in node}
     assert references <= set(document["components"]["schemas"])
     operations = [op for path in document["paths"].values() for op in path.values()]
+    assert all({"401", "404", "409"} <= set(op["responses"]) for op in operations)
     assert len({op["operationId"] for op in operations}) == len(operations)
 
 

@@ -7,5 +7,6 @@
 * :mod:`~p2ptracker.api.cells`: time, hosts of a cell, sync, deal: what daemons call
 * :mod:`~p2ptracker.api.fleet`: hosts, versions, where
 * :mod:`~p2ptracker.api.rollouts`: rollouts, answered by the orchestrator
+* :mod:`~p2ptracker.api.logs`: a service's log lines, asked from its host
 * :mod:`~p2ptracker.api.lab`: v1 torrents for comparisons
 """

@@ -13,6 +13,7 @@ from p2pdeploy.host_client import HostAddress, ask_logs
 from p2pdeploy.ids import HostName, check_service
 from p2pdeploy.messages.api import LogsView
 from p2pdeploy.messages.host import LOG_LINES_MAX, LogsRequest
+from p2ptracker.api.failures import REFUSALS
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["host_address", "log_handlers"]
@@ -31,7 +32,7 @@ def host_address(plane: ControlPlane, name: str) -> HostAddress:
 def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The route, over *plane*."""
 
-    @get("/hosts/{host:str}/services/{service:str}/logs")
+    @get("/hosts/{host:str}/services/{service:str}/logs", responses=REFUSALS)
     async def get_logs(
         host: FromPath[str],
         service: FromPath[str],
