@@ -62,6 +62,8 @@ def link_fault(path: str, target: str) -> str:
         return f"links to a target that {text_fault}"
     if target.startswith("/"):
         return f"is an absolute link to {target!r}"
+    if "//" in target:  # Python's realpath takes "m -> m//a" for "/a"
+        return f"links to {target!r}, which has an empty name"
     depth = path.count("/")
     named = False
     for name in target.split("/"):

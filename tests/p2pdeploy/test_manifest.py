@@ -106,6 +106,7 @@ HOSTILE: dict[str, Callable[[Manifest], Manifest]] = {
     "link that climbs after a name": a_link("bin/../../x"),
     "link through a link": a_link("bin/link/../.."),
     "link to nothing": a_link(""),
+    "link with an empty name": a_link("link//a"),
     "link with a line separator": a_link("/a\u2028b"),
     "link with NUL": a_link("a\0b"),
     "link with a mode": lambda m: edited(m, "bin/link", mode=0o755),
