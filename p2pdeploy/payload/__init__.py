@@ -3,13 +3,15 @@
 Reading order:
 
 * what a payload is: :mod:`~p2pdeploy.payload.service_spec`,
-  :mod:`~p2pdeploy.payload.service_toml`, :mod:`~p2pdeploy.payload.paths`
+  :mod:`~p2pdeploy.payload.service_rules`, :mod:`~p2pdeploy.payload.service_toml`,
+  :mod:`~p2pdeploy.payload.paths`
 * from tree to manifest: :mod:`~p2pdeploy.payload.walk`, :mod:`~p2pdeploy.payload.layout`,
-  :mod:`~p2pdeploy.payload.build` with :mod:`~p2pdeploy.payload.cut` and
-  :mod:`~p2pdeploy.payload.merkle`, then :mod:`~p2pdeploy.payload.sources`
+  :mod:`~p2pdeploy.payload.build`, :mod:`~p2pdeploy.payload.reading` with
+  :mod:`~p2pdeploy.payload.cut` and :mod:`~p2pdeploy.payload.merkle`, then :mod:`~p2pdeploy.payload.sources`
 * what anyone may verify: :mod:`~p2pdeploy.payload.check`, :mod:`~p2pdeploy.payload.torrent`
-* from manifest to tree: :mod:`~p2pdeploy.payload.stage`, :mod:`~p2pdeploy.payload.delta`
+* from manifest to tree: :mod:`~p2pdeploy.payload.stage` on :mod:`~p2pdeploy.payload.folders`,
+  and :mod:`~p2pdeploy.payload.delta`
 
 Everything here blocks and reads or writes disk, except the pure ``paths``, ``merkle``, ``cut``,
-``layout``, ``check``, ``torrent`` and ``service_spec``.
+``layout``, ``check``, ``torrent``, ``service_spec`` and ``service_rules``.
 """
