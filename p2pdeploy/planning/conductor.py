@@ -37,13 +37,15 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
 
     ``entries`` are in order of acceptance; of each service only the newest is kept.
     ``busy_until`` is per service the latest time at which something that a GO allowed may still
-    be under way.
+    be under way; ``activating_until`` the same for what it let activate, since the last rollout
+    that left no host behind.
     """
 
     cell: CellId
     entries: tuple[Entry, ...] = ()
     settled: dict[ServiceName, Settled] = {}
     busy_until: dict[ServiceName, float] = {}
+    activating_until: dict[ServiceName, float] = {}
     go: Go | None = None
 
 
@@ -72,8 +74,15 @@ def open_rollout(
     opened = open_cell_rollout(cell_plan, quiet_at=quiet_at, hold_until=hold_until)
     kept = tuple(e for e in conducted.entries if e.rollout.plan.service != service)
     entries = (*kept, Entry(rollout.rollout_id, opened))
+    activating_until = dict(conducted.activating_until)
+    before = latest(conducted, service)
+    if before and before.rollout.result == "complete" and not before.rollout.excused:
+        activating_until.pop(service, None)  # every host attested how it ended
     orders: list[Order] = [rollout, cell_plan.roster, cell_plan.plan, cell_plan.revert]
-    return msgspec.structs.replace(conducted, entries=entries), orders
+    conducted = msgspec.structs.replace(
+        conducted, entries=entries, activating_until=activating_until
+    )
+    return conducted, orders
 
 
 def _somebody_may_be_busy(
@@ -150,7 +159,9 @@ def _grants(
         (e.rollout, View(evidence.get(e.rollout.plan.service, {}), alive, now))
         for e in conducted.entries
     ]
-    holder = activation_holder(rollouts)
+    holder = activation_holder(
+        rollouts, holding=_holding(conducted.go), activating_until=conducted.activating_until
+    )
     grants: list[Grant] = []
     under_way: set[ServiceName] = set()
     for index, (rollout, _) in enumerate(rollouts):
@@ -163,6 +174,12 @@ def _grants(
             grant = converge_grant(settled, evidence.get(service, {}), alive)
             grants += [grant] if grant else []
     return grants
+
+
+def _holding(go: Go | None) -> ServiceName | None:
+    """The service that the last GO let activate."""
+    grants = go.grants if go else ()
+    return next((grant.service for grant in grants if grant.phase == "activate"), None)
 
 
 def _go(
@@ -183,10 +200,18 @@ def _go(
         not_after=now + LEASE_S,
         grants=grants,
     )
-    busy_until = dict(conducted.busy_until)
-    for grant in grants:
-        busy_until[grant.service] = go.not_after + CLOCK_ERROR_S + _longest(conducted, grant)
-    return msgspec.structs.replace(conducted, go=go, busy_until=busy_until), go
+    until = {
+        grant.service: go.not_after + CLOCK_ERROR_S + _longest(conducted, grant) for grant in grants
+    }
+    activating = {grant.service for grant in grants if grant.phase == "activate"}
+    conducted = msgspec.structs.replace(
+        conducted,
+        go=go,
+        busy_until=conducted.busy_until | until,
+        activating_until=conducted.activating_until
+        | {service: until[service] for service in activating},
+    )
+    return conducted, go
 
 
 def _longest(conducted: Conducted, grant: Grant) -> float:

@@ -1,7 +1,7 @@
 """Which plans of a cell the next GO covers.
 
-* One plan of a cell activates at a time, the oldest first: the hosts it has STARTED lie in one
-  fault domain by its own gates, so the union over all services does too.
+* One plan of a cell activates at a time, the oldest first, until it ends or is paused: the hosts
+  it has STARTED lie in one fault domain by its own gates, so the union over all services does too.
 * A way back is always granted.
 * What has settled is granted to hosts that lag behind, ``max_unavailable`` names at a time.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Grant, Settled
 from p2pdeploy.planning.cell_rollout import CellRollout, View
@@ -18,21 +18,51 @@ from p2pdeploy.planning.cell_rollout import CellRollout, View
 __all__ = ["activation_holder", "converge_grant", "grant_for"]
 
 
-def activation_holder(rollouts: Sequence[tuple[CellRollout, View]]) -> int | None:
-    """Which of a cell's rollouts, oldest first, may activate now; None when none wants to.
+def activation_holder(
+    rollouts: Sequence[tuple[CellRollout, View]],
+    *,
+    holding: ServiceName | None,
+    activating_until: Mapping[ServiceName, float],
+) -> int | None:
+    """Which of a cell's rollouts may activate now; None when none wants to, or all have to wait.
 
-    A paused one gives way as soon as none of its hosts is in the middle of a change.
+    Args:
+        rollouts: Every rollout of the cell, oldest first.
+        holding: The service that the last GO let activate; it goes on while it wants to.
+        activating_until: Per service, until when something that a GO let activate may still be
+            under way.  Another rollout begins only when that is over or the hosts say so.
     """
-    for index, (rollout, view) in enumerate(rollouts):
-        if rollout.phase != "activating":
-            continue
-        started = any(
-            word.plan_seq == rollout.plan.plan_seq and word.rank is Rank.STARTED
-            for word in view.evidence.values()
-        )
-        if started or not rollout.paused:
+    wanting = [
+        index
+        for index, (rollout, _) in enumerate(rollouts)
+        if rollout.phase == "activating" and not rollout.paused
+    ]
+    for index in wanting:
+        if rollouts[index][0].plan.service == holding:
+            return index
+    for index in wanting:
+        others = [other for number, other in enumerate(rollouts) if number != index]
+        if not any(_may_be_activating(*other, activating_until) for other in others):
             return index
     return None
+
+
+def _may_be_activating(
+    rollout: CellRollout, view: View, activating_until: Mapping[ServiceName, float]
+) -> bool:
+    if view.now >= activating_until.get(rollout.plan.service, 0.0):
+        return False
+    if rollout.phase == "activating":
+        return True  # paused: until its lease has run out, any of its hosts may still start
+    members = rollout.cell_plan.roster.members
+    return not all(_has_left(view.evidence.get(m.host), rollout.plan.plan_seq) for m in members)
+
+
+def _has_left(word: Attestation | None, plan_seq: int) -> bool:
+    """Whether a host has ended this plan, or accepted a later order and can't start it any more."""
+    if word is None or word.plan_seq < plan_seq:
+        return False
+    return word.plan_seq > plan_seq or word.rank >= Rank.HEALTHY
 
 
 def grant_for(rollout: CellRollout, *, holds_activation: bool, now: float) -> Grant | None:
