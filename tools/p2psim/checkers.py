@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from p2pdeploy.activation.record import ServiceRecord
-from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.ids import HostName
 
 if TYPE_CHECKING:
     from p2psim.truth import Touch, Truth
@@ -68,25 +68,30 @@ def _order(truth: Truth, touch: Touch) -> Iterator[Finding]:
 
 
 def _one_fault_domain(truth: Truth, touch: Touch) -> Iterator[Finding]:
-    """I2: the hosts that the plans of one service have down lie in one fault domain."""
-    down: set[int] = set()
+    """I2: the hosts that plans have down, of whatever service, lie in one fault domain."""
+    down: dict[int, str] = {}
     for (host, service), other in truth.changing.items():
-        cell_plan = truth.plans.get((service, other.started.plan_seq))
-        if service == touch.service and cell_plan is not None:
-            down |= {m.fault_domain for m in cell_plan.roster.members if m.host == host}
+        key = (service, other.started.plan_seq)
+        if key in truth.plans and (service == touch.service or key not in truth.settled):
+            members = truth.plans[key].roster.members
+            down |= {m.fault_domain: f"{host} {service}" for m in members if m.host == host}
     if len(down) > 1:
-        yield "I2", f"{touch.host} started while fault domains {sorted(down)} are both down"
+        names = ", ".join(name for _, name in sorted(down.items()))
+        yield "I2", f"{touch.host} started while fault domains {sorted(down)} are down: {names}"
 
 
 def _budget(truth: Truth, touch: Touch) -> Iterator[Finding]:
-    """I3: at most max_unavailable hosts of a service are down because of orders."""
+    """I3: at most max_unavailable hosts of a service are down because of orders.
+
+    A service that was down already when its host began loses nothing, and is not counted.
+    """
     budget = _budget_of(truth, touch)
     busy = [
         host
         for (host, service), other in sorted(truth.changing.items())
-        if service == touch.service and other.started.previous is not None
+        if service == touch.service and other.interrupts
     ]
-    if touch.started.previous is not None and len(busy) > budget:
+    if touch.interrupts and len(busy) > budget:
         yield "I3", f"{len(busy)} hosts are being changed, at most {budget} may: {', '.join(busy)}"
 
 
@@ -128,7 +133,7 @@ def _single_plan(truth: Truth, touch: Touch) -> Iterator[Finding]:
     """I6: nobody starts a plan while another host is busy with an older order."""
     for (host, service), other in sorted(truth.changing.items()):
         older = other.started.plan_seq < touch.started.plan_seq
-        if service == touch.service and older and other.started.previous is not None:
+        if service == touch.service and older and other.interrupts:
             yield (
                 "I6",
                 f"{touch.host} started plan {touch.started.plan_seq} while {host} is busy with "
@@ -137,6 +142,6 @@ def _single_plan(truth: Truth, touch: Touch) -> Iterator[Finding]:
 
 
 def _one_at_a_time_on_a_host(truth: Truth, touch: Touch) -> Iterator[Finding]:
-    services: list[ServiceName] = sorted(s for host, s in truth.changing if host == touch.host)
+    services = sorted(service for host, service in truth.changing if host == touch.host)
     if len(services) > 1:
         yield "I2", f"{touch.host} changes {' and '.join(services)} at once"

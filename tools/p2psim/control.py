@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from p2pdeploy.gossip.anti_entropy import (
     admit,
     answer_diff,
@@ -58,7 +60,9 @@ class SimControl:
         self.up = False
 
     def restart(self) -> None:
-        """Come back with the database; the replica is filled again by orders and delegates."""
+        """Come back with the database, if down; orders and delegates fill the replica again."""
+        if self.up:
+            return
         self._world.note("control plane returns")
         self.up = True
         self._state = CellState(self.cell)
@@ -153,6 +157,17 @@ class SimControl:
         self.conducted = replace_rollout(self.conducted, rollout)
         self._issue(orders)
         return bool(orders)
+
+    def pause(self, service: ServiceName, *, paused: bool) -> bool:
+        """An operator pauses or resumes the rollout under way; True if that changed it."""
+        entry = latest(self.conducted, service)
+        if not self.up or entry is None or entry.rollout.phase != "activating":
+            return False
+        if entry.rollout.paused == paused:
+            return False
+        rollout = msgspec.structs.replace(entry.rollout, paused=paused)
+        self.conducted = replace_rollout(self.conducted, rollout)
+        return True
 
     def tick(self) -> None:
         if not self.up:

@@ -74,7 +74,10 @@ class SimHost:
         self.clock_offset_s = self._rng.uniform(-1, 1) * options.clock_offset_max_s
         self.synchronised = True
         self.processes = ProcessTable(
-            behaviours, rng_for(options.seed, host.name, "process"), options.activation_failures
+            behaviours,
+            rng_for(options.seed, host.name, "process"),
+            failures=options.activation_failures,
+            slow=options.slow_start,
         )
         self.records: dict[ServiceName, ServiceRecord] = {}
         self._host_record = HostRecord()
@@ -82,6 +85,7 @@ class SimHost:
         self._life = 0  # rises with every boot; callbacks of an earlier life do nothing
         self._boot_at_s = 0.0
         self._paused_until_s = 0.0
+        self._backlog: list[Callable[[], None]] = []  # what came in during a pause
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -109,6 +113,10 @@ class SimHost:
         self.gossip_event(gev.SeedsLearned(self.seeds))
         self.act_event(Booted())
 
+    def boot_if_down(self) -> None:
+        if not self.up:
+            self.boot()
+
     def crash(self) -> None:
         """Kill -9 of the daemon: memory is gone, disk and processes stay."""
         self._world.note(f"{self.host.name} daemon dies")
@@ -116,6 +124,8 @@ class SimHost:
         self._life += 1
         self.up = False
         self.gossip = self.activation = None
+        self._backlog.clear()
+        self._paused_until_s = 0.0  # the supervisor starts a new process, which runs
 
     def reboot(self) -> None:
         """The whole host goes down: processes are gone as well."""
@@ -126,7 +136,34 @@ class SimHost:
     def pause(self, duration_s: float) -> None:
         """SIGSTOP: nothing is handled until it ends, then everything that waited."""
         self._world.note(f"{self.host.name} pauses for {duration_s:.1f} s")
-        self._paused_until_s = self._world.now_s + duration_s
+        self._paused_until_s = max(self._paused_until_s, self._world.now_s + duration_s)
+        self._world.after(duration_s, self._resume_if_due)
+
+    def _resume_if_due(self) -> None:
+        if self._world.now_s >= self._paused_until_s:
+            self.resume()
+
+    def resume(self) -> None:
+        """SIGCONT: what waited is handled now, in order."""
+        self._paused_until_s = 0.0
+        backlog, self._backlog = self._backlog, []
+        for action in backlog:
+            action()
+
+    def regress(self, service: ServiceName, for_s: float) -> None:
+        """A healthy service dies and crash-loops for a while."""
+        build = self.processes.running.get(service)
+        if not self.up or build is None or not self._is_settled_on(service, build):
+            return
+        self._world.note(f"{self.host.name} {service} crash-loops for {for_s:.1f} s")
+        del self.processes.running[service]
+        broke = ServiceBroke(service=service, code="crash-loop", reason="exited with 1")
+        self._later(0.0, partial(self.act_event, broke))
+        self._later(for_s, partial(self._ran, service, build))
+
+    def _is_settled_on(self, service: ServiceName, build: Build) -> bool:
+        record = self.records.get(service)
+        return record is not None and record.started is None and record.running == build
 
     def now(self) -> Now:
         return Now(
@@ -143,7 +180,7 @@ class SimHost:
             if life != self._life or not self.up:
                 return
             if self._world.now_s < self._paused_until_s:
-                self._world.at(self._paused_until_s, run)
+                self._backlog.append(run)
             else:
                 action()
 
@@ -252,16 +289,16 @@ class SimHost:
     def act_event(self, event: Event) -> None:
         if self.activation is None:
             return
+        life = self._life
         for effect in self.activation.handle(event, self.now()):
             self._carry_out(effect)
+            if life != self._life:
+                return  # the daemon died in the middle of it
 
     def _carry_out(self, effect: act.Effect) -> None:
         match effect:
-            case act.Persist(record=record):
-                self._truth.persisted(self.host.name, self.records.get(record.service), record)
-                self.records[record.service] = record
-                if effect.confirm:
-                    self._later(FSYNC_S, partial(self.act_event, Persisted(record.service)))
+            case act.Persist():
+                self._persist(effect)
             case act.PersistHost(record=record):
                 self._host_record = record
             case act.Attest(attestation=word):
@@ -286,13 +323,32 @@ class SimHost:
             case act.Keep():
                 pass
 
+    def _persist(self, effect: act.Persist) -> None:
+        """Write one record whole or not at all; the daemon may die on either side of it."""
+        record = effect.record
+        dies = not self._network.healed and self._rng.random() < self._options.write_crashes
+        written = not dies or self._rng.random() < 0.5
+        if written:
+            self._truth.persisted(self.host.name, self.records.get(record.service), record)
+            self.records[record.service] = record
+        if dies:
+            self._truth.happened("daemon died at a write")
+            self._truth.happened("daemon died with STARTED on disk", written and effect.confirm)
+            self.crash()
+            self._world.after(self._rng.uniform(0.5, 20.0), self.boot_if_down)
+        elif effect.confirm:
+            delay_s = self._rng.uniform(FSYNC_S, self._options.fsync_max_s)
+            self._later(delay_s, partial(self.act_event, Persisted(record.service)))
+
     def _staged(self, service: ServiceName, build: Build) -> None:
         self._disk.add(build.digest)
         self.act_event(Staged(service=service, digest=build.digest))
 
     def _change(self, service: ServiceName, started: Started) -> None:
         """Stop the old, start the new; every step takes time and can be cut short by a crash."""
-        self._truth.touched(self.host.name, service, started, self.records[service])
+        interrupts = service in self.processes.running
+        record = self.records[service]
+        self._truth.touched(self.host.name, started, record, interrupts=interrupts)
         starting = Progressed(service=service, state="starting")
         self._later(0.0, partial(self.act_event, starting))
         self._later(self.processes.stop_s(), partial(self._start_new, service, started))
@@ -317,11 +373,13 @@ class SimHost:
         self._later(started.bake_s, partial(self._end, done))
 
     def _put_back(self, service: ServiceName, started: Started, code: str) -> None:
-        self.processes.running.pop(service, None)
+        untouched = self.processes.running.get(service) == started.previous
+        if not untouched:
+            self.processes.running.pop(service, None)
         going_back = Progressed(service=service, state="rolling-back")
         self._later(0.0, partial(self.act_event, going_back))
         delay_s = 0.1
-        if started.previous is not None:
+        if started.previous is not None and not untouched:
             delay_s = self.processes.start(started.previous, 0.0).healthy_after_s
 
         def restored() -> None:
@@ -362,10 +420,10 @@ class SimHost:
             self._later(outcome.failed_after_s, partial(self.act_event, broke))
             return
 
-        def ran() -> None:
-            record = self.records.get(service)
-            if record is not None and record.started is None and record.running == build:
-                self.processes.running[service] = build
-                self.act_event(ServiceRan(service=service))
+        self._later(outcome.healthy_after_s, partial(self._ran, service, build))
 
-        self._later(outcome.healthy_after_s, ran)
+    def _ran(self, service: ServiceName, build: Build) -> None:
+        """The supervisor got it to run, unless something else is wanted by now."""
+        if self._is_settled_on(service, build):
+            self.processes.running[service] = build
+            self.act_event(ServiceRan(service=service))

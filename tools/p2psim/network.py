@@ -41,6 +41,10 @@ class Network:
         if cut in self._cuts:
             self._cuts.remove(cut)
 
+    @property
+    def is_cut(self) -> bool:
+        return bool(self._cuts)
+
     def heal(self) -> None:
         """From now on everything arrives soon, once."""
         self._cuts.clear()

@@ -20,16 +20,24 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     delay_max_s: float
     faults_until_s: float
     heal_s: float
+    services: int  # 1 or 2 on the same cell
     crashes: int
     reboots: int
     pauses: int
     partitions: int
+    regressions: int  # services that die after they were healthy
     control_crashes: int
+    write_crashes: float  # share of record writes at which the daemon dies, before or after
+    fsync_max_s: float
     clock_offset_max_s: float
     unsynchronised_hosts: int
     second_build: str  # how the second build behaves: good, exits, never-healthy, dies-in-bake
+    slow_start: bool  # every start takes most of its timeout
     activation_failures: float  # share of activations of a good build that fail on one host
+    settle_s: float
     operator_abort: bool
+    abort_under_partition: bool
+    operator_pause: bool
     failure_fraction_max: float
     max_unavailable: int | None
 
@@ -51,17 +59,25 @@ def draw_options(seed: int, *, hosts: int, fault_domains: int) -> Options:
         duplicate=0.0 if calm else rng.choice([0.0, 0.05]),
         delay_max_s=rng.choice([0.005, 0.05, 0.5]),
         faults_until_s=150.0,
-        heal_s=420.0,
+        heal_s=3_000.0,  # a world that is at rest ends sooner; one host at a time takes long
+        services=rng.choice([1, 1, 2]),
         crashes=0 if calm else rng.randrange(4),
         reboots=0 if calm else rng.randrange(2),
         pauses=0 if calm else rng.randrange(3),
         partitions=0 if calm else rng.randrange(3),
+        regressions=0 if calm else rng.randrange(3),
         control_crashes=0 if calm else rng.randrange(2),
+        write_crashes=0.0 if calm else rng.choice([0.0, 0.0, 0.02]),
+        fsync_max_s=0.003 if calm else rng.choice([0.003, 0.003, 1.0]),
         clock_offset_max_s=0.0 if calm else 0.45,
         unsynchronised_hosts=0 if calm else rng.choice([0, 0, 1]),
         second_build=rng.choice(["good", "good", "exits", "never-healthy", "dies-in-bake"]),
+        slow_start=not calm and rng.random() < 0.2,
         activation_failures=0.0 if calm else rng.choice([0.0, 0.0, 0.03]),
+        settle_s=rng.choice([0.5, 2.0, 5.0]),
         operator_abort=rng.random() < 0.3,
+        abort_under_partition=not calm and rng.random() < 0.5,
+        operator_pause=rng.random() < 0.2,
         failure_fraction_max=rng.choice([0.1, 0.1, 0.34]),
         max_unavailable=rng.choice([None, None, 1, 2, 3]),
     )

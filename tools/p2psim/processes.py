@@ -13,6 +13,7 @@ __all__ = ["Behaviour", "Outcome", "ProcessTable"]
 
 STOP_S = (0.1, 1.5)
 START_S = (0.2, 3.0)
+SLOW_START_S = (4.0, 7.5)  # below the start timeout of the worlds
 
 
 class Behaviour(msgspec.Struct, frozen=True):
@@ -33,10 +34,13 @@ class Outcome(msgspec.Struct, frozen=True):
 class ProcessTable:
     """What runs on one host, per service.  Survives the daemon, not the host."""
 
-    def __init__(self, behaviours: dict[Digest, Behaviour], rng: Random, failures: float) -> None:
+    def __init__(
+        self, behaviours: dict[Digest, Behaviour], rng: Random, *, failures: float, slow: bool
+    ) -> None:
         self._behaviours = behaviours
         self._rng = rng
         self._failures = failures
+        self._start_s = SLOW_START_S if slow else START_S
         self.running: dict[str, Build] = {}
 
     def stop_s(self) -> float:
@@ -45,7 +49,7 @@ class ProcessTable:
     def start(self, build: Build, bake_s: float) -> Outcome:
         """Draw how starting *build* goes; the caller lets the time pass."""
         behaviour = self._behaviours[build.digest]
-        ready_s = self._rng.uniform(*START_S)
+        ready_s = self._rng.uniform(*self._start_s)
         kind = behaviour.kind
         if kind == "good" and bake_s > 0 and self._rng.random() < self._failures:
             kind = "exits"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.planning.conductor import latest
 from p2psim.options import draw_options
-from p2psim.scenario import BUILDS, SERVICE, Scenario
+from p2psim.scenario import Scenario, build_of
 from p2psim.truth import Violation
 from p2psim.world import World
 
@@ -58,23 +58,26 @@ def run_seed(
 
 def _at_rest(scenario: Scenario) -> bool:
     """Every rollout was applied and has ended, and every host runs what settled."""
-    entry = latest(scenario.control.conducted, SERVICE)
-    if scenario.applied[-1:] != ["3"] or entry is None or entry.rollout.phase != "done":
-        return False
-    return not _laggards(scenario)
+    for service in scenario.services:
+        entry = latest(scenario.control.conducted, service)
+        if not scenario.wanted(service) or entry is None or entry.rollout.phase != "done":
+            return False
+        if _laggards(scenario, service):
+            return False
+    return True
 
 
-def _laggards(scenario: Scenario) -> list[HostName]:
+def _laggards(scenario: Scenario, service: ServiceName) -> list[HostName]:
     """Hosts that don't run what settled, but for those that tried and failed."""
-    settled = scenario.control.conducted.settled.get(SERVICE)
+    settled = scenario.control.conducted.settled.get(service)
     if settled is None:
         return sorted(scenario.hosts)
     behind: list[HostName] = []
     for name, host in sorted(scenario.hosts.items()):
-        record = host.records.get(SERVICE)
-        failed = record is not None and record.outcome_seq == settled.plan_seq
-        failed = failed and record is not None and record.outcome is Rank.FAILED
-        if host.processes.running.get(SERVICE) != settled.build and not failed:
+        record = host.records.get(service)
+        tried = record is not None and record.outcome_seq == settled.plan_seq
+        failed = tried and record is not None and record.outcome is Rank.FAILED
+        if host.processes.running.get(service) != settled.build and not failed:
             behind.append(name)
     return behind
 
@@ -82,26 +85,37 @@ def _laggards(scenario: Scenario) -> list[HostName]:
 def _judge_liveness(scenario: Scenario) -> None:
     """L1, L3, L4, L5: after healing everything ends, and everybody gets there."""
     truth = scenario.truth
-    entry = latest(scenario.control.conducted, SERVICE)
-    if entry is None or scenario.applied[-1:] != ["3"]:
-        reasons = entry.rollout.reasons if entry else ()
-        truth.violate("L3", f"only {scenario.applied} could be applied: {reasons}")
+    for service in scenario.services:
+        _judge_service(scenario, service)
+    if not truth.violations and not _converged(scenario):
+        scenario.world.run_until(scenario.world.now_s + 15.0)  # L1: one digest period x log N
+        if not _converged(scenario):
+            truth.violate("L1", "the hosts' states differ 15 s after the end")
+    truth.happened("a rollout went back", any(t.started.bake_s == 0 for t in truth.touches))
+
+
+def _judge_service(scenario: Scenario, service: ServiceName) -> None:
+    truth = scenario.truth
+    entry = latest(scenario.control.conducted, service)
+    reasons = entry.rollout.reasons if entry else ()
+    why = "; ".join(f"{reason.code}: {reason.message}" for reason in reasons)
+    if entry is None or not scenario.wanted(service):
+        truth.violate(
+            "L3", f"only {scenario.applied[service]} of {service} could be applied: {why}"
+        )
         return
     if entry.rollout.phase != "done":
-        reasons = "; ".join(f"{r.code}: {r.message}" for r in entry.rollout.reasons)
-        truth.violate("L3", f"rollout {entry.rollout_id} is {entry.rollout.phase}: {reasons}")
-    for name in _laggards(scenario):
+        truth.violate("L3", f"rollout {entry.rollout_id} is {entry.rollout.phase}: {why}")
+    for name in _laggards(scenario, service):
         host = scenario.hosts[name]
-        why = host.activation.why(SERVICE) if host.activation else None
-        truth.violate("L4", f"{name} does not run what settled: {why}")
-    summaries = {h.gossip.state.summary() for h in scenario.hosts.values() if h.gossip}
-    if len(summaries) > 1 and not truth.violations:
-        scenario.world.run_until(scenario.world.now_s + 15.0)  # L1: one digest period x log N
-        summaries = {h.gossip.state.summary() for h in scenario.hosts.values() if h.gossip}
-        if len(summaries) > 1:
-            truth.violate("L1", f"{len(summaries)} different states 15 s after the end")
+        hold = host.activation.why(service) if host.activation else None
+        truth.violate("L4", f"{name} does not run what {service} settled on: {hold}")
     truth.happened("the last rollout completed", entry.rollout.result == "complete")
-    truth.happened("a rollout went back", any(t.started.bake_s == 0 for t in truth.touches))
+
+
+def _converged(scenario: Scenario) -> bool:
+    states = {host.gossip.state.summary() for host in scenario.hosts.values() if host.gossip}
+    return len(states) == 1
 
 
 def _halts(scenario: Scenario) -> list[float]:
@@ -111,32 +125,37 @@ def _halts(scenario: Scenario) -> list[float]:
             (
                 round(t.wall_s - aborted_at, 3)
                 for t in truth.touches
-                if t.started.plan_seq == plan_seq and t.wall_s > aborted_at
+                if (t.service, t.started.plan_seq) == (service, plan_seq) and t.wall_s > aborted_at
             ),
             default=0.0,
         )
-        for (_, plan_seq), aborted_at in sorted(truth.aborted_at.items())
+        for (service, plan_seq), aborted_at in sorted(truth.aborted_at.items())
     ]
 
 
 def _overheads(scenario: Scenario) -> list[float]:
-    """Coordination per fault domain of the first rollout, in a world without faults.
+    """Coordination per fault domain of the first rollout, in a world of one, without faults.
 
     From the last start of one fault domain to the first of the next, less the slowest change
     there and the settle time: what agreement by gossip and lease costs on top.
     """
     options = scenario.options
     faults = options.crashes + options.reboots + options.pauses + options.partitions
-    if faults or options.loss or options.control_crashes or options.unsynchronised_hosts:
+    faults += options.control_crashes + options.unsynchronised_hosts + options.operator_pause
+    if faults or options.loss or options.services > 1:
         return []
-    touches = [t for t in scenario.truth.touches if t.started.build == BUILDS["1"]]
+    service = scenario.services[0]
+    first = build_of(service, "1")
+    touches = [t for t in scenario.truth.touches if t.started.build == first]
     cell_plan = next(iter(scenario.truth.plans.values()))
     domain_of = {m.host: m.fault_domain for m in cell_plan.roster.members}
     ended = scenario.truth.ended_at
     overheads: list[float] = []
     for index in range(1, len(cell_plan.plan.fault_domains)):
         before = [
-            ended[t.host, t.started.plan_seq] for t in touches if domain_of[t.host] == index - 1
+            ended[t.host, service, t.started.plan_seq]
+            for t in touches
+            if domain_of[t.host] == index - 1
         ]
         starts = [t.at_s for t in touches if domain_of[t.host] == index]
         if before and starts:

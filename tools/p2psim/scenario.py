@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from p2pdeploy.gossip.anti_entropy import delegates_of
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
@@ -16,28 +15,33 @@ from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import HmacKeyring
 from p2psim.control import NAME as CONTROL
 from p2psim.control import SimControl
+from p2psim.faults import Faults
 from p2psim.host import SimHost
-from p2psim.network import Cut, Network
+from p2psim.network import Network
 from p2psim.options import Options, rng_for
 from p2psim.processes import Behaviour
 from p2psim.trust import CachingVerifier
 from p2psim.truth import Truth
 from p2psim.world import World
 
-__all__ = ["SERVICE", "Scenario"]
+__all__ = ["CELL", "Scenario", "build_of"]
 
-SERVICE = ServiceName("web")
+# What is rolled out, in this order; the second service stands on the same hosts.
+VERSIONS = {ServiceName("web"): ("1", "2", "3"), ServiceName("api"): ("1", "2")}
 CELL = CellId("lab.web.c0")
 TICK_S = 0.5
 SYNC_S = 1.0
 START_TIMEOUT_S = 8.0
 
 
-def _build(version: str) -> Build:
-    return Build(version=Version(version), digest=digest_of(version.encode()))
+def build_of(service: ServiceName, version: str) -> Build:
+    """The build that stands for *version* of *service*."""
+    return Build(version=Version(version), digest=digest_of(f"{service} {version}".encode()))
 
 
-BUILDS = {version: _build(version) for version in ("1", "2", "3")}
+@lru_cache(maxsize=256)
+def _delegates(alive: frozenset[HostName]) -> tuple[HostName, ...]:
+    return delegates_of(CELL, alive)
 
 
 class Scenario:
@@ -60,7 +64,9 @@ class Scenario:
             host.peers = dict[str, SimHost](self.hosts.items())
             host.seeds = seeds
         self._rng = rng_for(options.seed, "scenario")
-        self.applied: list[str] = []
+        self._faults = Faults(options, world, self.network, self.hosts, self.control, self.truth)
+        self.services = list(VERSIONS)[: options.services]
+        self.applied: dict[ServiceName, list[str]] = {service: [] for service in self.services}
 
     def start(self) -> None:
         """Schedule everything that the seed has in store."""
@@ -68,9 +74,16 @@ class Scenario:
             self.world.at(self._rng.uniform(0, 0.5), host.boot)
             self.world.at(self._rng.uniform(1.0, 2.0), partial(self._sync, host))
         self.world.at(1.0, self._tick)
-        self.world.at(4.0, partial(self._apply, "1"))
-        self._schedule_faults()
-        self.world.at(self.options.faults_until_s, self._heal)
+        self.world.at(4.0, partial(self._apply, self.services[0], "1"))
+        for service in self.services[1:]:
+            self.world.at(self._rng.uniform(4.0, 60.0), partial(self._apply, service, "1"))
+        if self.options.operator_pause:
+            self.world.at(self._rng.uniform(10.0, 100.0), self._pause)
+        self._faults.schedule()
+
+    def wanted(self, service: ServiceName) -> bool:
+        """Whether every version of *service* has been applied."""
+        return tuple(self.applied[service]) == VERSIONS[service]
 
     # -- the control plane's rounds -----------------------------------------------------------
 
@@ -84,7 +97,7 @@ class Scenario:
         if host.gossip is None:
             return
         name = host.host.name
-        if name in delegates_of(CELL, host.gossip.alive_members()):
+        if name in _delegates(host.gossip.alive_members()):
             self.network.send(name, CONTROL, partial(self._sync_now, host), reliable=True)
 
     def _sync_now(self, host: SimHost) -> None:
@@ -93,94 +106,54 @@ class Scenario:
 
     # -- operators ----------------------------------------------------------------------------
 
-    def _apply(self, version: str) -> None:
+    def _apply(self, service: ServiceName, version: str) -> None:
         """Open the rollout of *version* as soon as that is allowed, then plan the next."""
         limits = Limits(
             failure_fraction_max=self.options.failure_fraction_max,
             max_unavailable=self.options.max_unavailable,
             bake_s=2.0,
-            settle_s=5.0,
+            settle_s=self.options.settle_s,
             stop_timeout_s=2.0,
             start_timeout_s=START_TIMEOUT_S,
         )
-        if not self.control.apply(SERVICE, BUILDS[version], limits):
-            self.world.after(2.0, partial(self._apply, version))
+        if not self.control.apply(service, build_of(service, version), limits):
+            self.world.after(2.0, partial(self._apply, service, version))
             return
-        self.applied.append(version)
-        self.world.note(f"operator applies {version}")
+        self.applied[service].append(version)
+        self.world.note(f"operator applies {service} {version}")
+        open_now = [e for e in self.control.conducted.entries if e.rollout.phase != "done"]
+        self.truth.happened("two services were rolled out side by side", len(open_now) > 1)
         if version == "2" and self.options.operator_abort:
-            self.world.after(self._rng.uniform(0.5, 60.0), self._abort)
-        following = {"1": "2", "2": "3"}.get(version)
-        if following is not None:
-            self.world.after(self._rng.uniform(5.0, 40.0), partial(self._apply, following))
+            self.world.after(self._rng.uniform(0.5, 60.0), partial(self._abort, service))
+        following = VERSIONS[service][len(self.applied[service]) :]
+        if following:
+            delay_s = self._rng.uniform(0.5, 40.0)
+            self.world.after(delay_s, partial(self._apply, service, following[0]))
 
-    def _abort(self) -> None:
-        entry = latest(self.control.conducted, SERVICE)
-        if entry is not None and entry.rollout.plan.build == BUILDS["2"]:
-            self.truth.happened("an operator aborted", self.control.abort(SERVICE))
+    def _abort(self, service: ServiceName) -> None:
+        """Abort version 2, sometimes in the very moment in which a part is cut off."""
+        entry = latest(self.control.conducted, service)
+        if entry is None or entry.rollout.plan.build != build_of(service, "2"):
+            return
+        if self.options.abort_under_partition and not self.network.healed:
+            self._faults.cut(self._rng.uniform(35.0, 60.0))
+        aborted = self.control.abort(service)
+        self.truth.happened("an operator aborted", aborted)
+        self.truth.happened("a partition spanned an abort", aborted and self.network.is_cut)
 
-    # -- faults -------------------------------------------------------------------------------
+    def _pause(self) -> None:
+        """Pause what is activating for a while, whichever it is."""
+        for service in self.services:
+            if self.control.pause(service, paused=True):
+                self.truth.happened("a rollout was paused")
+                self.world.note(f"operator pauses {service}")
+                self.world.after(self._rng.uniform(5.0, 90.0), partial(self._resume, service))
 
-    def _schedule_faults(self) -> None:
-        options, rng = self.options, self._rng
-        names = sorted(self.hosts)
-        last_s = options.faults_until_s
-        for _ in range(options.crashes):
-            host = self.hosts[rng.choice(names)]
-            self._down(host, rng.uniform(8.0, last_s), rng.uniform(1.0, 40.0), host.crash)
-        for _ in range(options.reboots):
-            host = self.hosts[rng.choice(names)]
-            self._down(host, rng.uniform(8.0, last_s), rng.uniform(5.0, 60.0), host.reboot)
-        for _ in range(options.pauses):
-            host = self.hosts[rng.choice(names)]
-            self.world.at(rng.uniform(8.0, last_s), partial(host.pause, rng.uniform(2.0, 40.0)))
-        for _ in range(options.partitions):
-            self.world.at(rng.uniform(8.0, last_s), partial(self._cut, rng.uniform(5.0, 60.0)))
-        for _ in range(options.control_crashes):
-            at_s = rng.uniform(8.0, last_s)
-            self.world.at(at_s, self.control.crash)
-            self.world.at(at_s + rng.uniform(2.0, 60.0), self.control.restart)
-        for name in rng.sample(names, options.unsynchronised_hosts):
-            self.hosts[name].synchronised = False
-            self.hosts[name].clock_offset_s = rng.uniform(-3600, 3600)
-
-    def _down(self, host: SimHost, at_s: float, for_s: float, how: Callable[[], None]) -> None:
-        def fall() -> None:
-            if host.up:
-                how()
-                self.world.after(for_s, rise)
-
-        def rise() -> None:
-            if not host.up:
-                host.boot()
-
-        self.world.at(at_s, fall)
-
-    def _cut(self, for_s: float) -> None:
-        """Part the cell in two, sometimes along a fault domain, sometimes one way only."""
-        rng, names = self._rng, [*sorted(self.hosts), CONTROL]
-        kind = rng.choice(["split", "control", "fault-domain", "one-way"])
-        if kind == "control":
-            side = frozenset({CONTROL})
-        elif kind == "fault-domain":
-            domain = rng.choice(sorted({h.host.fault_domain for h in self.hosts.values()}))
-            side = frozenset(n for n, h in self.hosts.items() if h.host.fault_domain == domain)
-        else:
-            side = frozenset(rng.sample(names, rng.randrange(1, len(names))))
-        rest = frozenset(names) - side
-        cuts = [Cut(side, rest)] if kind == "one-way" else [Cut(side, rest), Cut(rest, side)]
-        self.truth.happened(f"partition: {kind}")
-        self.world.note(f"partition {kind}: {' '.join(sorted(side))}")
-        for cut in cuts:
-            self.network.cut(cut)
-            self.world.after(for_s, partial(self.network.mend, cut))
-
-    def _heal(self) -> None:
-        """From here on nothing new goes wrong; what is down comes back."""
-        self.world.note("healed")
-        self.network.heal()
-        for host in self.hosts.values():
-            host.synchronised, host.clock_offset_s = True, 0.0
+    def _resume(self, service: ServiceName) -> None:
+        if not self.control.up:
+            self.world.after(5.0, partial(self._resume, service))
+        elif self.control.pause(service, paused=False):
+            self.world.note(f"operator resumes {service}")
 
 
 def _host(number: int, fault_domains: int) -> Host:
@@ -198,5 +171,10 @@ def _host(number: int, fault_domains: int) -> Host:
 
 
 def _behaviours(options: Options) -> dict[Digest, Behaviour]:
-    kinds = {"1": "good", "2": options.second_build, "3": "good"}
-    return {BUILDS[v].digest: Behaviour(kind, START_TIMEOUT_S) for v, kind in kinds.items()}
+    return {
+        build_of(service, version).digest: Behaviour(
+            options.second_build if version == "2" else "good", START_TIMEOUT_S
+        )
+        for service, versions in VERSIONS.items()
+        for version in versions
+    }

@@ -18,7 +18,33 @@ from p2pdeploy.planning.planner import CellPlan
 from p2psim import checkers
 from p2psim.world import World
 
-__all__ = ["Touch", "Truth", "Violation"]
+__all__ = ["SITUATIONS", "Touch", "Truth", "Violation"]
+
+# Every fault and every rule must bite somewhere in a long run; what stays at 0 tests nothing.
+SITUATIONS = (
+    "a change ended",
+    "a change took over half its time",
+    "a host failed a plan",
+    "a late host was named to converge",
+    "a lost host was excused",
+    "a partition spanned an abort",
+    "a rollout was paused",
+    "a rollout went back",
+    "a service regressed",
+    "a start was taken back at the last look",
+    "abort hit a host that was changing",
+    "an interrupted change was undone",
+    "an operator aborted",
+    "daemon died at a write",
+    "daemon died while changing",
+    "daemon died with STARTED on disk",
+    "partition: control",
+    "partition: fault-domain",
+    "partition: one-way",
+    "partition: split",
+    "the last rollout completed",
+    "two services were rolled out side by side",
+)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -30,7 +56,7 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Touch(msgspec.Struct, frozen=True):
-    """A host began to change a running service."""
+    """A host began to change a service; ``interrupts`` if that was running until then."""
 
     at_s: float
     wall_s: float
@@ -38,6 +64,7 @@ class Touch(msgspec.Struct, frozen=True):
     service: ServiceName
     started: Started
     watermark: int  # of the host's record at that instant
+    interrupts: bool
 
 
 @dataclass
@@ -62,16 +89,16 @@ class Truth:
         default_factory=dict[tuple[ServiceName, int], float]
     )
     leases: list[Go] = field(default_factory=list[Go])
-    ended_at: dict[tuple[HostName, int], float] = field(
-        default_factory=dict[tuple[HostName, int], float]
+    ended_at: dict[tuple[HostName, ServiceName, int], float] = field(
+        default_factory=dict[tuple[HostName, ServiceName, int], float]
     )
     touches: list[Touch] = field(default_factory=list[Touch])
     violations: list[Violation] = field(default_factory=list[Violation])
-    sometimes: dict[str, int] = field(default_factory=dict[str, int])
+    sometimes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SITUATIONS, 0))
 
     def happened(self, name: str, condition: bool = True) -> None:
-        """Count an interesting situation, so that a fault that never bites is noticed."""
-        self.sometimes[name] = self.sometimes.get(name, 0) + (1 if condition else 0)
+        """Count one of ``SITUATIONS``, so that a fault that never bites is noticed."""
+        self.sometimes[name] += condition
 
     def planned(self, cell_plan: CellPlan) -> None:
         plan = cell_plan.plan
@@ -86,10 +113,13 @@ class Truth:
                 self.happened("abort hit a host that was changing", busy)
             case Go():
                 self.leases.append(order)
+                named = any(grant.phase == "converge" for grant in order.grants)
+                self.happened("a late host was named to converge", named)
             case Settled():
                 self.settled.add((order.service, order.plan_seq))
             case Excuse():
                 self.excused[order.service, order.plan_seq] = frozenset(order.hosts)
+                self.happened("a lost host was excused")
             case _:
                 pass
 
@@ -97,10 +127,19 @@ class Truth:
         return any(name == host for name, _ in self.changing)
 
     def touched(
-        self, host: HostName, service: ServiceName, started: Started, record: ServiceRecord
+        self, host: HostName, started: Started, record: ServiceRecord, *, interrupts: bool
     ) -> None:
         """The shell is about to stop what runs: the instant every safety invariant is about."""
-        touch = Touch(self.world.now_s, self.world.wall_s, host, service, started, record.watermark)
+        service = record.service
+        touch = Touch(
+            at_s=self.world.now_s,
+            wall_s=self.world.wall_s,
+            host=host,
+            service=service,
+            started=started,
+            watermark=record.watermark,
+            interrupts=interrupts,
+        )
         self.changing[host, service] = touch
         self.touches.append(touch)
         for invariant, detail in checkers.at_touch(self, touch):
@@ -110,8 +149,8 @@ class Truth:
         touch = self.changing.pop((host, service), None)
         if touch is not None:
             took_s = self.world.now_s - touch.at_s
-            self.ended_at[host, touch.started.plan_seq] = self.world.now_s
-            self.happened("a change ended", True)
+            self.ended_at[host, service, touch.started.plan_seq] = self.world.now_s
+            self.happened("a change ended")
             self.happened(
                 "a change took over half its time", took_s > touch.started.activation_max_s / 2
             )
@@ -130,6 +169,11 @@ class Truth:
             self.healthy.setdefault((record.service, record.outcome_seq), set()).add(host)
         self.happened("a host failed a plan", record.outcome is Rank.FAILED)
         self.happened("a service regressed", record.outcome is Rank.REGRESSED)
+        begun = before.started if before else None
+        if begun and record.started is None and record.outcome_seq != begun.plan_seq:
+            touched = any(t.host == host and t.started == begun for t in self.touches[-1_000:])
+            self.happened("an interrupted change was undone", touched)
+            self.happened("a start was taken back at the last look", not touched)
 
     def violate(self, invariant: str, detail: str) -> None:
         self.world.note(f"VIOLATION {invariant}: {detail}")
