@@ -20,13 +20,14 @@ _BLOCK_BYTES = 1024 * 1024
 
 
 def find_example(asked: Path | None) -> Path:
-    """The hello payload: *asked*, or the one of the source checkout we run from.
+    """The hello payload: *asked*, that of the source checkout we run from, or the packaged one.
 
     Raises:
         ConfigError: there is none.
     """
-    checkout = Path(p2pctl.__file__).resolve().parents[2]
-    example = asked or checkout / "examples" / "hello"
+    package = Path(p2pctl.__file__).resolve().parent
+    checked_out, packaged = package.parents[1] / "examples" / "hello", package / "_examples/hello"
+    example = asked or (checked_out if checked_out.is_dir() else packaged)
     if not (example / "service.toml").is_file():
         raise ConfigError(
             "the hello example is not here",
