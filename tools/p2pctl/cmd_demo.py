@@ -57,7 +57,8 @@ def demo(
     """
     hello = find_example(example)
     home = _new_folder(folder)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore SIGINT
+        signal.signal(number, _interrupt)
     as_told = False
     try:
         _check_room(home, host_count, data_mib)

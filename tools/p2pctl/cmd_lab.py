@@ -56,7 +56,9 @@ def up(
     of a fleet that was stopped or crashed it goes on: same addresses, same state; what still
     runs is adopted.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # a foreground fleet goes down on both
+    # Set for SIGINT too: a shell starts its background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     lock = take_lock(folder)
     try:
         fleet = start_fleet(

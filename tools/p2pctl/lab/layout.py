@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -178,7 +179,7 @@ def _daemon_toml(host: Host, api: str) -> str:
     )
 
 
-def _toml(values: dict[str, str | int | bool]) -> str:
+def _toml(values: Mapping[str, str | int | float | bool]) -> str:
     """Flat TOML; a JSON string, number or boolean is a TOML one."""
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 

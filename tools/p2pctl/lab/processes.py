@@ -75,7 +75,7 @@ def spawn(argv: Sequence[str], log_path: Path) -> Identity:
         ],
         setsid=True,
         setsigmask=[],
-        setsigdef=[signal.SIGINT, signal.SIGPIPE],
+        setsigdef=[signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM],
     )
     # A child that ended already is a zombie until we reap it, so its stat can still be read.
     return identify(pid) or Identity(pid=pid, start_ticks=-1, boot_id=boot_id())
