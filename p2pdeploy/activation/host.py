@@ -179,12 +179,12 @@ class HostActivation:
 
     def _learn(self, message: Sealed, now: Now) -> list[Effect]:
         effects: list[Effect] = []
+        if getattr(message, "cell", self._cell) != self._cell:
+            return effects
         issued_at = getattr(message, "issued_at", 0.0)
         if issued_at > self._host_record.time_floor + _FLOOR_STEP_S:
             self._host_record = msgspec.structs.replace(self._host_record, time_floor=issued_at)
             effects.append(PersistHost(self._host_record))
-        if getattr(message, "cell", self._cell) != self._cell:
-            return effects
         if isinstance(message, Go):
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
