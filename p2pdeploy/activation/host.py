@@ -158,6 +158,8 @@ class HostActivation:
                 slot.staged.add(event.digest)
                 if slot.staging == event.digest:
                     slot.staging, slot.staging_problem = None, None
+                    if slot.state == "fetching":
+                        slot.state, slot.since = "staged", now.wall_s
                 slot.fetched_bytes, slot.reused_bytes = event.fetched_bytes, event.reused_bytes
                 return []
             case StagingFailed():
@@ -301,6 +303,8 @@ def _carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
     if decision.record is not None:
         slot.record = decision.record
         effects.append(Persist(slot.record))
+        if _ended_absent(slot.record):
+            slot.state, slot.since = "absent", now.wall_s  # it may have fetched what was called off
     if decision.stage is not None and slot.staging != decision.stage.digest:
         slot.staging, slot.staging_problem = decision.stage.digest, None
         if slot.record.running is None:
@@ -311,6 +315,12 @@ def _carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
         slot.record = msgspec.structs.replace(slot.record, started=decision.start)
         effects += [_keep(slot), Persist(slot.record, confirm=True)]
     return effects
+
+
+def _ended_absent(record: ServiceRecord) -> bool:
+    """Whether the newest order asks for nothing to run, and nothing does."""
+    ended = record.outcome_seq == record.accepted_seq and record.outcome is Rank.HEALTHY
+    return ended and record.running is None
 
 
 def _keep(slot: Slot) -> Keep:
