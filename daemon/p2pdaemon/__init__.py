@@ -3,16 +3,21 @@
 Reading order:
 
 * :mod:`~p2pdaemon.run`: the whole task tree
-* :mod:`~p2pdaemon.config`, :mod:`~p2pdaemon.journal`, :mod:`~p2pdaemon.clock`: what it starts from
-* :mod:`~p2pdaemon.svc_mgr`: drives the activation core, carries out its effects
-* :mod:`~p2pdaemon.get_and_run_svc`: one version fetched, switched to, or undone
-* :mod:`~p2pdaemon.steps`: the idempotent steps of a change
-* :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk
-* :mod:`~p2pdaemon.service_process`: one service's process and its health
+* :mod:`~p2pdaemon.config`, :mod:`~p2pdaemon.journal`, :mod:`~p2pdaemon.clock`,
+  :mod:`~p2pdaemon.state_lock`, :mod:`~p2pdaemon.log`: what it starts from
+* :mod:`~p2pdaemon.svc_mgr`: drives the activation core and carries out its effects, with
+  :mod:`~p2pdaemon.task_slot` and :mod:`~p2pdaemon.isolate`
+* :mod:`~p2pdaemon.get_and_run_svc`: one change of one service, or its undoing, with
+  :mod:`~p2pdaemon.failure_note` and :mod:`~p2pdaemon.race`
 * :mod:`~p2pdaemon.keep_running`: supervision outside any change
-* :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``
-* :mod:`~p2pdaemon.control`: the client of the control plane
-* :mod:`~p2pdaemon.sync_cell`: the tasks that use it: time, seeds, delegate's exchange
-* :mod:`~p2pdaemon.reporter`, :mod:`~p2pdaemon.host_api`: what it tells operators
+* :mod:`~p2pdaemon.service_process`: one service's process and its health
+* :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`
+* :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``, kept in
+  bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`
+* :mod:`~p2pdaemon.cell_feed`: from gossip to the core
+* :mod:`~p2pdaemon.control` and :mod:`~p2pdaemon.sync_cell`: the control plane's client and tasks
+* :mod:`~p2pdaemon.reporter`, :mod:`~p2pdaemon.metrics`, :mod:`~p2pdaemon.host_api`: what
+  operators are told
+* :mod:`~p2pdaemon.stop_services`: when the daemon is down
 * :mod:`~p2pdaemon.services`: the supervisor, health checks, restarts, logs, ports
 """

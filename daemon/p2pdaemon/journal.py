@@ -30,7 +30,11 @@ _BOOTS_BITS = 32
 
 
 def epoch_of(enrolment: int, boots: int) -> int:
-    """The epoch of one life of a daemon; rises with every boot, and over a lost disk too."""
+    """The epoch of one life of a daemon.
+
+    It rises with every boot.  Over a lost disk it rises because the control plane enrols the host
+    anew; and, where nobody did, because a counter that starts anew starts at the time of day.
+    """
     assert 0 < boots < 1 << _BOOTS_BITS, "four billion boots"
     return enrolment << _BOOTS_BITS | boots
 
@@ -43,8 +47,12 @@ class Journal:
         self._host = folder / "host"
         self._services.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def begin_boot(self) -> HostRecord:
+    def begin_boot(self, wall_s: float) -> HostRecord:
         """Count this boot and persist that before anything else happens.
+
+        Args:
+            wall_s: Seconds since the epoch; a host boots less than once a second, so a first
+                count of this is above every count of the host's lives before.
 
         Raises:
             ConfigError: the host's record is damaged, or missing while services have theirs.
@@ -58,7 +66,7 @@ class Journal:
                     hint=_HINT,
                     code="journal-damaged",
                 )
-            record = HostRecord()
+            record = HostRecord(boots=int(wall_s))
         record = msgspec.structs.replace(record, boots=record.boots + 1)
         self.write_host(record)
         return record

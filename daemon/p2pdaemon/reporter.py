@@ -7,13 +7,9 @@ them, spreads them, and keeps the newest of each to answer with.
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import trio
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from p2pdaemon.clock import HostClock
 from p2pdaemon.config import DaemonConfig
@@ -30,7 +26,6 @@ from p2pdeploy.trust.envelope import Sealer, seal
 __all__ = ["Attester", "Reporter"]
 
 LAG_EVERY_S = 2.0
-_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
 class Attester:
@@ -88,8 +83,6 @@ class Reporter:
         self._lag_s = 0.0
         self._lag_max_s = 0.0
         self.requests_dropped = 0  # of the host API: forged, malformed or too many
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def attestation(self, service: ServiceName) -> Attestation | None:
         """The newest word on *service*; None when this host has never had it."""
@@ -131,111 +124,24 @@ class Reporter:
             self._lag_s = trio.current_time() - due
             self._lag_max_s = max(self._lag_max_s, self._lag_s)
 
-    # -- metrics -----------------------------------------------------------------------------
-
     def metrics(self) -> str:
         """Everything that is counted, in Prometheus' text format."""
-        return generate_latest(self._registry).decode()
+        # Loaded when somebody first asks: an idle daemon nobody scrapes saves 4 MB.
+        from p2pdaemon.metrics import Figures, render
 
-    def collect(self) -> Iterator[Metric]:
-        """Called by the registry: the figures as they are now."""
         core, shell = self._gossip.statistics()
-        yield _counter(
-            "p2pdaemon_gossip_dropped",
-            "Datagrams, streams and items that were dropped.",
-            {
-                "mac": shell.dropped_mac,
-                "malformed": shell.dropped_malformed,
-                "unsendable": shell.dropped_unsendable,
-                "stream": shell.streams_dropped,
-                "turned-away": shell.streams_turned_away,
-                "foreign-cell": core.totals.dropped_foreign_cell,
-                "misplaced": core.totals.dropped_misplaced,
-                "refused-item": core.totals.items_refused,
-                "equivocation": core.equivocations,
-                "state-full": core.state_refusals,
-            },
+        return render(
+            Figures(
+                core=core,
+                shell=shell,
+                torrents=[torrent.progress() for torrent in self._stager.torrents().values()],
+                control_failures=self._sync.failures,
+                orders_refused=self._sync.refusals,
+                requests_dropped=self.requests_dropped,
+                lag_s=self._lag_s,
+                lag_max_s=self._lag_max_s,
+            )
         )
-        yield _counter(
-            "p2pdaemon_gossip_packets",
-            "Gossip packets by direction.",
-            {"sent": core.totals.packets_sent, "received": core.totals.packets_received},
-        )
-        yield _gauge(
-            "p2pdaemon_members",
-            "Hosts of the cell by what membership believes of them.",
-            {
-                "alive": core.members_alive,
-                "suspect": core.members_suspect,
-                "unreachable": core.members_unreachable,
-            },
-        )
-        yield from self._collect_swarm()
-        yield from self._collect_process()
-
-    def _collect_swarm(self) -> Iterator[Metric]:
-        progress = [torrent.progress() for torrent in self._stager.torrents().values()]
-        yield _gauge(
-            "p2pdaemon_torrents",
-            "Releases by what the swarm does with them.",
-            {
-                "seeding": sum(p.complete for p in progress),
-                "fetching": sum(not p.complete for p in progress),
-            },
-        )
-        yield _counter(
-            "p2pdaemon_fetched_bytes",
-            "Payload received, by where it came from.",
-            {
-                "peers": sum(p.peer_bytes for p in progress),
-                "origin": sum(p.dealt_bytes for p in progress),
-            },
-        )
-        yield _counter(
-            "p2pdaemon_hash_failures",
-            "Pieces that arrived wrong.",
-            {"piece": sum(p.hash_failures for p in progress)},
-        )
-
-    def _collect_process(self) -> Iterator[Metric]:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        yield _counter(
-            "p2pdaemon_failures",
-            "Calls to the control plane and requests of operators that came to nothing.",
-            {"control-plane": self._sync.failures, "host-api": self.requests_dropped},
-        )
-        yield _counter(
-            "p2pdaemon_cpu_seconds", "Processor time.", {"all": used.ru_utime + used.ru_stime}
-        )
-        yield _gauge("p2pdaemon_rss_bytes", "Resident memory.", {"now": _rss_bytes()})
-        yield _gauge(
-            "p2pdaemon_loop_lag_seconds",
-            "How late the event loop was.",
-            {"last": self._lag_s, "max": self._lag_max_s},
-        )
-
-
-def _counter(name: str, text: str, values: dict[str, float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=["kind"])
-    return _filled(family, values.items())
-
-
-def _gauge(name: str, text: str, values: dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=["kind"])
-    return _filled(family, values.items())
-
-
-def _filled(
-    family: CounterMetricFamily | GaugeMetricFamily, values: Iterable[tuple[str, float]]
-) -> Metric:
-    for label, value in values:
-        family.add_metric([label], value)
-    return family
-
-
-def _rss_bytes() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * _PAGE_BYTES
 
 
 def _version() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from functools import partial
 
 import structlog
@@ -67,7 +68,7 @@ async def _run_tasks(
     task_status: trio.TaskStatus[None],
 ) -> None:
     journal = Journal(config.state_dir / "journal")
-    host_record = journal.begin_boot()
+    host_record = journal.begin_boot(time.time())
     epoch = epoch_of(config.enrolment, host_record.boots)
     core = HostActivation(
         config.name,

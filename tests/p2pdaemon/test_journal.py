@@ -33,14 +33,20 @@ class Killed(BaseException):
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.begin_boot()
+    journal.begin_boot(100.5)
     journal.write_service(RECORD)
     assert Journal(tmp_path).services() == [RECORD]
 
 
 def test_every_boot_is_counted_before_anything_else(tmp_path: Path) -> None:
-    assert [Journal(tmp_path).begin_boot().boots for _ in range(3)] == [1, 2, 3]
+    assert [Journal(tmp_path).begin_boot(100.5).boots for _ in range(3)] == [101, 102, 103]
     assert epoch_of(2, 1) > epoch_of(1, 2**32 - 1)
+
+
+def test_a_life_after_a_lost_disk_is_above_all_lives_before(tmp_path: Path) -> None:
+    before = [Journal(tmp_path / "a").begin_boot(100.5).boots for _ in range(50)]
+    after = Journal(tmp_path / "b").begin_boot(200.0).boots
+    assert after > max(before)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "open"])
@@ -48,7 +54,7 @@ def test_a_kill_while_writing_leaves_the_record_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     journal = Journal(tmp_path)
-    journal.begin_boot()
+    journal.begin_boot(100.5)
     journal.write_service(RECORD)
 
     def die(*_args: object, **_more: object) -> None:
@@ -69,7 +75,7 @@ def test_a_kill_while_writing_leaves_the_record_before(
 
 def test_a_torn_file_beside_the_record_is_not_a_record(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.begin_boot()
+    journal.begin_boot(100.5)
     (tmp_path / "services" / "hello#new").write_bytes(b"half")
     assert journal.services() == []
 
@@ -77,7 +83,7 @@ def test_a_torn_file_beside_the_record_is_not_a_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "foreign"])
 def test_a_damaged_record_stops_the_start_and_names_the_file(tmp_path: Path, damage: str) -> None:
     journal = Journal(tmp_path)
-    journal.begin_boot()
+    journal.begin_boot(100.5)
     journal.write_service(RECORD)
     path = tmp_path / "services" / "hello"
     data = path.read_bytes()
@@ -98,11 +104,11 @@ def test_a_damaged_record_stops_the_start_and_names_the_file(tmp_path: Path, dam
 
 def test_services_without_the_hosts_record_stop_the_start(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.begin_boot()
+    journal.begin_boot(100.5)
     journal.write_service(RECORD)
     (tmp_path / "host").unlink()
     with pytest.raises(ConfigError, match="host's record is missing"):
-        Journal(tmp_path).begin_boot()
+        Journal(tmp_path).begin_boot(100.5)
 
 
 def test_the_folder_is_synced_after_the_rename(

@@ -308,7 +308,7 @@ async def test_a_kill_during_the_bake_is_finished_by_the_next_daemon(
     cell: Cell, process: ServiceProcess, release: Callable[..., Build]
 ) -> None:
     async with cell.daemon() as daemon:
-        cell.order(release("1.0.0"), None, 2, 4.0)
+        cell.order(release("1.0.0"), None, 2, 2.0)
         word = await cell.attested(lambda word: word.state == "baking")
         pid = await child_pid(process)
         daemon.kill()
@@ -320,7 +320,7 @@ async def test_a_kill_during_the_bake_is_finished_by_the_next_daemon(
 async def test_a_kill_while_a_bad_build_starts_ends_with_the_old_one(
     cell: Cell, process: ServiceProcess, release: Callable[..., Build]
 ) -> None:
-    old, bad = release("1.0.0"), release("1.2.0", "sick", start_timeout_s=4.0)
+    old, bad = release("1.0.0"), release("1.2.0", "sick", start_timeout_s=2.0)
     async with cell.daemon() as daemon:
         cell.order(old, None, 2, 0.1)
         word = await cell.attested(healthy("1.0.0"))
