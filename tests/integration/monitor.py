@@ -1,0 +1,72 @@
+"""Who serves while a fleet changes: asks every host again and again, from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from tests.integration.fleet import Fleet, Served
+
+__all__ = ["Monitor", "watch_service"]
+
+_EVERY_S = 0.1
+Sample = dict[str, Served | None]
+
+
+class Monitor:
+    """Samples of one service on every host, oldest first."""
+
+    def __init__(self, fleet: Fleet, service: str) -> None:
+        self._fleet, self._service = fleet, service
+        self._stop = threading.Event()
+        self.fault_domain_of = {n: h["fault_domain"] for n, h in fleet.hosts().items()}
+        self.samples: list[Sample] = []
+
+    def run(self) -> None:
+        """Sample until stopped."""
+        while not self._stop.wait(_EVERY_S):
+            self.samples.append(self._fleet.all_serve(self._service))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def down_at_once_max(self) -> int:
+        """The most hosts that did not serve in one sample."""
+        return max(sum(word is None for word in sample.values()) for sample in self.samples)
+
+    def down_together(self) -> set[frozenset[str]]:
+        """Every set of fault domains that had a host down in one sample."""
+        return {
+            frozenset(self.fault_domain_of[host] for host, word in sample.items() if word is None)
+            for sample in self.samples
+        }
+
+    def versions(self, host: str) -> list[str]:
+        """The versions a host served, without repetitions in a row."""
+        seen = [word.version for sample in self.samples if (word := sample[host])]
+        return [v for n, v in enumerate(seen) if n == 0 or seen[n - 1] != v]
+
+    def pids(self, host: str) -> set[int]:
+        """Every process that served on a host."""
+        return {word.pid for sample in self.samples if (word := sample[host])}
+
+    def was_never_down(self, host: str) -> bool:
+        """Whether a host served in every sample."""
+        return all(sample[host] is not None for sample in self.samples)
+
+
+@contextmanager
+def watch_service(fleet: Fleet, service: str) -> Generator[Monitor]:
+    """Watch while the block runs; every host must serve when it begins."""
+    monitor = Monitor(fleet, service)
+    first = fleet.all_serve(service)
+    assert all(first.values()), f"not every host serves {service} yet: {first}"
+    monitor.samples.append(first)
+    thread = threading.Thread(target=monitor.run, name="monitor")
+    thread.start()
+    try:
+        yield monitor
+    finally:
+        monitor.stop()
+        thread.join()

@@ -1,0 +1,120 @@
+"""Good versions move fault domain by fault domain; bad ones stop in the first and go back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.integration.fleet import Fleet
+from tests.integration.monitor import watch_service
+from tests.integration.payloads import Mode, write_payload
+
+pytestmark = pytest.mark.processes
+
+FIRST, REST = ("h01", "h02"), ("h03", "h04", "h05", "h06")
+
+
+@pytest.fixture(scope="module")
+def publish(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Publish a version of ``web`` that behaves as asked."""
+
+    def publish(version: str, **how: object) -> None:
+        folder: Path = tmp_path_factory.mktemp("payload")
+        write_payload(folder, "web", note=version, **how)  # pyright: ignore[reportArgumentType]
+        fleet.publish("web", version, folder)
+
+    return publish
+
+
+@pytest.fixture(scope="module")
+def _deployed(fleet: Fleet, publish: Callable[..., None]) -> None:
+    publish("1.0.0")
+    fleet.roll_out("web", "1.0.0")
+
+
+@pytest.mark.usefixtures("_deployed")
+def test_an_upgrade_takes_down_one_fault_domain_at_a_time(
+    fleet: Fleet, publish: Callable[..., None]
+) -> None:
+    publish("1.1.0")
+    target = ("--env", "lab", "--mf", "web")
+    planned = fleet.ctl("rollout", "plan", "web", "1.1.0", *target)
+    assert planned.code == 2, planned
+    with watch_service(fleet, "web") as seen:
+        done = fleet.roll_out("web", "1.1.0")
+    assert all(len(domains) <= 1 for domains in seen.down_together()), seen.down_together()
+    assert 1 <= seen.down_at_once_max() <= planned.document["max_unavailable"]
+    ends = [(d["started_at"], d["finished_at"]) for d in done["fault_domains"]]
+    assert [d["name"] for d in done["fault_domains"]] == ["fd0", "fd1", "fd2"]
+    assert all(left[1] < right[0] for left, right in pairwise(ends)), ends
+    assert [(d["total"], d["healthy"]) for d in done["fault_domains"]] == [(2, 2)] * 3
+    for host, word in fleet.all_serve("web").items():
+        assert word is not None
+        assert word.version == "1.1.0"
+        assert ["1.0.0", "1.1.0"][: len(seen.versions(host))] == seen.versions(host)
+        assert len(seen.pids(host)) <= 2, "each host's service is restarted once"
+    assert fleet.ok("fleet", "versions", "web") == {
+        "service": "web",
+        "versions": {"1.1.0": 6},
+        "unknown": 0,
+    }
+
+
+@pytest.mark.usefixtures("_deployed")
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [("exits", "exited"), ("unhealthy", "never-healthy"), ("dies", "bake-failed")],
+)
+def test_a_bad_version_goes_back_in_the_first_fault_domain(
+    fleet: Fleet, publish: Callable[..., None], mode: Mode, code: str
+) -> None:
+    version = f"2.0.0-{mode}"
+    publish(version, mode=mode, start_timeout_s=4, bake_s=4)
+    before = fleet.all_serve("web")
+    with watch_service(fleet, "web") as seen:
+        rollout = fleet.apply("web", version)
+        done = fleet.finish(rollout, "rolled-back")
+    after = fleet.all_serve("web")
+    (reason,) = done["reasons"]
+    assert reason["host"] in FIRST
+    assert reason["fault_domain"] == "fd0"
+    assert reason["code"] == code, reason
+    assert all(len(domains) <= 1 for domains in seen.down_together()), seen.down_together()
+    for host in REST:
+        assert seen.was_never_down(host)
+        assert seen.pids(host) == {before[host].pid}  # pyright: ignore[reportOptionalMemberAccess]
+    old = {word.version for word in before.values() if word}
+    assert {word and word.version for word in after.values()} == old
+    why = fleet.ok("rollout", "why", rollout)
+    assert why[0]["code"] == reason["code"]
+
+
+@pytest.mark.usefixtures("_deployed")
+def test_a_bad_version_beside_a_good_one_leaves_the_other_service_alone(
+    fleet: Fleet, publish: Callable[..., None], tmp_path: Path
+) -> None:
+    fleet.publish("side", "1", write_payload(tmp_path / "side", "side"))
+    fleet.roll_out("side", "1")
+    before = fleet.all_serve("side")
+    assert all(before.values())
+    publish("3.0.0-bad", mode="exits", start_timeout_s=4)
+    fleet.finish(fleet.apply("web", "3.0.0-bad"), "rolled-back")
+    assert fleet.all_serve("side") == before
+    ports = {(fleet.port(h, "side"), fleet.port(h, "web")) for h in fleet.names()}
+    assert all(side != web for side, web in ports)
+
+
+def test_a_first_deployment_that_fails_ends_absent(fleet: Fleet, tmp_path: Path) -> None:
+    tree = write_payload(tmp_path / "new", "new", mode="exits", start_timeout_s=4)
+    fleet.publish("new", "1.0.0", tree)
+    done = fleet.finish(fleet.apply("new", "1.0.0"), "rolled-back")
+    assert done["reasons"][0]["host"] in FIRST
+    for host in fleet.names():
+        entry = fleet.service(host, "new")
+        assert entry is None or (entry["state"], entry["version"]) == ("absent", ""), entry
+        assert not (fleet.state(host) / "services" / "new" / "current").is_symlink()
+        assert fleet.serves(host, "new") is None
+    assert fleet.ok("fleet", "where", "new", "1.0.0") == []
