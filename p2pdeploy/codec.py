@@ -55,7 +55,7 @@ def frame(payload: bytes) -> bytes:
 class FrameReader:
     """Cut a byte stream into frames.  Feed it bytes, iterate over it for whole payloads.
 
-    A peer that announces a frame above *bytes_max* is refused before the frame is buffered.
+    A frame above *bytes_max* is refused before more than that and one read of it is buffered.
     """
 
     def __init__(self, *, bytes_max: int = FRAME_BYTES_MAX) -> None:
