@@ -60,6 +60,24 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
     wait_for(lambda: not Path(f"/proc/{identity.pid}").exists())
 
 
+def test_a_process_whose_main_thread_ended_lives_until_its_last_thread_has(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import ctypes, signal, threading\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "print('up', flush=True)\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"  # of the main thread alone
+    )
+    identity = start(code, tmp_path / "log")
+    state = Path(f"/proc/{identity.pid}/stat")
+    wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "Z")
+    assert is_alive(identity)
+    os.kill(identity.pid, 9)
+    wait_for(lambda: not is_alive(identity))
+    reap(identity)
+
+
 def test_another_process_with_the_same_pid_is_neither_alive_nor_signalled(tmp_path: Path) -> None:
     real = start(WILLING, tmp_path / "log")
     earlier = msgspec.structs.replace(real, start_ticks=real.start_ticks - 1)

@@ -37,6 +37,7 @@ def test_a_subnet_where_somebody_listens_is_passed_over() -> None:
         with pytest.raises(RefusedError) as caught:
             claim_recorded(first, [(1, 7400)], FOLDER)
     assert caught.value.code == "addresses-taken"
+    assert f"{first}.1:7400" in caught.value.message
     claim_recorded(first, [(1, 7400)], FOLDER).close()
 
 

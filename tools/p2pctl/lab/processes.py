@@ -1,8 +1,8 @@
 """Start a process that outlives us, find it again, stop it; a pid alone is never trusted.
 
 A process is pid + start time + boot id: a pid is given out again, the three together never are.
-A zombie is dead.  Signals go through a pidfd that was opened before the identity was checked, so
-that they reach this process or none.
+A zombie is dead once its last thread has ended.  Signals go through a pidfd that was opened before
+the identity was checked, so that they reach this process or none.
 """
 
 from __future__ import annotations
@@ -44,10 +44,20 @@ def identify(pid: int) -> Identity | None:
         return None
     # The name, in parentheses, may hold anything; what follows the last parenthesis is field 3.
     fields = stat.rpartition(")")[2].split()
-    if fields[0] in ("Z", "X"):
+    if fields[0] in ("Z", "X") and not _has_other_threads(pid):
         return None
     ticks = int(fields[_START_TIME_FIELD - _STATE_FIELD])
     return Identity(pid=pid, start_ticks=ticks, boot_id=boot_id())
+
+
+def _has_other_threads(pid: int) -> bool:
+    """A killed process shows as a zombie as soon as its main thread ended; until its last thread
+    has, its sockets and locks are still held.
+    """
+    try:
+        return any(name != str(pid) for name in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return False
 
 
 def is_alive(identity: Identity) -> bool:

@@ -38,7 +38,7 @@ def claim_subnet(folder: Path, ports: Iterable[tuple[int, int]]) -> tuple[str, s
     wanted = list(ports)
     for prefix in _candidates(folder):
         guard = _claim(prefix, wanted)
-        if guard is not None:
+        if isinstance(guard, socket.socket):
             return prefix, guard
     raise UnavailableError(
         "no free 127.A.B.0/24 for a fleet",
@@ -54,14 +54,14 @@ def claim_recorded(prefix: str, ports: Iterable[tuple[int, int]], folder: Path) 
         RefusedError: somebody else listens there now; nothing was started.
     """
     guard = _claim(prefix, list(ports))
-    if guard is None:
-        raise RefusedError(
-            f"the addresses of this fleet, {prefix}.0/24, are taken by another process",
-            where=str(folder),
-            hint="stop the other fleet, or use a new folder",
-            code="addresses-taken",
-        )
-    return guard
+    if isinstance(guard, socket.socket):
+        return guard
+    raise RefusedError(
+        f"another process listens on {guard}, which belongs to this fleet",
+        where=str(folder),
+        hint="stop that process, or use a new folder",
+        code="addresses-taken",
+    )
 
 
 def guard_address(prefix: str) -> tuple[str, int]:
@@ -77,15 +77,16 @@ def _candidates(folder: Path) -> Iterator[str]:
         yield f"127.{_FIRST_A + number // 256}.{number % 256}"
 
 
-def _claim(prefix: str, ports: list[tuple[int, int]]) -> socket.socket | None:
+def _claim(prefix: str, ports: list[tuple[int, int]]) -> socket.socket | str:
+    """The guard, or the first ``address:port`` where somebody listens already."""
     guard = _listen(*guard_address(prefix))
     if guard is None:
-        return None
+        return "{}:{}".format(*guard_address(prefix))
     for octet, port in ports:
         probe = _listen(f"{prefix}.{octet}", port)
         if probe is None:
             guard.close()
-            return None
+            return f"{prefix}.{octet}:{port}"
         probe.close()
     return guard
 
