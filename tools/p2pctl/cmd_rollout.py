@@ -18,7 +18,7 @@ from p2pctl.output import Output, note
 from p2pctl.render.plan import view_plan
 from p2pctl.render.rollout import rollout_line, view_history, view_reasons, view_rollout
 from p2pctl.showing import hosts_of, show_live
-from p2pctl.targets import read_targets
+from p2pctl.targets import naming_lines, read_targets
 from p2pctl.watching import find_rollout, follow, is_final
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import check_label, check_service, check_version
@@ -152,7 +152,7 @@ def plan(output: Output, fleet: FleetDir, **asked: Any) -> int:
 
     Exits with 0 when nothing would change, 2 when something would, 1 on any error.
     """
-    with fleet.connect() as api:
+    with fleet.connect() as api, naming_lines(asked["targets"]):
         found = api.plan_rollout(_request(**asked))
     output.show(found, view_plan)
     return EXIT_CHANGES if found.changes else EXIT_NO_CHANGE
@@ -167,7 +167,7 @@ def plan(output: Output, fleet: FleetDir, **asked: Any) -> int:
 @fleet_option
 def apply(output: Output, fleet: FleetDir, **asked: Any) -> None:
     """Start a rollout of VER of SVC; return as soon as it is accepted."""
-    with fleet.connect() as api:
+    with fleet.connect() as api, naming_lines(asked["targets"]):
         accepted = api.apply_rollout(_request(**asked))
     output.show(accepted, _view_now)
     if not output.is_json:

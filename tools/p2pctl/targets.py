@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.ids import HostName, check_label
 
-__all__ = ["parse_targets", "read_targets"]
+__all__ = ["naming_lines", "parse_targets", "read_targets"]
 
 # 3 million names of 64 bytes are 192 MB; one rollout request is far below that.
 _TARGETS_BYTES_MAX = 8 * 1024 * 1024
@@ -57,6 +59,25 @@ def parse_targets(data: bytes, where: str) -> tuple[HostName, ...]:
     if not seen:
         raise ConfigError("no machine named", where=where, code="empty-target")
     return tuple(seen)
+
+
+@contextmanager
+def naming_lines(path: Path | None) -> Generator[None]:
+    """Say on which line of the targets file *path* a machine stands that the fleet refuses."""
+    try:
+        yield
+    except RefusedError as error:
+        if path is not None and error.code == "unknown-host":
+            line = _line_of(error.where, path)
+            error.where = f"{path}:{line}" if line else str(path)
+        raise
+
+
+def _line_of(name: str, path: Path) -> int:
+    """Counted from 1; 0: not there, since a pipe is read only once."""
+    lines = path.read_text().splitlines()
+    texts = [line.partition("#")[0].strip() for line in lines]
+    return texts.index(name) + 1 if name in texts else 0
 
 
 def _name(text: str, where: str) -> HostName:

@@ -66,6 +66,7 @@ def _named(names: Sequence[HostName], inventory: Sequence[Host]) -> list[Host]:
     if missing:
         raise RefusedError(
             f"unknown hosts: {', '.join(missing[:5])}" + (" ..." if len(missing) > 5 else ""),
+            where=missing[0],
             hint="see 'p2pctl hosts'",
             code="unknown-host",
         )
