@@ -252,7 +252,7 @@ class HostActivation:
         shown = slot.record.running
         if slot.changing is not None and slot.state != "rolling-back":
             shown = slot.changing.build or shown
-        last = slot.mine
+        last, trouble = slot.mine, slot.trouble()
         word = Attestation(
             cell=self._cell,
             host=self._me,
@@ -268,8 +268,8 @@ class HostActivation:
             digest=shown.digest if shown else Digest(""),
             port=slot.port if shown else 0,
             since=slot.since,
-            reason_code=slot.record.reason_code,
-            reason=slot.record.reason,
+            reason_code=trouble.code if trouble else slot.record.reason_code,
+            reason=trouble.message[:REASON_CHARS_MAX] if trouble else slot.record.reason,
             fetched_bytes=slot.fetched_bytes,
             reused_bytes=slot.reused_bytes,
         )

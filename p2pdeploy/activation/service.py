@@ -148,6 +148,12 @@ class Slot:
         """
         return self.record.running == build
 
+    def trouble(self) -> Hold | None:
+        """What holds this host that is its own to mend, so that the cell is told of it."""
+        if self.hold is not None and self.hold.code in ("clock-unsynchronised", "clock-behind"):
+            return self.hold
+        return self.staging_problem
+
     def has_outcome(self, plan_seq: int, attempt: int) -> bool:
         record = self.record
         return (

@@ -24,6 +24,7 @@ __all__ = ["CellRollout", "View", "ask_abort", "excuse", "look", "open_cell_roll
 Phase = Literal["activating", "reverting", "done"]
 Result = Literal["", "complete", "rolled-back", "aborted", "failed"]
 
+REASONS_SHOWN_MAX = 3  # a rollout's reasons are read by people; 'hosts' has them all
 SETTLED_LIFETIME_S = 24 * 3600.0
 
 
@@ -231,17 +232,26 @@ def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[R
                 message=f"{host} cannot be reached; waiting until it returns or is excused",
                 host=host,
             )
-            for host in lost[:3]
+            for host in lost[:REASONS_SHOWN_MAX]
         )
     members = rollout.cell_plan.roster.members
     names = [rollout.plan.fault_domains[m.fault_domain].name for m in members if m.host in waiting]
-    return (
-        Reason(
-            code="activating",
-            message=f"{len(waiting)} of {len(members)} hosts to go, now in {names[0]}",
-            fault_domain=names[0],
-        ),
+    going_on = Reason(
+        code="activating",
+        message=f"{len(waiting)} of {len(members)} hosts to go, now in {names[0]}",
+        fault_domain=names[0],
     )
+    return (going_on, *_troubles(rollout, view, waiting))
+
+
+def _troubles(rollout: CellRollout, view: View, waiting: list[HostName]) -> list[Reason]:
+    """What keeps waiting hosts back, in their own words; three are enough to act on."""
+    words = [view.evidence[host] for host in sorted(waiting) if host in view.evidence]
+    return [
+        Reason(code=w.reason_code, message=w.reason, host=w.host, fault_domain=w.fault_domain)
+        for w in words
+        if w.plan_seq == rollout.plan.plan_seq and w.rank < Rank.STARTED and w.reason_code
+    ][:REASONS_SHOWN_MAX]
 
 
 def _watch(rollout: CellRollout, view: View) -> CellRollout:

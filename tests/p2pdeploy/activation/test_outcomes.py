@@ -153,9 +153,10 @@ def test_a_build_is_staged_once_and_a_failure_to_stage_is_told() -> None:
     assert [stage.build for stage in bench.stages] == [NEW]
     bench.send(StagingFailed(service=WEB, digest=NEW.digest, code="disk-full", reason="no room"))
     assert bench.why == "disk-full"
+    assert (bench.said.reason_code, bench.said.reason) == ("disk-full", "no room")
     assert bench.record.outcome is Rank.NONE
     bench.stage()
-    assert bench.said.rank is Rank.STAGED
+    assert (bench.said.rank, bench.said.reason_code) == (Rank.STAGED, "")
 
 
 # -- after a restart --------------------------------------------------------------------------

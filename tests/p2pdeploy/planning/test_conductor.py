@@ -236,6 +236,18 @@ def test_health_under_another_plan_completes_nothing() -> None:
     assert cell.rollout().phase == "activating"
 
 
+def test_what_keeps_a_waiting_host_back_is_a_reason_of_the_rollout() -> None:
+    cell, cell_plan = opened()
+    host = names(cell_plan)[0]
+    cell.say([host], cell_plan.plan.plan_seq, Rank.ACCEPTED)
+    word = cell.evidence[WEB][host]
+    cell.evidence[WEB][host] = msgspec.structs.replace(
+        word, reason_code="disk-full", reason="no room"
+    )
+    cell.tick()
+    assert ("disk-full", host) in [(reason.code, reason.host) for reason in cell.rollout().reasons]
+
+
 def test_tolerated_failures_complete_with_a_reason_each() -> None:
     cell, cell_plan = opened(a_plan(limits=Limits(failure_fraction_max=0.5)))
     last = names(cell_plan)[-1]
