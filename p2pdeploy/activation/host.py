@@ -239,7 +239,8 @@ class HostActivation:
             slot.record = msgspec.structs.replace(slot.record, started=None)
             return [Persist(slot.record)]
         slot.changing = started
-        slot.since = now.wall_s
+        # The word names the new build from here on, which nobody may take for healthy.
+        slot.state, slot.since = "starting", now.wall_s
         return [Change(slot.record.service, started)]
 
     # -- what the cell is told ---------------------------------------------------------------

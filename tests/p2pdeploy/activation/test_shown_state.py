@@ -1,0 +1,29 @@
+"""What a host says it runs is what it runs, also between two orders."""
+
+from __future__ import annotations
+
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.testing.activation_bench import (
+    NEW,
+    Bench,
+    a_plan,
+    abort_of,
+    orders_of,
+)
+
+
+def test_a_build_that_is_about_to_start_is_not_called_healthy() -> None:
+    bench = Bench("h3")
+    assert bench.said.state == "healthy"
+    bench.begin(a_plan())
+    word = bench.said
+    assert (word.rank, word.digest, word.state) == (Rank.STARTED, NEW.digest, "starting")
+
+
+def test_a_host_that_only_fetched_is_absent_when_the_first_deployment_is_called_off() -> None:
+    cell_plan = a_plan(baseline=None)
+    bench = Bench("h3", running=None)
+    bench.learn(*orders_of(cell_plan))
+    assert bench.said.state == "fetching"
+    bench.learn(abort_of(cell_plan))
+    assert (bench.said.rank, bench.said.state, bench.said.digest) == (Rank.HEALTHY, "absent", "")
