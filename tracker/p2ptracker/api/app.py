@@ -50,8 +50,9 @@ def make_app(plane: ControlPlane, desk: RolloutDesk | None = None) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="p2ptracker",
             version=p2pdeploy.__version__,
-            path="/v1",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            # A path of its own: below it Litestar answers unknown paths by a page of HTML.
+            path="/v1/openapi.json",
+            render_plugins=[JsonRenderPlugin(path="/")],
         ),
         exception_handlers=cast(Any, exception_handlers(plane.metrics.errors)),
         request_max_body_size=BODY_BYTES_MAX,
