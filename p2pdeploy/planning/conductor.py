@@ -16,10 +16,23 @@ from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Go, Grant, Order, Rollout, Settled
 from p2pdeploy.planning.cell_rollout import CellRollout, View, look, open_cell_rollout
-from p2pdeploy.planning.grants import activation_holder, converge_grant, grant_for
+from p2pdeploy.planning.grants import (
+    activation_blocker,
+    activation_holder,
+    converge_grant,
+    grant_for,
+)
 from p2pdeploy.planning.planner import CellPlan
 
-__all__ = ["Conducted", "Entry", "conduct", "latest", "open_rollout", "replace_rollout"]
+__all__ = [
+    "Conducted",
+    "Entry",
+    "activates_before",
+    "conduct",
+    "latest",
+    "open_rollout",
+    "replace_rollout",
+]
 
 SETTLED_RENEW_S = 3600.0  # a late host needs one that has not expired (24 h)
 Evidence = Mapping[ServiceName, Mapping[HostName, Attestation]]
@@ -152,13 +165,42 @@ def _renew_settled(conducted: Conducted, now: float) -> tuple[Conducted, list[Or
     return msgspec.structs.replace(conducted, settled={**conducted.settled, **due}), [*due.values()]
 
 
-def _grants(
+def activates_before(
+    conducted: Conducted,
+    service: ServiceName,
+    evidence: Evidence,
+    alive: frozenset[HostName],
+    now: float,
+) -> Entry | None:
+    """The rollout of another service that *service*'s waits for, because one activates at a time.
+
+    None when nothing is in its way, or when *service* has no rollout here.
+    """
+    services = [entry.rollout.plan.service for entry in conducted.entries]
+    if service not in services:
+        return None
+    blocker = activation_blocker(
+        _rollouts(conducted, evidence, alive, now),
+        services.index(service),
+        holding=_holding(conducted.go),
+        activating_until=conducted.activating_until,
+    )
+    return None if blocker is None else conducted.entries[blocker]
+
+
+def _rollouts(
     conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
-) -> list[Grant]:
-    rollouts = [
+) -> list[tuple[CellRollout, View]]:
+    return [
         (e.rollout, View(evidence.get(e.rollout.plan.service, {}), alive, now))
         for e in conducted.entries
     ]
+
+
+def _grants(
+    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+) -> list[Grant]:
+    rollouts = _rollouts(conducted, evidence, alive, now)
     holder = activation_holder(
         rollouts, holding=_holding(conducted.go), activating_until=conducted.activating_until
     )

@@ -15,7 +15,7 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Grant, Settled
 from p2pdeploy.planning.cell_rollout import CellRollout, View
 
-__all__ = ["activation_holder", "converge_grant", "grant_for"]
+__all__ = ["activation_blocker", "activation_holder", "converge_grant", "grant_for"]
 
 
 def activation_holder(
@@ -43,6 +43,30 @@ def activation_holder(
     for index in wanting:
         others = [other for number, other in enumerate(rollouts) if number != index]
         if not any(_may_be_activating(*other, activating_until) for other in others):
+            return index
+    return None
+
+
+def activation_blocker(
+    rollouts: Sequence[tuple[CellRollout, View]],
+    waiting: int,
+    *,
+    holding: ServiceName | None,
+    activating_until: Mapping[ServiceName, float],
+) -> int | None:
+    """Which other rollout keeps rollout number *waiting* from activating.
+
+    The other arguments are those of :func:`activation_holder`.  None when it may activate, or
+    does not want to.
+    """
+    rollout, _ = rollouts[waiting]
+    if rollout.phase != "activating" or rollout.paused:
+        return None
+    holder = activation_holder(rollouts, holding=holding, activating_until=activating_until)
+    if holder is not None:
+        return None if holder == waiting else holder
+    for index, other in enumerate(rollouts):
+        if index != waiting and _may_be_activating(*other, activating_until):
             return index
     return None
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -29,6 +30,7 @@ from p2pdeploy.topology import Host, fault_domains_of
 __all__ = ["CellFacts", "CellPlan", "Limits", "plan_cell", "resolve_max_unavailable"]
 
 PLAN_LIFETIME_S = 24 * 3600.0  # a plan nobody finished in a day is looked at by a person
+_SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?%")
 _SLACK_S = 10.0  # scheduling, fsync and process start on a loaded host
 
 
@@ -160,7 +162,7 @@ def resolve_max_unavailable(limits: Limits, fault_domains: Sequence[str]) -> int
         The number; for None, one whole fault domain and the failures allowed in it.
 
     Raises:
-        RefusedError: not a positive number or share.
+        RefusedError: not a positive number or share, or more than a cell may have hosts.
     """
     asked = limits.max_unavailable
     if asked is None:
@@ -169,15 +171,16 @@ def resolve_max_unavailable(limits: Limits, fault_domains: Sequence[str]) -> int
     if isinstance(asked, int):
         number = asked
     else:
-        share = asked.removesuffix("%")
-        if share == asked or not share.replace(".", "", 1).isdigit():
+        if not _SHARE.fullmatch(asked):
             raise RefusedError(
-                f"max_unavailable {asked!r} is not a number of hosts or a share like 25%",
+                f"max_unavailable {asked[:20]!r} is not a number of hosts or a share like 25%",
                 code="bad-limit",
             )
-        number = max(1, math.floor(float(share) / 100 * len(fault_domains)))
-    if number < 1:
-        raise RefusedError("max_unavailable must be at least 1", code="bad-limit")
+        number = max(1, math.floor(float(asked[:-1]) / 100 * len(fault_domains)))
+    if not 1 <= number <= CELL_HOSTS_MAX:
+        raise RefusedError(
+            f"max_unavailable must be between 1 and {CELL_HOSTS_MAX}", code="bad-limit"
+        )
     return number
 
 
@@ -193,8 +196,11 @@ def _check(facts: CellFacts, limits: Limits) -> None:
         )
     if not 0 <= limits.failure_fraction_max < 1:
         raise RefusedError("the failure fraction must be in [0, 1)", code="bad-limit")
-    if limits.bake_s < 0 or limits.settle_s < 0:
-        raise RefusedError("bake and settle must not be negative", code="bad-limit")
+    if not (0 <= limits.bake_s <= PLAN_LIFETIME_S and 0 <= limits.settle_s <= PLAN_LIFETIME_S):
+        raise RefusedError(
+            f"bake and settle must be between 0 and {PLAN_LIFETIME_S:g} s, a plan's lifetime",
+            code="bad-limit",
+        )
 
 
 def _batches(

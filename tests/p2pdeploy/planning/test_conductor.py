@@ -18,6 +18,7 @@ from p2pdeploy.planning.cell_rollout import CellRollout, Result, View, ask_abort
 from p2pdeploy.planning.conductor import (
     SETTLED_RENEW_S,
     Conducted,
+    activates_before,
     conduct,
     latest,
     open_rollout,
@@ -539,6 +540,34 @@ def test_a_paused_plan_gives_way_only_when_its_lease_has_run_out() -> None:
     assert cell.go.grants == ()
     cell.tick(1)
     assert cell.granted("activate", API)
+
+
+def waits_for(cell: Cell, service: ServiceName) -> str:
+    """The service whose rollout *service*'s waits for; empty when it waits for none."""
+    entry = activates_before(cell.conducted, service, cell.evidence, cell.alive, cell.now)
+    return entry.rollout.plan.service if entry else ""
+
+
+def test_a_plan_that_has_to_wait_says_for_which_until_its_turn_comes() -> None:
+    cell, web, api = side_by_side()
+    assert (waits_for(cell, WEB), waits_for(cell, API)) == ("", WEB)
+    cell.say(names(web), web.plan.plan_seq, Rank.HEALTHY)
+    cell.tick(1)
+    cell.tick(1)
+    assert (waits_for(cell, WEB), waits_for(cell, API)) == ("", "")
+    cell.say(names(api), api.plan.plan_seq, Rank.HEALTHY, service=API)
+    cell.tick(1)
+    assert waits_for(cell, API) == ""
+
+
+def test_a_plan_waits_for_a_paused_one_as_long_as_its_lease_runs() -> None:
+    cell, web, _ = side_by_side()
+    granted_until = cell.go.not_after + CLOCK_ERROR_S + web.plan.activation_max_s
+    cell.pause()
+    cell.tick(1)
+    assert (waits_for(cell, WEB), waits_for(cell, API)) == ("", WEB)
+    cell.tick(granted_until - cell.now)
+    assert waits_for(cell, API) == ""
 
 
 def test_a_plan_that_gave_way_waits_until_the_other_has_ended() -> None:

@@ -114,7 +114,10 @@ def test_a_share_rounds_down_and_never_to_zero(share: str, hosts: int, number: i
     assert plan.max_unavailable == number == max(1, math.floor(float(share[:-1]) / 100 * hosts))
 
 
-@pytest.mark.parametrize("asked", [0, -1, "0", "5", "x%", "%", "-5%", "1e3%", ""])
+@pytest.mark.parametrize(
+    "asked",
+    [0, -1, "0", "5", "x%", "%", "-5%", "1e3%", "", "\u00b2%", "9" * 400 + "%", 1_001, 10**30],
+)
 def test_a_budget_that_is_no_number_or_share_is_refused(asked: int | str) -> None:
     with pytest.raises(RefusedError) as refused:
         a_plan(limits=Limits(max_unavailable=asked))
@@ -129,6 +132,8 @@ def test_a_budget_that_is_no_number_or_share_is_refused(asked: int | str) -> Non
         Limits(failure_fraction_max=float("nan")),
         Limits(bake_s=-1.0),
         Limits(settle_s=-1.0),
+        Limits(settle_s=float("nan")),
+        Limits(bake_s=24 * 3600.0 + 1),
     ],
 )
 def test_limits_that_contradict_themselves_are_refused(limits: Limits) -> None:
