@@ -94,7 +94,7 @@ class Fleet:
     def command(self, *arguments: object) -> list[str]:
         """The command line that :meth:`ctl` runs."""
         words = [str(argument) for argument in arguments]
-        return [str(P2PCTL), *words, "-o", "json", "--dir", str(self.folder)]
+        return [str(P2PCTL), "--dir", str(self.folder), *words, "-o", "json"]
 
     def ok(self, *arguments: object) -> Any:
         """Run a command that has to work; return its document."""
@@ -121,7 +121,7 @@ class Fleet:
         """Publish and return the report."""
         return self.ok("publish", service, version, tree)
 
-    def apply(self, service: str, version: str, *more: object, settle: str = "1s") -> str:
+    def apply(self, service: str, version: str, *more: object, settle: str = "200ms") -> str:
         """Begin a rollout to every host, or to what *more* says; return its id."""
         target = () if "--targets" in more else ("--env", "lab", "--mf", "web")
         words = ("rollout", "apply", service, version, *target, "--settle", settle, *more)

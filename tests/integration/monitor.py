@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ from tests.integration.fleet import Fleet, Served
 __all__ = ["Monitor", "watch_service"]
 
 _EVERY_S = 0.1
+# A sample that took longer shows its first and its last host at different moments: bake and settle
+# of the tests' rollouts lie between one fault domain's return and the next one's stop.
+_MOMENT_S = 0.5
 Sample = dict[str, Served | None]
 
 
@@ -22,24 +26,34 @@ class Monitor:
         self._stop = threading.Event()
         self.fault_domain_of = {n: h["fault_domain"] for n, h in fleet.hosts().items()}
         self.samples: list[Sample] = []
+        self._moments: list[Sample] = []
+
+    def sample(self) -> Sample:
+        """Ask every host once."""
+        began = time.monotonic()
+        sample = self._fleet.all_serve(self._service)
+        self.samples.append(sample)
+        if time.monotonic() - began < _MOMENT_S:
+            self._moments.append(sample)
+        return sample
 
     def run(self) -> None:
         """Sample until stopped."""
         while not self._stop.wait(_EVERY_S):
-            self.samples.append(self._fleet.all_serve(self._service))
+            self.sample()
 
     def stop(self) -> None:
         self._stop.set()
 
     def down_at_once_max(self) -> int:
         """The most hosts that did not serve in one sample."""
-        return max(sum(word is None for word in sample.values()) for sample in self.samples)
+        return max(sum(word is None for word in sample.values()) for sample in self._moments)
 
     def down_together(self) -> set[frozenset[str]]:
         """Every set of fault domains that had a host down in one sample."""
         return {
             frozenset(self.fault_domain_of[host] for host, word in sample.items() if word is None)
-            for sample in self.samples
+            for sample in self._moments
         }
 
     def versions(self, host: str) -> list[str]:
@@ -60,9 +74,8 @@ class Monitor:
 def watch_service(fleet: Fleet, service: str) -> Generator[Monitor]:
     """Watch while the block runs; every host must serve when it begins."""
     monitor = Monitor(fleet, service)
-    first = fleet.all_serve(service)
+    first = monitor.sample()
     assert all(first.values()), f"not every host serves {service} yet: {first}"
-    monitor.samples.append(first)
     thread = threading.Thread(target=monitor.run, name="monitor")
     thread.start()
     try:

@@ -115,7 +115,7 @@ def test_plan_exits_0_without_changes_2_with_and_1_on_errors(
 
 def _index_with_settle(fleet: Fleet) -> str:
     """The check-index of the plan that ``Fleet.apply`` asks for."""
-    planned = fleet.ctl("rollout", "plan", "web", "1.1", *TARGET, "--settle", "1s")
+    planned = fleet.ctl("rollout", "plan", "web", "1.1", *TARGET, "--settle", "200ms")
     return planned.document["check_index"]
 
 

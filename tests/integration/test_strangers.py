@@ -1,0 +1,208 @@
+"""Garbage, wrong tokens and web pages: dropped or refused, counted, and felt by nobody."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pctl.lab.layout import ANNOUNCE_PORT, API_PORT, UPLOAD_PORT
+from tests.integration.fleet import CONTROL_PLANE, Fleet, ask, running_fleet, wait_for
+from tests.integration.payloads import write_payload
+
+pytestmark = pytest.mark.processes
+
+GARBAGE_SEED = 20_260
+DATAGRAMS = 200
+FRAME_OF_4_GIB = b"\xff\xff\xff\xff"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three fault domains of one host each, ``web`` 1 deployed."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with running_fleet(folder / "dir", 3, 3) as fleet:
+        fleet.publish("web", "1", write_payload(folder / "web", "web"))
+        done = fleet.roll_out("web", "1")
+        assert [d["total"] for d in done["fault_domains"]] == [1, 1, 1]
+        yield fleet
+
+
+@pytest.fixture(autouse=True)
+def _unharmed(fleet: Fleet) -> Iterator[None]:
+    """Every test ends with the same processes, all alive, and services that never stopped."""
+    programs, services = fleet.running(), fleet.all_serve("web")
+    yield
+    assert fleet.running() == programs
+    assert fleet.all_serve("web") == services
+    assert all(host["alive"] for host in fleet.hosts().values())
+
+
+def _garbage() -> list[bytes]:
+    rng = random.Random(GARBAGE_SEED)
+    sizes = [1, 3, 17, 64, 600, 1400, 9000]
+    return [rng.randbytes(rng.choice(sizes)) for _ in range(DATAGRAMS)]
+
+
+def _say(address: str, port: int, data: bytes) -> bytes:
+    """Send *data* over TCP, end our side, return what comes back until the other side ends."""
+    answer = bytearray()
+    with socket.create_connection((address, port), timeout=20) as stream:
+        try:
+            stream.sendall(data)
+            stream.shutdown(socket.SHUT_WR)
+            while part := stream.recv(65536):
+                answer += part
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # cut off: it has heard enough
+    return bytes(answer)
+
+
+def _counted(metrics: str, name: str, **labels: str) -> float:
+    """The sum of a counter's samples that carry *labels*."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    lines = [line for line in metrics.splitlines() if re.match(rf"{name}(_total)?\{{", line)]
+    return sum(float(line.split()[-1]) for line in lines if all(w in line for w in wanted))
+
+
+def _api_metrics(fleet: Fleet) -> str:
+    status, body = fleet.api("GET", "/metrics")
+    assert status == 200
+    return body.decode()
+
+
+def _host_metrics(fleet: Fleet, host: str) -> str:
+    return trio.run(fleet.host_metrics, host)
+
+
+def test_raw_datagrams_to_gossip_are_dropped_and_counted(fleet: Fleet) -> None:
+    entry = fleet.file()["hosts"]["h01"]
+    before = _counted(_host_metrics(fleet, "h01"), "p2pdaemon_gossip_dropped")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for data in _garbage():
+            stranger.sendto(data, (entry["address"], entry["gossip_port"]))
+
+    def grew() -> bool:
+        # A socket's buffer may overflow, so not every one of them must arrive.
+        now = _counted(_host_metrics(fleet, "h01"), "p2pdaemon_gossip_dropped")
+        return now >= before + DATAGRAMS / 4
+
+    wait_for(grew, "the drops are counted")
+
+
+@pytest.mark.parametrize("port", ["gossip_port", "host_port", "swarm_port"])
+def test_garbage_on_a_hosts_streams_gets_no_answer(fleet: Fleet, port: str) -> None:
+    entry = fleet.file()["hosts"]["h02"]
+    before = _host_metrics(fleet, "h02")
+    for data in (*_garbage()[:20], FRAME_OF_4_GIB, b"GET / HTTP/1.1\r\n\r\n"):
+        assert _say(entry["address"], entry[port], data) == b""
+    after = _host_metrics(fleet, "h02")
+    name, kind = {
+        "gossip_port": ("p2pdaemon_gossip_dropped", "stream"),
+        "host_port": ("p2pdaemon_failures", "host-api"),
+        "swarm_port": ("", ""),  # libtorrent's own; it counts nothing for us
+    }[port]
+    if name:
+        assert _counted(after, name, kind=kind) > _counted(before, name, kind=kind)
+
+
+@pytest.mark.parametrize("port", [API_PORT, ANNOUNCE_PORT, UPLOAD_PORT])
+def test_garbage_on_the_control_planes_streams_is_survived(fleet: Fleet, port: int) -> None:
+    address = fleet.file()["api"].removeprefix("http://").partition(":")[0]
+    for data in (*_garbage()[:20], FRAME_OF_4_GIB, b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100_000):
+        answer = _say(address, port, data)
+        assert b"Traceback" not in answer
+        assert not re.match(rb"HTTP/1.1 (2|5)", answer), answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", "/v1/rollouts", b"{", 400, "bad-request"),
+        ("POST", "/v1/rollouts", b'{"service": 1, "version": "1"}', 400, "bad-request"),
+        ("POST", "/v1/rollouts", b'{"service": "web", "version": "1", "x": 1}', 400, "bad-request"),
+        ("POST", "/v1/rollouts", b"[" * 100_000, 400, "bad-request"),
+        ("POST", "/v1/rollouts", b" " * 1_000_000, 413, "too-large"),
+        ("POST", "/v1/releases/web/2", b"\xc1\xc1", 400, None),
+        ("GET", "/v1/hosts?limit=minus", None, 400, "bad-request"),
+        ("GET", "/v1/nothing", None, 404, "no-route"),
+        ("DELETE", "/v1/hosts", None, 405, "method-not-allowed"),
+    ],
+)
+def test_a_malformed_request_is_one_clear_error_and_counted(
+    fleet: Fleet, method: str, path: str, body: bytes | None, status: int, code: str | None
+) -> None:
+    before = _counted(_api_metrics(fleet), "p2p_api_errors")
+    kind = "application/msgpack" if "releases" in path else "application/json"
+    got, answer = fleet.api(method, path, body=body, headers={"Content-Type": kind})
+    assert got == status, answer
+    assert b"Traceback" not in answer
+    if code:
+        assert f'"code":"{code}"'.encode() in answer
+    assert _counted(_api_metrics(fleet), "p2p_api_errors") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "unauthorised"),
+        ({"Authorization": "Bearer wrong"}, 401, "unauthorised"),
+        ({"Authorization": "Basic d3Jvbmc6d3Jvbmc="}, 401, "unauthorised"),
+        ({"Origin": "http://example.com"}, 403, "origin"),
+        ({"Host": "example.com"}, 403, "host"),
+    ],
+)
+def test_who_may_not_ask_is_refused_and_counted(
+    fleet: Fleet, headers: dict[str, str], status: int, code: str
+) -> None:
+    netloc = fleet.file()["api"].removeprefix("http://")
+    before = _counted(_api_metrics(fleet), "p2p_api_refusals", code=code)
+    got, body = ask(netloc, "GET", "/v1/hosts", headers=headers)
+    assert (got, f'"code":"{code}"'.encode() in body) == (status, True), body
+    assert _counted(_api_metrics(fleet), "p2p_api_refusals", code=code) == before + 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "info_hash=short&peer_id=x&port=1",
+        f"info_hash={'%00' * 20}&peer_id={'a' * 20}&port=99999&left=0",
+        f"info_hash={'%00' * 20}&peer_id={'a' * 20}&port=6881&left=-1",
+        f"info_hash={'%00' * 20}&peer_id={'a' * 20}&port=6881&left=0",
+        "%zz&&&=&" * 50,
+    ],
+)
+def test_a_malformed_announce_is_a_failure_reason_and_counted(fleet: Fleet, query: str) -> None:
+    url = fleet.file()["announce"].removeprefix("http://")
+    netloc, _, path = url.partition("/")
+    before = _counted(_api_metrics(fleet), "p2p_announce_requests")
+    status, body = ask(netloc, "GET", f"/{path}?{query}")
+    assert (status >= 400) or body.startswith(b"d14:failure reason"), (status, body)
+    assert _counted(_api_metrics(fleet), "p2p_announce_requests") == before + 1
+
+
+def test_a_program_with_another_fleets_token_is_refused(fleet: Fleet, tmp_path: Path) -> None:
+    other = Fleet(tmp_path / "other")
+    other.folder.mkdir(mode=0o700)
+    shutil.copy(fleet.folder / "fleet.json", other.folder)
+    (other.folder / "token").touch(mode=0o600)
+    (other.folder / "token").write_text("0123456789abcdef" * 4)
+    assert other.refused("hosts")["code"] == "unauthorised"
+    assert other.refused("publish", "web", "9", write_payload(tmp_path / "p", "web"))
+    assert fleet.refused("release", "show", "web", "9")["code"] == "no-release"
+
+
+def test_the_fleet_still_does_its_job(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.publish("after", "1", write_payload(tmp_path / "after", "after"))
+    fleet.roll_out("after", "1")
+    log = (fleet.folder / "logs" / f"{CONTROL_PLANE}.log").read_text()
+    assert "api-route-crashed" not in log
