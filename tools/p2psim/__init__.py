@@ -8,6 +8,7 @@ Reading order:
 * :mod:`~p2psim.host`: one host: gossip core, activation core, disk, processes
 * :mod:`~p2psim.control`: the control plane: replica, planner, conductor
 * :mod:`~p2psim.faults`: what dies, stops, is cut off or tells the wrong time
+* :mod:`~p2psim.late_host`: a plan opened while a host catches up with the last
 * :mod:`~p2psim.scenario`: rollouts and operators over time
 * :mod:`~p2psim.checkers`: the invariants, judged against ground truth
 * :mod:`~p2psim.run`: one seed from start to verdict

@@ -38,6 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     operator_abort: bool
     abort_under_partition: bool
     operator_pause: bool
+    late_host: bool
     failure_fraction_max: float
     max_unavailable: int | None
 
@@ -68,7 +69,7 @@ def draw_options(seed: int, *, hosts: int, fault_domains: int) -> Options:
         regressions=0 if calm else rng.randrange(3),
         control_crashes=0 if calm else rng.randrange(2),
         write_crashes=0.0 if calm else rng.choice([0.0, 0.0, 0.02]),
-        fsync_max_s=0.003 if calm else rng.choice([0.003, 0.003, 1.0]),
+        fsync_max_s=0.003 if calm else rng.choice([0.003, 1.0, 3.0]),
         clock_offset_max_s=0.0 if calm else 0.45,
         unsynchronised_hosts=0 if calm else rng.choice([0, 0, 1]),
         second_build=rng.choice(["good", "good", "exits", "never-healthy", "dies-in-bake"]),
@@ -78,6 +79,7 @@ def draw_options(seed: int, *, hosts: int, fault_domains: int) -> Options:
         operator_abort=rng.random() < 0.3,
         abort_under_partition=not calm and rng.random() < 0.5,
         operator_pause=rng.random() < 0.2,
+        late_host=not calm and rng.random() < 0.3,
         failure_fraction_max=rng.choice([0.1, 0.1, 0.34]),
         max_unavailable=rng.choice([None, None, 1, 2, 3]),
     )

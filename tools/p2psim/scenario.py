@@ -17,6 +17,7 @@ from p2psim.control import NAME as CONTROL
 from p2psim.control import SimControl
 from p2psim.faults import Faults
 from p2psim.host import SimHost
+from p2psim.late_host import LateHost
 from p2psim.network import Network
 from p2psim.options import Options, rng_for
 from p2psim.processes import Behaviour
@@ -65,6 +66,9 @@ class Scenario:
             host.seeds = seeds
         self._rng = rng_for(options.seed, "scenario")
         self._faults = Faults(options, world, self.network, self.hosts, self.control, self.truth)
+        self._late_host = LateHost(
+            options, world, self.network, self.hosts, self.control, self.truth
+        )
         self.services = list(VERSIONS)[: options.services]
         self.applied: dict[ServiceName, list[str]] = {service: [] for service in self.services}
 
@@ -116,6 +120,9 @@ class Scenario:
             stop_timeout_s=2.0,
             start_timeout_s=START_TIMEOUT_S,
         )
+        if not self._is_free(service) or not self._late_host_allows(service, version):
+            self.world.after(0.25, partial(self._apply, service, version))
+            return
         if not self.control.apply(service, build_of(service, version), limits):
             self.world.after(2.0, partial(self._apply, service, version))
             return
@@ -129,6 +136,14 @@ class Scenario:
         if following:
             delay_s = self._rng.uniform(0.5, 40.0)
             self.world.after(delay_s, partial(self._apply, service, following[0]))
+
+    def _is_free(self, service: ServiceName) -> bool:
+        """Whether the rollout before has ended."""
+        entry = latest(self.control.conducted, service)
+        return entry is None or entry.rollout.phase == "done"
+
+    def _late_host_allows(self, service: ServiceName, version: str) -> bool:
+        return service != self.services[0] or self._late_host.lets_apply(service, version)
 
     def _abort(self, service: ServiceName) -> None:
         """Abort version 2, sometimes in the very moment in which a part is cut off."""

@@ -1,0 +1,97 @@
+"""The judges judge: each rule of the protocol, taken away, is found missing by a checker.
+
+One test plants one fault and names worlds in which it does harm.  A change to the worlds moves
+them; run a range of seeds with the same fault planted to find new ones.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pdeploy.activation import host as activation_host
+from p2pdeploy.activation import rules
+from p2pdeploy.activation.gate import Evidence, evidence_hold
+from p2pdeploy.activation.lease import Hold
+from p2pdeploy.activation.service import Duty, Slot
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.orders import Plan, Revert, Roster, RosterMember
+from p2pdeploy.planning import grants
+from p2psim.run import run_seed
+
+pytestmark = pytest.mark.slow
+
+
+def found_in(*seeds: int) -> set[str]:
+    """The invariants that these worlds see violated."""
+    verdicts = [run_seed(seed, hosts=6, fault_domains=3) for seed in seeds]
+    return {violation.invariant for verdict in verdicts for violation in verdict.violations}
+
+
+def never_holds(*_: object, **__: object) -> None:
+    """A rule that lets everything pass."""
+
+
+def test_a_gate_without_evidence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "evidence_hold", never_holds)
+    assert {"I1", "I2"} <= found_in(0)
+
+
+def test_a_gate_that_is_blind_to_batches_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def whole_fault_domains(
+        plan: Plan,
+        roster: Roster,
+        me: RosterMember,
+        evidence: Evidence,
+        excused: frozenset[HostName],
+        attempt: int,
+    ) -> Hold | None:
+        in_front = RosterMember(me.host, me.fault_domain, 0)
+        return evidence_hold(plan, roster, in_front, evidence, excused, attempt)
+
+    monkeypatch.setattr(rules, "evidence_hold", whole_fault_domains)
+    assert "I3" in found_in(5, 8)
+
+
+def test_a_missing_interlock_between_plans_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "interlock_hold", never_holds)
+    assert "I6" in found_in(8, 79)
+
+
+def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "lease_hold", never_holds)
+    assert "I4" in found_in(2, 32)
+
+
+def test_a_missing_last_look_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation_host, "last_look", never_holds)
+    assert "I5" in found_in(119)
+
+
+def test_hosts_that_forget_an_abort_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_duty = Slot.duty
+
+    def duty_without_aborts(slot: Slot) -> Duty | None:
+        if slot.plan is not None and slot.plan.plan_seq <= slot.record.watermark:
+            return slot.plan
+        return true_duty(slot)
+
+    monkeypatch.setattr(Slot, "duty", duty_without_aborts)
+    assert "L3" in found_in(0, 2)  # the lease stops them; the way back never ends
+
+
+def test_going_back_without_being_named_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_forwards(_: Slot, duty: Duty) -> bool:
+        return not isinstance(duty, Revert)
+
+    monkeypatch.setattr(rules, "_needs_lease", only_forwards)
+    assert "I3" in found_in(14, 21)
+
+
+def test_two_services_that_activate_side_by_side_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def is_at_rest(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(grants, "_may_be_activating", is_at_rest)
+    assert "I2" in found_in(14, 26)
