@@ -1,0 +1,186 @@
+"""Fleets come up, go down, crash and go on; side by side on one machine, each in its folder."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.fleet import CONTROL_PLANE, Fleet, ask, running_fleet, wait_for
+from tests.integration.payloads import write_payload, write_payload_of_another_kind
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Four hosts in fault domains of 2, 1 and 1, ``web`` 1 deployed."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with running_fleet(folder / "dir", 4, 3) as fleet:
+        fleet.publish("web", "1", write_payload(folder / "web", "web"))
+        fleet.roll_out("web", "1")
+        yield fleet
+
+
+def _versions(fleet: Fleet) -> set[str | None]:
+    return {word and word.version for word in fleet.all_serve("web").values()}
+
+
+def test_fault_domains_of_one_host_take_their_turn(fleet: Fleet) -> None:
+    done = fleet.rollout("web-1")
+    assert [(d["name"], d["total"]) for d in done["fault_domains"]] == [
+        ("fd0", 2),
+        ("fd1", 1),
+        ("fd2", 1),
+    ]
+    domains = done["fault_domains"]
+    assert domains[0]["finished_at"] < domains[1]["started_at"]
+    assert domains[1]["finished_at"] < domains[2]["started_at"]
+
+
+def test_the_folder_and_its_secrets_are_private(fleet: Fleet) -> None:
+    assert stat.S_IMODE(fleet.folder.stat().st_mode) == 0o700
+    for name in ("token", "fleet.json"):
+        assert stat.S_IMODE((fleet.folder / name).stat().st_mode) == 0o600
+    assert set(fleet.file()) == {"api", "announce", "hosts"}
+    for entry in fleet.file()["hosts"].values():
+        assert {"address", "swarm_port", "gossip_port"} <= set(entry)
+        assert entry["address"].startswith("127.")
+
+
+def test_a_token_that_others_may_read_is_refused(fleet: Fleet) -> None:
+    token = fleet.folder / "token"
+    token.chmod(0o644)
+    try:
+        done = fleet.ctl("hosts")
+        assert done.code in (1, 2), done
+        assert "token" in done.document["error"]["where"], done
+    finally:
+        token.chmod(0o600)
+
+
+def test_nothing_listens_outside_loopback(fleet: Fleet, tmp_path: Path) -> None:
+    config = fleet.folder / "hosts" / "h01" / "daemon.toml"
+    address = fleet.file()["hosts"]["h01"]["address"]
+    outside = tmp_path / "daemon.toml"
+    outside.write_text(config.read_text().replace(f'"{address}"', '"192.0.2.1"'))
+    _refuses_address("p2pdaemon", "--config", outside)
+    tracker = tmp_path / "fleet"
+    tracker.mkdir(mode=0o700)
+    for name in ("inventory.json", "token", "tracker.toml"):
+        (tracker / name).touch(mode=0o600)
+        (tracker / name).write_bytes((fleet.folder / name).read_bytes())
+    control_plane = fleet.file()["api"].removeprefix("http://").partition(":")[0]
+    text = (tracker / "tracker.toml").read_text().replace(control_plane, "0.0.0.0")
+    (tracker / "tracker.toml").write_text(text)
+    _refuses_address("p2ptracker", "--dir", tracker)
+    stray = Fleet(tracker)
+    file = (
+        (fleet.folder / "fleet.json")
+        .read_text()
+        .replace(f"http://{control_plane}", "http://192.0.2.1")
+    )
+    (tracker / "fleet.json").write_text(file)
+    assert "127.0.0.0/8" in stray.ctl("hosts").document["error"]["message"]
+
+
+def _refuses_address(program: str, option: str, path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", program, "run", option, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode not in (0, None)
+    assert "127.0.0.0/8" in done.stderr, done
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_in_use_is_refused(fleet: Fleet) -> None:
+    before = fleet.running()
+    assert fleet.refused("up", "--detach")["code"] == "in-use"
+    assert fleet.running() == before
+
+
+def test_a_service_of_the_users_own_runs(fleet: Fleet, tmp_path: Path) -> None:
+    tree = write_payload_of_another_kind(tmp_path / "mine", "mine")
+    assert fleet.ok("lint", tree)["ok"]
+    fleet.publish("mine", "2024-06", tree)
+    fleet.roll_out("mine", "2024-06")
+    for host in fleet.names():
+        address = fleet.service(host, "mine")["address"]
+        assert ask(address, "GET", "/index.html") == (200, b"<p>mine</p>\n")
+
+
+def test_two_fleets_live_side_by_side(fleet: Fleet, tmp_path: Path) -> None:
+    before = fleet.all_serve("web")
+    with running_fleet(tmp_path / "dir", 2, 2) as second:
+        ours = {entry["address"] for entry in fleet.file()["hosts"].values()}
+        theirs = {entry["address"] for entry in second.file()["hosts"].values()}
+        assert not ours & theirs
+        assert second.file()["api"] != fleet.file()["api"]
+        assert second.refused("release", "show", "web", "1")["code"] == "no-release"
+        second.publish("web", "2", write_payload(tmp_path / "web", "web", note="theirs"))
+        second.roll_out("web", "2")
+        assert _versions(second) == {"2"}
+        assert fleet.all_serve("web") == before
+        assert set(second.hosts()) == {"h01", "h02"}
+    assert fleet.all_serve("web") == before
+    assert all(host["alive"] for host in fleet.hosts().values())
+
+
+def test_a_fleet_that_was_stopped_goes_on_where_it_was(fleet: Fleet) -> None:
+    file, ports = fleet.file(), {host: fleet.port(host, "web") for host in fleet.names()}
+    fleet.down()
+    assert fleet.left_over() == {}
+    assert fleet.ok("down")["stopped"] == []
+    assert fleet.refused("hosts")["code"] == "control-plane-down"
+    fleet.ok("up", "--detach")
+    assert fleet.file() == file
+    wait_for(lambda: _versions(fleet) == {"1"}, "every host serves again")
+    assert {host: fleet.port(host, "web") for host in fleet.names()} == ports
+    assert [r["id"] for r in fleet.ok("rollout", "history", "web")] == ["web-1"]
+    wait_for(lambda: fleet.ok("fleet", "versions", "web")["versions"] == {"1": 4}, "it is reported")
+
+
+def test_a_fleet_that_crashed_goes_on_where_it_was(fleet: Fleet, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    tree = write_payload(tmp_path / "web", "web", mode="gated", gate=gate, start_timeout_s=60)
+    fleet.publish("web", "2", tree)
+    rollout = fleet.apply("web", "2")
+    fleet.begins("h01", "web", "2")
+    fleet.kill_everything()
+    gate.touch()
+    fleet.ok("up", "--detach")
+    fleet.finish(rollout)
+    wait_for(lambda: _versions(fleet) == {"2"}, "every host serves the new version")
+
+
+def test_up_adopts_what_still_runs_and_starts_the_rest(fleet: Fleet) -> None:
+    services, programs = fleet.all_serve("web"), fleet.running()
+    fleet.kill(CONTROL_PLANE, "h02")
+    done = fleet.ok("up", "--detach")
+    assert done["started"] == [CONTROL_PLANE, "h02"]
+    assert done["adopted"] == ["h01", "h03", "h04"]
+    assert fleet.running()["h01"] == programs["h01"]
+    assert fleet.all_serve("web") == services
+
+
+def test_ctrl_c_takes_a_fleet_in_the_foreground_down(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "dir")
+    words = fleet.command("up", "--hosts", 2, "--fault-domains", 1)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as up:
+        assert up.stdout is not None
+        assert up.stdout.readline().startswith(b"{")
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
+    assert fleet.left_over() == {}
+    with pytest.raises((OSError, http.client.HTTPException)):
+        fleet.hosts()
