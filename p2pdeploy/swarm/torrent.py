@@ -60,6 +60,7 @@ class Torrent:
         self.size_bytes: int = layout.total_size()
         self._bitmap = bytearray((self.piece_count + 7) // 8)
         self._have_count = 0
+        self._unsure: list[set[int]] = []  # finished while a refresh was under way, one set each
         self._availability: list[int] = [0] * self.piece_count
         self._changed = trio.Event()
         self._peer_bytes = self._dealt_bytes = 0
@@ -165,13 +166,24 @@ class Torrent:
             self._touch()
 
     async def refresh(self) -> None:
-        """Ask libtorrent for the exact state now, instead of what alerts told so far."""
+        """Ask libtorrent for the exact state now, instead of what alerts told so far.
+
+        The answer is a moment old when it arrives: pieces that alerts told of meanwhile stay.
+        They are told once only, so a fetch that forgot one would wait for it for ever.
+        """
         query = lt.torrent_handle.query_pieces
-        status = await trio.to_thread.run_sync(self._handle.status, query)
+        meanwhile: set[int] = set()
+        self._unsure.append(meanwhile)
+        try:
+            status = await trio.to_thread.run_sync(self._handle.status, query)
+        finally:
+            self._unsure = [other for other in self._unsure if other is not meanwhile]
         pieces = list(status.pieces)
-        self.note_pieces(
-            pieces if len(pieces) == self.piece_count else [status.is_seeding] * self.piece_count
-        )
+        if len(pieces) != self.piece_count:
+            pieces = [status.is_seeding] * self.piece_count
+        for piece in meanwhile:
+            pieces[piece] = True
+        self.note_pieces(pieces)
         self.note_status(status)
 
     async def remove(self, *, delete_files: bool = False) -> None:
@@ -189,6 +201,8 @@ class Torrent:
         self._wake()
 
     def note_piece(self, piece: int) -> None:
+        for meanwhile in self._unsure:
+            meanwhile.add(piece)
         if not self.has(piece):
             self._bitmap[piece >> 3] |= 0x80 >> (piece & 7)
             self._have_count += 1
