@@ -81,6 +81,7 @@ def open_cell_rollout(cell_plan: CellPlan, *, quiet_at: float, hold_until: float
         hold_until=hold_until,
         began_at=zeros,
         ended_at=zeros,
+        reasons=(Reason(code="accepted", message="accepted; its hosts are being told"),),
     )
 
 
