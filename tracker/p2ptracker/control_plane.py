@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from p2pdeploy.trust.envelope import HmacKeyring
 from p2pdeploy.trust.secret import derive_key, read_secret
 from p2ptracker.cells import Cells
 from p2ptracker.config import TrackerConfig, load_config, load_inventory
+from p2ptracker.daemons import Daemons
 from p2ptracker.metrics import Metrics
 from p2ptracker.orchestrator import Orchestrator
 from p2ptracker.origin import Origin
@@ -62,6 +64,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     store: BlobStore
     publisher: Publisher
     cells: Cells
+    daemons: Daemons
     orchestrator: Orchestrator
     origin: Origin
     lab: LabTorrents
@@ -77,8 +80,14 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
+async def open_control_plane(
+    folder: Path, *, clock: Callable[[], float] = time.time
+) -> AsyncGenerator[ControlPlane]:
     """Open the control plane of the fleet in *folder*; the database is closed on leaving.
+
+    Args:
+        folder: The fleet's.
+        clock: Seconds since the epoch, as rollouts are conducted by.
 
     Raises:
         ConfigError: tracker.toml, inventory.json, the token or the database is not usable.
@@ -92,7 +101,10 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
         keyring, metrics = HmacKeyring(derive_key(token, "envelope")), Metrics()
         cells = Cells(inventory, database, keyring)
         await cells.load()
-        orchestrator = Orchestrator(cells, inventory, database, store, settle_s=config.settle_s)
+        daemons = Daemons(inventory, token, config.address)
+        orchestrator = Orchestrator(
+            cells, inventory, database, store, daemons, settle_s=config.settle_s, clock=clock
+        )
         await orchestrator.load()
         yield ControlPlane(
             config=config,
@@ -103,6 +115,7 @@ async def open_control_plane(folder: Path) -> AsyncGenerator[ControlPlane]:
             store=store,
             publisher=Publisher(database, store, data / "uploads"),
             cells=cells,
+            daemons=daemons,
             orchestrator=orchestrator,
             origin=Origin(database, store, token, cells.is_host, metrics.registry),
             lab=LabTorrents(enabled=config.lab),

@@ -1,11 +1,13 @@
-"""From a rollout request to hosts, limits and facts: what the planner needs to know."""
+"""From a rollout request to its release, hosts, limits and baseline: what the planner asks for."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from p2pdeploy.errors import IntegrityError, RefusedError
+import trio
+
+from p2pdeploy.errors import IntegrityError, NotFoundError, RefusedError
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.api import RolloutRequest
@@ -14,11 +16,13 @@ from p2pdeploy.messages.orders import Build, Settled
 from p2pdeploy.payload.service_toml import ServiceSpec, parse_service_toml
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.topology import Host
-from p2ptracker.storage.interfaces import BlobStore
+from p2ptracker.storage.interfaces import BlobStore, Database
+from p2ptracker.storage.releases import find_release
 
-__all__ = ["baseline_of", "hosts_by_cell", "limits_of", "read_service_spec"]
+__all__ = ["baseline_of", "hosts_by_cell", "limits_of", "read_release"]
 
 SERVICE_TOML = "service.toml"
+_store_threads = trio.CapacityLimiter(2)  # a manifest may take a while, two at a time are enough
 
 
 def hosts_by_cell(
@@ -73,12 +77,29 @@ def _named(names: Sequence[HostName], inventory: Sequence[Host]) -> list[Host]:
     return [known[name] for name in sorted(set(names))]
 
 
-def read_service_spec(store: BlobStore, digest: Digest) -> ServiceSpec:
-    """Read service.toml out of a published release.  Blocks: call it in a thread.
+async def read_release(
+    database: Database, store: BlobStore, request: RolloutRequest
+) -> tuple[Build, ServiceSpec]:
+    """The release that the rollout brings, and its service.toml.
 
     Raises:
-        IntegrityError: the release has none, which publish does not let through.
+        NotFoundError: nobody published it.
+        IntegrityError: it has no service.toml, which publish does not let through.
     """
+    service, version = request.service, request.version
+    release = await database.read(lambda c: find_release(c, service, version))
+    if release is None:
+        raise NotFoundError(
+            f"{service} {version} is not published",
+            hint=f"p2pctl publish {service} {version} PATH",
+            code="no-release",
+        )
+    digest = release.manifest_digest
+    spec = await trio.to_thread.run_sync(_service_spec, store, digest, limiter=_store_threads)
+    return Build(version=version, digest=digest), spec
+
+
+def _service_spec(store: BlobStore, digest: Digest) -> ServiceSpec:
     manifest = Manifest.from_bytes(store.get_object("manifest", digest))
     for entry in manifest.entries:
         if entry.path == SERVICE_TOML and entry.blob_index >= 0:

@@ -30,7 +30,6 @@ from p2ptracker.storage.rollouts import (
     cell_record_documents,
     find_rollout,
     list_rollouts,
-    next_plan_seq,
     open_rollouts,
     save_cell_record,
     save_orders,
@@ -131,23 +130,6 @@ async def test_only_published_info_hashes_are_known(database: SqliteDatabase) ->
     await database.write(lambda c: publish(c, "1", "a"))
     assert await database.read(lambda c: announce_hash_known(c, b"\xaa" * 20))
     assert not await database.read(lambda c: announce_hash_known(c, b"\xbb" * 20))
-
-
-async def test_plan_numbers_rise_by_two_and_survive_a_restart(tmp_path: Path) -> None:
-    given: list[int] = []
-    for _ in range(3):
-        database = SqliteDatabase(tmp_path / "registry.db")
-        await database.open()
-        given.append(await database.write(lambda c: next_plan_seq(c, CELL, HELLO)))
-        await database.close()
-    assert given == [2, 4, 6]
-
-
-async def test_plan_numbers_rise_above_everything_seen_after_a_restored_backup(
-    database: SqliteDatabase,
-) -> None:
-    assert await database.write(lambda c: next_plan_seq(c, CELL, HELLO, highest_seen=41)) == 43
-    assert await database.write(lambda c: next_plan_seq(c, CELL, HELLO)) == 45
 
 
 async def test_an_older_order_never_replaces_a_newer_one(database: SqliteDatabase) -> None:

@@ -39,6 +39,8 @@ REFUSALS = {
 }
 """What every route may answer besides success, for the OpenAPI document."""
 
+# Litestar has no type of its own for it.  A daemon that is killed leaves in the middle of a request.
+_CLIENT_LEFT = "client disconnected prematurely"
 _DETAIL_CHARS_MAX = 500  # a validation error may quote the input
 
 log = structlog.get_logger(__name__)
@@ -72,6 +74,8 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
         return answer(error.http_status, error_body(error))
 
     def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        if error.detail == _CLIENT_LEFT:
+            return answer(400, ErrorBody(code="client-left", message="the request was cut off"))
         if error.status_code >= 500:
             return unexpected(_request, error)
         return answer(error.status_code, _framework_body(error))

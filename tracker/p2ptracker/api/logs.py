@@ -8,25 +8,14 @@ from litestar import get
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from p2pdeploy.errors import NotFoundError
-from p2pdeploy.host_client import HostAddress, ask_logs
+from p2pdeploy.host_client import ask_logs
 from p2pdeploy.ids import HostName, check_service
 from p2pdeploy.messages.api import LogsView
 from p2pdeploy.messages.host import LOG_LINES_MAX, LogsRequest
 from p2ptracker.api.failures import REFUSALS
 from p2ptracker.control_plane import ControlPlane
 
-__all__ = ["host_address", "log_handlers"]
-
-
-def host_address(plane: ControlPlane, name: str) -> HostAddress:
-    """Where the daemon of *name* answers; raises NotFoundError."""
-    host = next((host for host in plane.inventory if host.name == name), None)
-    if host is None:
-        raise NotFoundError(
-            f"the inventory has no host {name!r}", hint="see 'p2pctl hosts'", code="no-host"
-        )
-    return HostAddress(host.address, host.host_port, token=plane.token, source=plane.config.address)
+__all__ = ["log_handlers"]
 
 
 def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
@@ -40,7 +29,9 @@ def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     ) -> LogsView:
         """The last lines of what a service wrote on one host."""
         name = check_service(service)
-        logs = await ask_logs(host_address(plane, host), LogsRequest(service=name, lines_max=lines))
+        logs = await ask_logs(
+            plane.daemons.address_of(host), LogsRequest(service=name, lines_max=lines)
+        )
         return LogsView(host=HostName(host), service=name, lines=logs.lines)
 
     return [get_logs]

@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 from p2ptracker.api.failures import REFUSALS
 
 __all__ = ["ExcuseRequest", "RolloutDesk", "Verb", "rollout_handlers"]
@@ -24,7 +25,7 @@ class ExcuseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Hosts that a rollout shall no longer wait for, and why."""
 
     hosts: tuple[HostName, ...]
-    reason: str
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
 
 
 class RolloutDesk(Protocol):

@@ -1,4 +1,4 @@
-"""Rollouts, plan numbers and orders: rows in, rows out, in the caller's transaction."""
+"""Rollouts, cell records and orders: rows in, rows out, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
-from p2ptracker.storage.schema import cell_plans, cell_records, orders, rollouts
+from p2ptracker.storage.schema import cell_records, orders, rollouts
 
 __all__ = [
     "RolloutRow",
@@ -19,15 +19,12 @@ __all__ = [
     "count_rollouts",
     "find_rollout",
     "list_rollouts",
-    "next_plan_seq",
     "open_rollouts",
     "save_cell_record",
     "save_orders",
     "save_rollout",
     "stored_orders",
 ]
-
-PLAN_SEQ_STEP = 2  # the REVERT of plan n is n + 1
 
 
 class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,25 +82,6 @@ def open_rollouts(connection: sa.Connection) -> list[RolloutRow]:
     query = sa.select(rollouts).where(rollouts.c.is_final.is_(False))
     query = query.order_by(rollouts.c.created_at, rollouts.c.id)
     return [_rollout_row(row) for row in connection.execute(query)]
-
-
-def next_plan_seq(
-    connection: sa.Connection, cell: CellId, service: ServiceName, *, highest_seen: int = 0
-) -> int:
-    """Give out the next plan number of (cell, service): above every one before, for ever.
-
-    *highest_seen* is the highest plan number anywhere in the cell's state; it is above the
-    database's own only after a backup was restored.
-    """
-    where = (cell_plans.c.cell == cell, cell_plans.c.service == service)
-    last = connection.execute(sa.select(cell_plans.c.plan_seq).where(*where)).scalar() or 0
-    plan_seq = max(last, highest_seen) + PLAN_SEQ_STEP
-    values = {"cell": cell, "service": service, "plan_seq": plan_seq}
-    statement = insert(cell_plans).on_conflict_do_update(
-        index_elements=["cell", "service"], set_={"plan_seq": plan_seq}
-    )
-    connection.execute(statement, values)
-    return plan_seq
 
 
 def count_rollouts(connection: sa.Connection, service: ServiceName) -> int:

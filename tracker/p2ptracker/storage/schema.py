@@ -16,7 +16,6 @@ from p2pdeploy.errors import ConfigError
 
 __all__ = [
     "blobs",
-    "cell_plans",
     "cell_records",
     "chunks",
     "manifests",
@@ -91,15 +90,6 @@ rollouts = sa.Table(
     sa.Index("rollouts_open", "is_final", "created_at"),
 )
 """``document`` is the orchestrator's own record; the columns are what is searched for."""
-
-cell_plans = sa.Table(
-    "cell_plans",
-    tables,
-    sa.Column("cell", sa.Text, primary_key=True),
-    sa.Column("service", sa.Text, primary_key=True),
-    sa.Column("plan_seq", sa.BigInteger, nullable=False),
-)
-"""The highest plan number ever given out; it never falls."""
 
 cell_records = sa.Table(
     "cell_records",

@@ -1,0 +1,145 @@
+"""One cell as its delegates tell of it: its state, decoded, and who is alive.
+
+The control plane is one more replica of the cell (``docs/adr/0007``); what is durable of it is
+the business of :mod:`p2ptracker.cells`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from p2pdeploy.errors import ProtocolError, RefusedError
+from p2pdeploy.gossip.anti_entropy import admit, answer_exchange, answer_offer, open_item
+from p2pdeploy.gossip.state import CellState
+from p2pdeploy.ids import CellId, HostName, ServiceName
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.gossip import Item, Status
+from p2pdeploy.messages.sync import (
+    MemberView,
+    SyncAnswer,
+    SyncDiff,
+    SyncExchange,
+    SyncItems,
+    SyncOffer,
+    SyncRequest,
+)
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.envelope import Sealed
+
+__all__ = ["CellReplica"]
+
+# Delegates sync every second; three lost syncs and a pause of the event loop fit in between.
+DELEGATE_SILENT_S = 6.0
+
+_BELIEVED_ALIVE = (Status.ALIVE, Status.SUSPECT)
+
+
+class CellReplica:
+    """One cell: its state, what that says decoded, and who its delegates see.
+
+    Args:
+        cell: Its name.
+        hosts: Its part of the inventory.
+        verify: Opens envelopes.
+    """
+
+    def __init__(
+        self, cell: CellId, hosts: Sequence[Host], verify: Callable[[bytes], Sealed]
+    ) -> None:
+        self.cell = cell
+        self.hosts = {host.name: host for host in hosts}
+        self.state = CellState(cell)
+        self.refused_items = 0
+        self._verify = verify
+        self._messages: dict[str, Sealed] = {}
+        self._evidence: dict[ServiceName, dict[HostName, Attestation]] = {}
+        self._seen_at: dict[tuple[HostName, ServiceName], float] = {}
+        self._views: dict[HostName, tuple[float, frozenset[HostName]]] = {}  # monotonic, alive
+        self._unsaved: dict[str, tuple[Item, Sealed, float]] = {}
+
+    def __repr__(self) -> str:
+        return f"<CellReplica {self.cell} {len(self.state)} items, {len(self._views)} delegates>"
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @property
+    def evidence(self) -> Mapping[ServiceName, Mapping[HostName, Attestation]]:
+        """The newest attestation of every host for every service."""
+        return self._evidence
+
+    def seen_at(self, host: HostName, service: ServiceName) -> float:
+        """When the newest attestation reached this control plane, in seconds since the epoch."""
+        return self._seen_at[host, service]
+
+    def order(self, key: str) -> Sealed | None:
+        """The newest verified message under *key* (``p2pdeploy.gossip.state``)."""
+        return self._messages.get(key)
+
+    def alive(self, now: float) -> frozenset[HostName]:
+        """Hosts that some delegate, heard lately, believes alive; *now* is trio's clock.
+
+        Nobody when no delegate was heard: what cannot be seen is not alive.
+        """
+        fresh = [seen for at, seen in self._views.values() if now - at <= DELEGATE_SILENT_S]
+        return frozenset().union(*fresh)
+
+    def plan_seq_max(self, service: ServiceName) -> int:
+        """The highest plan number that anything in this cell's state names."""
+        keys = (f"{kind}/{service}" for kind in ("plan", "revert", "settled", "abort"))
+        of_orders = [item.version[0] for key in keys if (item := self.state.get(key))]
+        of_hosts = [word.plan_seq for word in self._evidence.get(service, {}).values()]
+        return max((*of_orders, *of_hosts), default=0)
+
+    # -- what comes in -----------------------------------------------------------------------
+
+    def sync(self, request: SyncRequest, *, now: float, wall_s: float) -> SyncAnswer:
+        """Answer one post of a delegate (``p2pdeploy.messages.sync``).
+
+        Raises:
+            ProtocolError: it speaks for another cell.
+            RefusedError: the host is not in this cell's inventory.
+        """
+        if request.cell != self.cell:
+            raise ProtocolError(f"sync of {request.cell!r} sent to {self.cell!r}")
+        if request.host not in self.hosts:
+            raise RefusedError(f"{request.host!r} is not a host of {self.cell}", code="no-host")
+        if isinstance(request, SyncOffer):
+            self._see(request.host, request.members, now)
+            return SyncDiff(cell=self.cell, diff=answer_offer(self.state, request.offer))
+        return self._exchange(request, wall_s)
+
+    def _exchange(self, request: SyncExchange, wall_s: float) -> SyncItems:
+        admission = admit(self.state, request.exchange.items, self._verify)
+        self.refused_items += admission.refused
+        for item, message in admission.merged:
+            self._take(item, message, wall_s)
+            self._unsaved[item.key] = (item, message, wall_s)
+        return SyncItems(cell=self.cell, items=answer_exchange(self.state, request.exchange))
+
+    def _see(self, delegate: HostName, members: Iterable[MemberView], now: float) -> None:
+        seen = {member.name for member in members if member.status in _BELIEVED_ALIVE}
+        self._views[delegate] = (now, frozenset({*(seen & self.hosts.keys()), delegate}))
+        for silent in [h for h, (at, _) in self._views.items() if now - at > DELEGATE_SILENT_S]:
+            del self._views[silent]
+
+    def put(self, item: Item, message: Sealed, seen_at: float) -> None:
+        """Merge an item that is stored already: an order issued here, or one from the database."""
+        if self.state.merge(item):
+            self._take(item, message, seen_at)
+
+    def restore(self, envelope: bytes, seen_at: float) -> None:
+        """Put back what the database holds; raises what ``open_item`` does."""
+        item, message = open_item(envelope, self.cell, self._verify)
+        self.put(item, message, seen_at)
+
+    def _take(self, item: Item, message: Sealed, seen_at: float) -> None:
+        if isinstance(message, Attestation):
+            self._evidence.setdefault(message.service, {})[message.host] = message
+            self._seen_at[message.host, message.service] = seen_at
+        else:
+            self._messages[item.key] = message
+
+    def take_unsaved(self) -> list[tuple[Item, Sealed, float]]:
+        """What came from the cell and is not stored yet; the caller stores it."""
+        unsaved, self._unsaved = list(self._unsaved.values()), {}
+        return unsaved

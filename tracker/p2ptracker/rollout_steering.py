@@ -1,0 +1,106 @@
+"""An operator's word on a rollout: what it changes in its cells, or why it is refused.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import Reason, RolloutState, RolloutView
+from p2pdeploy.messages.orders import Order
+from p2pdeploy.planning.cell_rollout import ask_abort, excuse
+from p2pdeploy.planning.conductor import Conducted, latest, replace_rollout
+from p2ptracker.api.rollouts import Verb
+from p2ptracker.rollout_view import CellSight, rollout_in
+
+__all__ = ["excuse_hosts", "steer"]
+
+_STATES_FOR: dict[Verb | str, tuple[RolloutState, ...]] = {
+    "pause": ("running",),
+    "resume": ("paused",),
+    "abort": ("running", "paused"),
+    "revert": ("running", "paused", "complete"),
+    "excuse hosts": ("running", "paused"),
+}
+
+
+def steer(
+    view: RolloutView, verb: Verb, cells: Sequence[CellSight]
+) -> list[tuple[Conducted, list[Order]]]:
+    """Pause, resume, abort or revert in every cell of the rollout.
+
+    Raises:
+        RefusedError: its state forbids that, or a newer rollout has taken its place.
+    """
+    _refuse_state(view, verb, code="wrong-state")
+    return [_steered(view, verb, cell) for cell in cells]
+
+
+def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted, list[Order]]:
+    entry = latest(cell.conducted, view.service)
+    if entry is None or entry.rollout_id != view.id:
+        raise RefusedError(
+            f"{view.id} is not the newest rollout of {view.service} in {cell.conducted.cell}",
+            hint="revert the newest one, or roll the older version out",
+            code="superseded",
+        )
+    rollout, orders = entry.rollout, list[Order]()
+    match verb:
+        case "pause" | "resume":
+            rollout = msgspec.structs.replace(rollout, paused=verb == "pause")
+        case "abort":
+            reason = Reason(code="operator", message="aborted by an operator")
+            rollout, orders = ask_abort(rollout, result="aborted", reason=reason, now=cell.now)
+        case "revert":
+            reason = Reason(code="operator", message="reverted by an operator")
+            rollout, orders = ask_abort(rollout, result="rolled-back", reason=reason, now=cell.now)
+    return replace_rollout(cell.conducted, rollout), orders
+
+
+def excuse_hosts(
+    view: RolloutView, hosts: Sequence[HostName], reason: str, cells: Sequence[CellSight]
+) -> list[tuple[Conducted, list[Order]]]:
+    """Stop waiting for *hosts* in the cells that have them.
+
+    Raises:
+        RefusedError: the rollout does not wait for one of them or for anything, or a fault
+            domain does not tolerate so many.
+    """
+    _refuse_state(view, "excuse hosts", code="not-running")
+    rosters = [
+        {m.host for m in rollout_in(cell.conducted, view.service).cell_plan.roster.members}
+        for cell in cells
+    ]
+    strangers = sorted(set(hosts).difference(*rosters))
+    if strangers or not hosts:
+        raise RefusedError(
+            f"{view.id} does not wait for {strangers[0]!r}" if strangers else "no host is named",
+            hint="only hosts of its roster can be excused",
+            code="not-in-roster",
+        )
+    changes: list[tuple[Conducted, list[Order]]] = []
+    for cell, roster in zip(cells, rosters, strict=True):
+        if roster.isdisjoint(hosts):
+            continue
+        rollout, orders, refusal = excuse(
+            rollout_in(cell.conducted, view.service),
+            tuple(hosts),
+            reason,
+            cell.view_of(view.service),
+        )
+        if refusal:
+            raise RefusedError(refusal, code="too-many-excused")
+        changes.append((replace_rollout(cell.conducted, rollout), orders))
+    return changes
+
+
+def _refuse_state(view: RolloutView, what: Verb | str, *, code: str) -> None:
+    possible = _STATES_FOR[what]
+    if view.state not in possible:
+        raise RefusedError(
+            f"{view.id} is {view.state}, so it cannot be asked to {what}",
+            hint=f"possible while {' or '.join(possible)}",
+            code=code,
+        )

@@ -1,0 +1,76 @@
+"""One rollout as it is stored, and as it stands right now.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from p2pdeploy.ids import CellId, HostName, ServiceName
+from p2pdeploy.messages.api import FINAL_STATES, Reason, RolloutView
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.planning.cell_rollout import CellRollout, View
+from p2pdeploy.planning.conductor import Conducted, activates_before, latest
+from p2pdeploy.planning.views import rollout_view
+
+__all__ = ["CellSight", "RolloutDocument", "is_final", "live_view", "rollout_in"]
+
+
+class RolloutDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of one rollout.  ``view`` is as of the last change, whole once final."""
+
+    cells: tuple[CellId, ...]
+    view: RolloutView
+
+
+class CellSight(msgspec.Struct, frozen=True, kw_only=True):
+    """What the control plane knows of one cell at one moment, in seconds since the epoch."""
+
+    conducted: Conducted
+    evidence: Mapping[ServiceName, Mapping[HostName, Attestation]]
+    alive: frozenset[HostName]
+    now: float
+
+    def view_of(self, service: ServiceName) -> View:
+        """The part that concerns one service."""
+        return View(self.evidence.get(service, {}), self.alive, self.now)
+
+
+def is_final(document: RolloutDocument) -> bool:
+    """Whether nothing happens any more unless somebody reverts it."""
+    return document.view.state in FINAL_STATES
+
+
+def rollout_in(conducted: Conducted, service: ServiceName) -> CellRollout:
+    """The newest rollout of *service* in a cell that has one."""
+    entry = latest(conducted, service)
+    assert entry is not None, "an open rollout has an entry in each of its cells"
+    return entry.rollout
+
+
+def live_view(last: RolloutView, cells: Sequence[CellSight]) -> RolloutView:
+    """The document of an open rollout, from its cells as they are seen now."""
+    rollouts = [rollout_in(cell.conducted, last.service) for cell in cells]
+    done = all(rollout.phase == "done" for rollout in rollouts)
+    view = rollout_view(
+        rollout_id=last.id,
+        service=last.service,
+        version=last.version,
+        created_at=last.created_at.timestamp(),
+        finished_at=max(cell.now for cell in cells) if done else 0.0,
+        cells=rollouts,
+        evidence={cell.conducted.cell: cell.evidence.get(last.service, {}) for cell in cells},
+    )
+    waits = [reason for cell in cells if (reason := _waits_for(cell, last.service))]
+    return msgspec.structs.replace(view, reasons=[*waits, *view.reasons])
+
+
+def _waits_for(cell: CellSight, service: ServiceName) -> Reason | None:
+    before = activates_before(cell.conducted, service, cell.evidence, cell.alive, cell.now)
+    if before is None:
+        return None
+    name = cell.conducted.cell
+    return Reason(
+        code="waits-for",
+        message=f"waits in {name} for {before.rollout_id}: a cell activates one service at a time",
+    )

@@ -1,0 +1,59 @@
+"""Why a rollout, or one host of it, stands where it stands: reasons out of what is known.  Pure."""
+
+from __future__ import annotations
+
+from p2pdeploy.errors import NotFoundError, P2PDeployError
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import Reason, RolloutView
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.host import Why
+
+__all__ = ["reasons_of_host", "reasons_of_rollout"]
+
+
+def reasons_of_rollout(view: RolloutView) -> list[Reason]:
+    """The rollout's own reasons, and what each of its fault domains waits for."""
+    waits = [
+        Reason(code="waits", message=domain.waits_for, fault_domain=domain.name)
+        for domain in view.fault_domains
+        if domain.waits_for
+    ]
+    return [*view.reasons, *waits]
+
+
+def reasons_of_host(
+    view: RolloutView, host: HostName, said: Attestation | None, answer: Why | P2PDeployError
+) -> list[Reason]:
+    """What holds *host*, by its own word if it answers, else by what the control plane knows.
+
+    Args:
+        view: The rollout.
+        host: One of its targets.
+        said: The newest attestation of *host* for the service, if it ever made one.
+        answer: What its daemon says now, or why it says nothing.
+    """
+    known = _known(view, host, said)
+    if isinstance(answer, NotFoundError):
+        return [Reason(code=answer.code, message=answer.message, host=host)]
+    if isinstance(answer, P2PDeployError):
+        silent = Reason(
+            code="host-silent",
+            message=f"the host's daemon does not answer ({answer.message}); what follows is older",
+            host=host,
+        )
+        return [silent, *known]
+    if not answer.code:
+        return known
+    domain = said.fault_domain if said else ""
+    return [Reason(code=answer.code, message=answer.message, host=host, fault_domain=domain)]
+
+
+def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[Reason]:
+    if said is None:
+        text = f"it has said nothing about {view.service} yet"
+        return [Reason(code="no-word", message=text, host=host)]
+    text = said.reason or f"plan {said.plan_seq}: {said.rank.name.lower()}, {said.state}"
+    domain = next((d for d in view.fault_domains if d.name == said.fault_domain), None)
+    text += f"; {domain.waits_for}" if domain and domain.waits_for else ""
+    code = said.reason_code or said.rank.name.lower()
+    return [Reason(code=code, message=text, host=host, fault_domain=said.fault_domain)]
