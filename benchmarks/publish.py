@@ -2,7 +2,8 @@
 
 Both are measured in one run, the file in the page cache; of each part of the yardstick the median
 of three counts, so that one slow copy on a busy disk doesn't make the publish look good.
-The publish is the whole command: start of Python, cutting, hashing, sending, and the registry's end-to-end verification.
+The publish is the whole command: start of Python, cutting, hashing, sending, and the registry's
+end-to-end verification.
 """
 
 from __future__ import annotations
