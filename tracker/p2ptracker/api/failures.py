@@ -39,7 +39,7 @@ REFUSALS = {
 }
 """What every route may answer besides success, for the OpenAPI document."""
 
-# Litestar has no type of its own for it.  A daemon that is killed leaves in the middle of a request.
+# Litestar has no type of its own for it.  A daemon that is killed leaves a request half said.
 _CLIENT_LEFT = "client disconnected prematurely"
 _DETAIL_CHARS_MAX = 500  # a validation error may quote the input
 
