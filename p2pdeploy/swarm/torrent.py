@@ -20,6 +20,7 @@ from p2pdeploy.messages.deal import bitmap_of
 __all__ = ["Progress", "Torrent"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ALL = -1  # no piece's number
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +64,7 @@ class Torrent:
         self._unsure: list[set[int]] = []  # finished while a refresh was under way, one set each
         self._availability: list[int] = [0] * self.piece_count
         self._changed = trio.Event()
+        self._waits: dict[int, trio.Event] = {}  # by piece, and _ALL for the whole torrent
         self._peer_bytes = self._dealt_bytes = 0
         self._rates = (0, 0)
         self._peers = 0
@@ -137,24 +139,25 @@ class Torrent:
             UnavailableError: the disk is full or fails (``code`` tells which), or the torrent was
                 removed; after :meth:`clear_fault` the fetch goes on where it was.
         """
-        await self._wait(lambda: self.complete)
+        await self._wait(_ALL, lambda: self.complete)
 
     async def wait_piece(self, piece: int) -> None:
         """Return once *piece* is verified and on disk.  Raises as :meth:`wait_complete`."""
-        await self._wait(lambda: self.has(piece))
+        await self._wait(piece, lambda: self.has(piece))
 
     async def wait_change(self) -> None:
         """Return at the next change of pieces, statistics or fault."""
         await self._changed.wait()
 
-    async def _wait(self, done: Callable[[], bool]) -> None:
+    async def _wait(self, what: int, done: Callable[[], bool]) -> None:
+        """One event for each thing waited for: a piece wakes those alone that wait for it."""
         await trio.lowlevel.checkpoint()
         while not done():
             if self.fault is not None:
                 raise self.fault
             if self.removed.is_set():
                 raise UnavailableError("the torrent was removed", code="torrent-removed")
-            await self._changed.wait()
+            await self._waits.setdefault(what, trio.Event()).wait()
 
     def clear_fault(self) -> None:
         """Go on after a disk fault.  Writes still under way may fail and set it once more."""
@@ -206,12 +209,15 @@ class Torrent:
         if not self.has(piece):
             self._bitmap[piece >> 3] |= 0x80 >> (piece & 7)
             self._have_count += 1
+            self._release(piece)
+            if self.complete:
+                self._release(_ALL)
             self._wake()
 
     def note_pieces(self, pieces: list[bool]) -> None:
         self._bitmap = bytearray(bitmap_of(pieces))
         self._have_count = sum(pieces)
-        self._wake()
+        self._release_all()
 
     def note_status(self, status: Any) -> None:
         self._peer_bytes = status.total_payload_download
@@ -234,15 +240,27 @@ class Torrent:
             self.fault = UnavailableError(
                 f"cannot read or write: {message}", where=path, code="disk-error"
             )
-        self._wake()
+        self._release_all()
 
     def note_removed(self) -> None:
         self.removed.set()
-        self._wake()
+        self._release_all()
 
     def ask_availability(self) -> None:
         self._handle.post_piece_availability()
 
+    def _release(self, what: int) -> None:
+        event = self._waits.pop(what, None)
+        if event is not None:
+            event.set()
+
+    def _release_all(self) -> None:
+        """Everybody looks again."""
+        for what in list(self._waits):
+            self._release(what)
+        self._wake()
+
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._changed.statistics().tasks_waiting:
+            self._changed.set()
+            self._changed = trio.Event()
