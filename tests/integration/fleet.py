@@ -20,6 +20,7 @@ from p2pctl.lab.programs import CONTROL_PLANE, Program, find_running, programs_o
 from p2pctl.polling import poll
 from p2pdeploy.host_client import HostAddress, ask_metrics
 from p2pdeploy.trust.secret import read_secret
+from tests.integration.schemas import check_document, schema_of
 
 __all__ = ["CONTROL_PLANE", "P2PCTL", "Done", "Fleet", "Served", "running_fleet", "wait_for"]
 
@@ -75,7 +76,7 @@ class Fleet:
     # -- the command line --------------------------------------------------------------------
 
     def ctl(self, *arguments: object, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
-        """Run ``p2pctl ARGUMENTS -o json`` on this fleet."""
+        """Run ``p2pctl ARGUMENTS -o json`` on this fleet; its document must fit its schema."""
         run = subprocess.run(
             self.command(*arguments),
             stdin=subprocess.DEVNULL,
@@ -89,6 +90,9 @@ class Fleet:
             document = json.loads(run.stdout)
         except ValueError:
             document = None
+        else:
+            words = [str(argument) for argument in arguments]
+            check_document(schema_of(words, document), document)
         return Done(run.returncode, document, run.stdout, run.stderr)
 
     def command(self, *arguments: object) -> list[str]:
@@ -125,7 +129,9 @@ class Fleet:
         """Begin a rollout to every host, or to what *more* says; return its id."""
         target = () if "--targets" in more else ("--env", "lab", "--mf", "web")
         words = ("rollout", "apply", service, version, *target, "--settle", settle, *more)
-        return self.ok(*words)["id"]
+        accepted = self.ok(*words)
+        assert accepted["reasons"], "a state that is not final carries a reason"
+        return accepted["id"]
 
     def finish(self, rollout: str, state: str = "complete") -> Any:
         """Wait for the end of a rollout, which must be *state*; return its document."""
@@ -156,7 +162,9 @@ class Fleet:
 
     def file(self) -> Any:
         """``fleet.json``."""
-        return json.loads((self.folder / "fleet.json").read_bytes())
+        document = json.loads((self.folder / "fleet.json").read_bytes())
+        check_document("fleet-file", document)
+        return document
 
     def hosts(self) -> dict[str, Any]:
         """Every host by name, as the API shows it."""

@@ -6,6 +6,8 @@ import random
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import trio
 
 from p2pctl.lab.layout import ANNOUNCE_PORT, API_PORT, UPLOAD_PORT
+from p2pdeploy.trust.secret import read_secret
 from tests.integration.fleet import CONTROL_PLANE, Fleet, ask, running_fleet, wait_for
 from tests.integration.payloads import write_payload
 
@@ -130,7 +133,6 @@ def test_garbage_on_the_control_planes_streams_is_survived(fleet: Fleet, port: i
         ("POST", "/v1/rollouts", b'{"service": 1, "version": "1"}', 400, "bad-request"),
         ("POST", "/v1/rollouts", b'{"service": "web", "version": "1", "x": 1}', 400, "bad-request"),
         ("POST", "/v1/rollouts", b"[" * 100_000, 400, "bad-request"),
-        ("POST", "/v1/rollouts", b" " * 1_000_000, 413, "too-large"),
         ("POST", "/v1/releases/web/2", b"\xc1\xc1", 400, None),
         ("GET", "/v1/hosts?limit=minus", None, 400, "bad-request"),
         ("GET", "/v1/nothing", None, 404, "no-route"),
@@ -148,6 +150,25 @@ def test_a_malformed_request_is_one_clear_error_and_counted(
     if code:
         assert f'"code":"{code}"'.encode() in answer
     assert _counted(_api_metrics(fleet), "p2p_api_errors") == before + 1
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_crash(fleet: Fleet) -> None:
+    before = _counted(_api_metrics(fleet), "p2p_api_errors", code="client-left")
+    netloc = fleet.file()["api"].removeprefix("http://")
+    address, _, port = netloc.partition(":")
+    head = f"POST /v1/rollouts HTTP/1.1\r\nHost: {netloc}\r\nContent-Length: 99\r\n"
+    token = f"Authorization: Bearer {read_secret(fleet.folder)}\r\n\r\n"
+    _say(address, int(port), (head + token + "{").encode())
+    wait_for(
+        lambda: _counted(_api_metrics(fleet), "p2p_api_errors", code="client-left") == before + 1,
+        "it is counted",
+    )
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_comes(fleet: Fleet) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "1000000"}
+    status, answer = fleet.api("POST", "/v1/rollouts", headers=headers)
+    assert (status, b'"code":"too-large"' in answer) == (413, True), answer
 
 
 @pytest.mark.parametrize(
@@ -199,6 +220,35 @@ def test_a_program_with_another_fleets_token_is_refused(fleet: Fleet, tmp_path: 
     assert other.refused("hosts")["code"] == "unauthorised"
     assert other.refused("publish", "web", "9", write_payload(tmp_path / "p", "web"))
     assert fleet.refused("release", "show", "web", "9")["code"] == "no-release"
+
+
+def test_a_daemon_with_another_token_never_joins(fleet: Fleet, tmp_path: Path) -> None:
+    before = _counted(_api_metrics(fleet), "p2p_api_refusals", code="unauthorised")
+    text = (fleet.folder / "hosts" / "h01" / "daemon.toml").read_text()
+    address = fleet.file()["hosts"]["h01"]["address"]
+    stranger = f"{address.rpartition('.')[0]}.200"
+    text = text.replace(f'"{address}"', f'"{stranger}"').replace('"h01"', '"h99"')
+    (tmp_path / "daemon.toml").write_text(text.replace('"../.."', '"."'))
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("0123456789abcdef" * 4)
+    words = [sys.executable, "-m", "p2pdaemon", "run", "--config", str(tmp_path / "daemon.toml")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as daemon:
+        try:
+
+            def refused() -> bool:
+                now = _counted(_api_metrics(fleet), "p2p_api_refusals", code="unauthorised")
+                return now >= before + 3
+
+            wait_for(refused, "the control plane has turned it away")
+            assert daemon.poll() is None
+        finally:
+            daemon.terminate()
+            _, errors = daemon.communicate(timeout=30)
+    assert daemon.returncode == 0
+    assert b"Traceback" not in errors
+    assert set(fleet.hosts()) == {"h01", "h02", "h03"}
+    alive = _counted(_host_metrics(fleet, "h01"), "p2pdaemon_members", kind="alive")
+    assert alive <= 3
 
 
 def test_the_fleet_still_does_its_job(fleet: Fleet, tmp_path: Path) -> None:
