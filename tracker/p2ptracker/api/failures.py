@@ -84,6 +84,10 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
         # Only the decoders recurse, and only as deep as the body says.
         return answer(400, ErrorBody(code="bad-request", message="the body is nested too deep"))
 
+    def not_utf8(_request: Request[Any, Any, Any], _error: UnicodeDecodeError) -> Response[bytes]:
+        # msgspec tells this apart from malformed JSON; nothing else here decodes a caller's text.
+        return answer(400, ErrorBody(code="bad-request", message="the body is not UTF-8"))
+
     def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         log.error("api-route-crashed", path=request.url.path, exc_info=error)
         return answer(
@@ -99,6 +103,7 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
         P2PDeployError: ours,
         HTTPException: framework,
         RecursionError: too_deep,
+        UnicodeDecodeError: not_utf8,
         Exception: unexpected,
     }
 

@@ -1,0 +1,132 @@
+"""Why a host stands where it stands: by its own word, and without it by what is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from p2pdeploy.codec import FrameReader, decode, encode, frame
+from p2pdeploy.errors import NotFoundError
+from p2pdeploy.ids import RolloutId
+from p2pdeploy.messages.api import ErrorBody, Reason
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.host import HostReply, HostSeal, Refusal, Why, WhyRequest
+from p2pdeploy.trust.secret import create_secret
+from p2ptracker.daemons import WHY_TIMEOUT_S
+from tests.p2ptracker.rollout_bench import HELLO, World, inventory, open_world
+
+HELLO_1 = RolloutId("hello-1")
+
+
+@pytest.fixture
+async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+    async with open_world(tmp_path / "fleet") as opened:
+        await opened.apply("1")
+        yield opened
+
+
+async def ask(world: World, host: str = "w2") -> list[Reason]:
+    return list(await world.desk.why(HELLO_1, host))
+
+
+@asynccontextmanager
+async def a_daemon(
+    world: World, name: str, reply: HostReply | None, *, token: str = ""
+) -> AsyncGenerator[None]:
+    """Answers at the host's own address as its daemon would; None: takes requests and is mute."""
+    host = next(host for host in inventory() if host.name == name)
+    seal = HostSeal(token or world.plane.token)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        reader = FrameReader()
+        while data := await stream.receive_some(4096):
+            reader.feed(data)
+            for sealed in reader:
+                if token:
+                    await stream.send_all(frame(seal.seal_reply(encode(_HOLD))))
+                    return
+                request = decode(seal.open_request(sealed), WhyRequest, bytes_max=4096)
+                assert request.service == HELLO
+                if reply is not None:
+                    await stream.send_all(frame(seal.seal_reply(encode(reply))))
+                    return
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(host.host_port, host=host.address)
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+_HOLD = Why(service=HELLO, code="gate", message="fd0 has 1 of 2 healthy")
+
+
+async def test_a_host_tells_itself_what_holds_it(world: World) -> None:
+    world.say(("w2",), world.plan().plan_seq, Rank.STAGED)
+    async with a_daemon(world, "w2", _HOLD):
+        assert await ask(world) == [
+            Reason(code="gate", message="fd0 has 1 of 2 healthy", host="w2", fault_domain="fd0")
+        ]
+
+
+async def test_of_a_host_that_nothing_holds_its_last_word_is_told(world: World) -> None:
+    world.say(("w2",), world.plan().plan_seq, Rank.FAILED)
+    async with a_daemon(world, "w2", Why(service=HELLO, code="", message="nothing holds it")):
+        (reason,) = await ask(world)
+    assert (reason.code, reason.host, reason.fault_domain) == ("exited", "w2", "fd0")
+    assert reason.message.startswith("exited with 1")
+
+
+async def test_of_a_host_that_is_down_it_says_so_and_what_is_known(world: World) -> None:
+    world.say(("w2",), world.plan().plan_seq, Rank.STAGED)
+    silent, known = await ask(world)
+    assert (silent.code, silent.host) == ("host-silent", "w2")
+    assert "cannot be reached" in silent.message
+    assert known.code == "staged"
+    assert known.message.startswith("plan 2: staged, staged")
+
+
+async def test_a_host_that_is_too_slow_does_not_keep_an_operator_waiting(
+    world: World, autojump_clock: MockClock
+) -> None:
+    begun = trio.current_time()
+    async with a_daemon(world, "w2", None):
+        silent, known = await ask(world)
+    assert silent.code == "host-silent"
+    assert known.code == "no-word"
+    assert trio.current_time() - begun == pytest.approx(WHY_TIMEOUT_S)
+
+
+async def test_an_answer_of_somebody_else_is_not_believed(world: World, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    async with a_daemon(world, "w2", _HOLD, token=create_secret(stranger)):
+        silent, _ = await ask(world)
+    assert silent.code == "host-silent"
+    assert "MAC" in silent.message
+
+
+async def test_a_host_that_never_had_the_service_says_that(world: World) -> None:
+    error = ErrorBody(code="not-found", message="this host has never had 'hello'")
+    async with a_daemon(world, "w2", Refusal(error=error)):
+        assert await ask(world) == [Reason(code="not-found", message=error.message, host="w2")]
+
+
+@pytest.mark.parametrize("host", ["d1", "nobody"])
+async def test_a_host_outside_the_rollouts_cells_is_not_found(world: World, host: str) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        await ask(world, host)
+    assert refused.value.code == "no-host"
+
+
+async def test_a_rollout_tells_what_its_fault_domains_wait_for(world: World) -> None:
+    world.say(("w2", "w4"), world.plan().plan_seq, Rank.STAGED)
+    await world.look()
+    reasons = await ask(world, "")
+    assert reasons[0].code == "activating"
+    assert {reason.fault_domain for reason in reasons if reason.code == "waits"} == {"fd1"}
