@@ -39,7 +39,7 @@ async def keep_absent(process: ServiceProcess, store: ReleaseStore) -> None:
 
 
 async def keep_running(
-    process: ServiceProcess, store: ReleaseStore, build: Build, tell: Tell
+    process: ServiceProcess, store: ReleaseStore, build: Build, tell: Tell, *, start: bool = True
 ) -> None:
     """Run *build* for ever; cancelling leaves the service as it is.
 
@@ -48,12 +48,19 @@ async def keep_running(
         store: Where ``current`` is put right, should a kill have left it behind.
         build: The build of record, staged.
         tell: Called when the service became healthy and when it broke, not for every check.
+        start: False when an ABORT covers *build*: it stays while it runs, and when it does not
+            it is reported and never started.
     """
     policy = RestartPolicy()
     while True:
         runtime_s = 0.0
         try:
-            run = await _adopt_or_start(process, store, build)
+            run = await _adopt(process, build)
+            if run is None and not start:
+                text = f"{build.version} was aborted and does not run; it is not started again"
+                await tell(ServiceBroke(service=process.service, code="aborted", reason=text))
+                await trio.sleep_forever()
+            run = run or await _start(process, store, build)
             ended = await first_of(
                 partial(process.wait_exit, run), partial(_watch, process, run, tell)
             )
@@ -78,14 +85,20 @@ async def _pause(
             await trio.sleep(effect.delay_s)
 
 
-async def _adopt_or_start(process: ServiceProcess, store: ReleaseStore, build: Build) -> Run:
+async def _adopt(process: ServiceProcess, build: Build) -> Run | None:
+    """The running instance of *build*, if there is one."""
     try:
         run = await process.adopt()
     except PayloadError:
         run = None  # it can't be judged, so it can't be the build of record
-    if run is not None and run.digest == build.digest:
-        _log.info("service adopted", service=process.service, version=build.version, port=run.port)
-        return run
+    if run is None or run.digest != build.digest:
+        return None
+    _log.info("service adopted", service=process.service, version=build.version, port=run.port)
+    return run
+
+
+async def _start(process: ServiceProcess, store: ReleaseStore, build: Build) -> Run:
+    """Stop whatever runs and start *build*."""
     await process.stop()
     await trio.to_thread.run_sync(store.switch, process.service, build.digest, limiter=_files)
     run = await process.start(build)

@@ -150,13 +150,29 @@ class SvcMgr:
                 await self._handle(event, service_nursery)
 
     async def _handle(self, event: Event, service_nursery: trio.Nursery) -> None:
-        events = deque([event])
-        while events:
-            event = events.popleft()
-            for effect in self._core.handle(event, self._clock.now()):
-                await self._carry_out(effect, service_nursery)
-                if isinstance(effect, Persist) and effect.confirm:
-                    events.append(Persisted(effect.record.service))
+        """Hand *event* to the core; Persisted comes after all that arrived during the fsync.
+
+        Otherwise the core's last look at GO and ABORT would see nothing new.
+        """
+        confirmed = await self._hand_in(event, service_nursery)
+        while confirmed:
+            service = confirmed.popleft()
+            for _ in range(EVENTS_MAX):
+                try:
+                    arrived = self._receive.receive_nowait()
+                except trio.WouldBlock:
+                    break
+                confirmed += await self._hand_in(arrived, service_nursery)
+            confirmed += await self._hand_in(Persisted(service), service_nursery)
+
+    async def _hand_in(self, event: Event, service_nursery: trio.Nursery) -> deque[ServiceName]:
+        """Carry out what the core answers; returns the services whose record it awaits."""
+        confirmed: deque[ServiceName] = deque()
+        for effect in self._core.handle(event, self._clock.now()):
+            await self._carry_out(effect, service_nursery)
+            if isinstance(effect, Persist) and effect.confirm:
+                confirmed.append(effect.record.service)
+        return confirmed
 
     async def _carry_out(self, effect: Effect, service_nursery: trio.Nursery) -> None:
         match effect:
@@ -172,9 +188,9 @@ class SvcMgr:
             case Change(service=service):
                 tasks = self._tasks(service, service_nursery)
                 tasks.work.replace(partial(self._change, tasks.process, effect))
-            case Run(service=service, build=build):
+            case Run(service=service, build=build, start=start):
                 tasks = self._tasks(service, service_nursery)
-                tasks.work.replace(partial(self._supervise, tasks.process, build))
+                tasks.work.replace(partial(self._supervise, tasks.process, build, start))
             case Keep(service=service, digests=digests):
                 self._collector.keep(service, digests)
             case Wake(at_boot_s=at_boot_s):
@@ -213,7 +229,7 @@ class SvcMgr:
                 )
             )
 
-    async def _supervise(self, process: ServiceProcess, build: Build | None) -> None:
+    async def _supervise(self, process: ServiceProcess, build: Build | None, start: bool) -> None:
         service = process.service
 
         async def tell(event: ServiceRan | ServiceBroke) -> None:
@@ -229,7 +245,7 @@ class SvcMgr:
             else:
                 error = await isolated(
                     f"keep {service} running",
-                    partial(keep_running, process, self._store, build, tell),
+                    partial(keep_running, process, self._store, build, tell, start=start),
                 )
                 assert error is not None, "supervision ends by an error or by cancellation"
             code, reason = _explain(error)

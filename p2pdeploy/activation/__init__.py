@@ -7,5 +7,7 @@ Reading order:
 * :mod:`~p2pdeploy.activation.lease`: when a GO counts, and the time floor
 * :mod:`~p2pdeploy.activation.gate`: when the hosts before me have done well enough
 * :mod:`~p2pdeploy.activation.service`: one service's orders and evidence, and what they ask for
+* :mod:`~p2pdeploy.activation.rules`: the next step of one service
+* :mod:`~p2pdeploy.activation.transitions`: what an event does to a service's record
 * :mod:`~p2pdeploy.activation.host`: the core that a daemon drives
 """

@@ -58,11 +58,13 @@ class Change(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """Outside any change: adopt or start *build* and supervise it; answer ServiceRan or Broke.
 
-    None: nothing of the service may run.
+    None: nothing of the service may run.  Without ``start`` an ABORT covers the build: it stays
+    while it runs and is not started again; when it does not run, answer ServiceBroke at once.
     """
 
     service: ServiceName
     build: Build | None
+    start: bool = True
 
 
 class Keep(msgspec.Struct, frozen=True):

@@ -20,15 +20,11 @@ from p2pdeploy.activation.effects import (
     Attest,
     Change,
     Effect,
-    Keep,
     Persist,
     PersistHost,
-    Run,
-    Stage,
     Wake,
 )
 from p2pdeploy.activation.events import (
-    INTERRUPTED,
     Activated,
     ActivationFailed,
     Booted,
@@ -46,11 +42,12 @@ from p2pdeploy.activation.events import (
 )
 from p2pdeploy.activation.lease import Hold, ReceivedGo
 from p2pdeploy.activation.record import HostRecord, ServiceRecord
-from p2pdeploy.activation.rules import Context, Decision, decide, last_look
+from p2pdeploy.activation.rules import Context, decide, last_look
 from p2pdeploy.activation.service import Slot
+from p2pdeploy.activation.transitions import boot, broke, carry_out, fail, finish, ran, run
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
-from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation, Rank
+from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
 from p2pdeploy.messages.orders import Go
 from p2pdeploy.trust.envelope import Sealed
 
@@ -126,7 +123,7 @@ class HostActivation:
     def _apply(self, event: Event, now: Now) -> list[Effect]:
         match event:
             case Booted():
-                return [effect for slot in self._slots.values() for effect in _boot(slot)]
+                return [effect for slot in self._slots.values() for effect in boot(slot)]
             case MessageMerged():
                 return self._learn(event.message, now)
             case MembersChanged():
@@ -171,13 +168,13 @@ class HostActivation:
                 slot.port = event.port or slot.port
                 return []
             case Activated():
-                return _finish(slot, event, now)
+                return finish(slot, event, now)
             case ActivationFailed():
-                return _fail(slot, event, now)
+                return fail(slot, event, now)
             case ServiceRan():
-                return _ran(slot, event, now)
+                return ran(slot, event, now)
             case ServiceBroke():
-                return _broke(slot, event, now)
+                return broke(slot, event, now)
 
     def _learn(self, message: Sealed, now: Now) -> list[Effect]:
         effects: list[Effect] = []
@@ -196,7 +193,13 @@ class HostActivation:
             return effects
         before = slot.record
         slot.learn(message)
-        return [*effects, Persist(slot.record)] if slot.record != before else effects
+        if slot.record == before:
+            return effects
+        effects.append(Persist(slot.record))
+        supervision = run(slot)
+        if slot.known and slot.changing is None and not supervision.start:
+            effects.append(supervision)  # the ABORT covers what runs: from now on it only stays
+        return effects
 
     def _slot(self, service: ServiceName) -> Slot | None:
         slot = self._slots.get(service)
@@ -215,7 +218,7 @@ class HostActivation:
         for _ in range(4):  # accept, record an outcome, stage, start: each at most once a look
             decision = decide(slot, context, busy_with=self._busy_with(slot))
             slot.hold = decision.hold
-            more = _carry_out(slot, decision, now)
+            more = carry_out(slot, decision, now)
             effects += more
             if not more or decision.start is not None:
                 break
@@ -284,124 +287,3 @@ class HostActivation:
             return []
         self._wake_at = at
         return [Wake(max(at, now.boot_s))]
-
-
-def _boot(slot: Slot) -> list[Effect]:
-    """After a restart: finish or undo what was under way, run what was healthy."""
-    slot.state, slot.known = "stopped", False
-    if slot.record.started is not None:
-        slot.known = True
-        slot.changing = slot.record.started
-        slot.state = "starting"
-        return [_keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
-    if slot.record.running is None:
-        slot.state, slot.known = "absent", True
-    return [_keep(slot), Run(slot.record.service, slot.record.running)]
-
-
-def _carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
-    effects: list[Effect] = []
-    if decision.record is not None:
-        slot.record = decision.record
-        effects.append(Persist(slot.record))
-        if _ended_absent(slot.record):
-            slot.state, slot.since = "absent", now.wall_s  # it may have fetched what was called off
-    if decision.stage is not None and slot.staging != decision.stage.digest:
-        slot.staging, slot.staging_problem = decision.stage.digest, None
-        if slot.record.running is None:
-            slot.state, slot.since = "fetching", now.wall_s
-        effects += [_keep(slot), Stage(slot.record.service, decision.stage)]
-    if decision.start is not None:
-        slot.confirming = decision.start
-        slot.record = msgspec.structs.replace(slot.record, started=decision.start)
-        effects += [_keep(slot), Persist(slot.record, confirm=True)]
-    return effects
-
-
-def _ended_absent(record: ServiceRecord) -> bool:
-    """Whether the newest order asks for nothing to run, and nothing does."""
-    ended = record.outcome_seq == record.accepted_seq and record.outcome is Rank.HEALTHY
-    return ended and record.running is None
-
-
-def _keep(slot: Slot) -> Keep:
-    """What must stay on disk: what runs, the way back, and what is on its way."""
-    record, started = slot.record, slot.changing or slot.record.started
-    builds = [record.running, record.previous]
-    builds += [started.build, started.previous] if started else []
-    builds += [order.build for order in (slot.plan, slot.revert, slot.settled) if order]
-    return Keep(record.service, frozenset(build.digest for build in builds if build))
-
-
-def _finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
-    started = event.started
-    if slot.changing != started:
-        return []
-    slot.changing, slot.broken, slot.known = None, False, True
-    slot.port, slot.since = event.port, now.wall_s
-    slot.state = "healthy" if started.build else "absent"
-    previous = started.previous if started.previous != started.build else slot.record.previous
-    slot.record = msgspec.structs.replace(
-        slot.record,
-        running=started.build,
-        previous=previous,
-        started=None,
-        outcome_seq=started.plan_seq,
-        outcome_attempt=started.attempt,
-        outcome=Rank.HEALTHY,
-        reason_code="",
-        reason="",
-    )
-    return [Persist(slot.record), _keep(slot), Run(slot.record.service, slot.record.running)]
-
-
-def _fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
-    started = event.started
-    if slot.changing != started:
-        return []
-    slot.changing, slot.known, slot.broken = None, True, not event.restored
-    slot.port, slot.since = event.port, now.wall_s
-    slot.state = "failed"
-    if event.restored:
-        slot.state = "healthy" if started.previous else "absent"
-    if event.code == INTERRUPTED and event.restored:
-        # Our own restart undid it: no fault of the build, so it may start again when it may.
-        slot.record = msgspec.structs.replace(slot.record, running=started.previous, started=None)
-        return [Persist(slot.record), _keep(slot), Run(slot.record.service, slot.record.running)]
-    slot.record = msgspec.structs.replace(
-        slot.record,
-        running=started.previous,
-        started=None,
-        outcome_seq=started.plan_seq,
-        outcome_attempt=started.attempt,
-        outcome=Rank.FAILED,
-        reason_code=event.code,
-        reason=event.reason[:REASON_CHARS_MAX],
-    )
-    return [Persist(slot.record), _keep(slot), Run(slot.record.service, slot.record.running)]
-
-
-def _ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:
-    if slot.changing is not None or slot.record.running is None:
-        return []
-    if slot.state != "healthy":
-        slot.since = now.wall_s
-    slot.state, slot.known, slot.broken = "healthy", True, False
-    slot.port = event.port
-    return []
-
-
-def _broke(slot: Slot, event: ServiceBroke, now: Now) -> list[Effect]:
-    """Outside a change the service is down: stop the plan that it was healthy under."""
-    if slot.changing is not None or slot.record.running is None:
-        return []
-    slot.state, slot.known, slot.broken, slot.since = "failed", True, True, now.wall_s
-    record = msgspec.structs.replace(
-        slot.record, reason_code=event.code, reason=event.reason[:REASON_CHARS_MAX]
-    )
-    if record.outcome is Rank.HEALTHY:
-        record = msgspec.structs.replace(record, outcome=Rank.REGRESSED)
-    if record == slot.record:
-        return []
-    slot.record = record
-    return [Persist(record)]

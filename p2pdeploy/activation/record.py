@@ -29,7 +29,8 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The durable state of one service on one host.
 
-    ``running`` is the last build that became healthy here, the one to run at boot;
+    ``running`` is the last build that became healthy here, the one to run at boot, and
+    ``running_seq`` the order it came with;
     ``outcome_*`` is how the newest plan ended here, so that a restart does not forget a failure.
     """
 
@@ -37,6 +38,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     accepted_seq: int = 0  # highest plan_seq persisted; nothing below it starts
     watermark: int = 0  # highest ABORT seen; nothing up to it starts
     running: Build | None = None
+    running_seq: int = 0
     previous: Build | None = None  # kept on disk for the way back
     started: Started | None = None
     outcome_seq: int = 0

@@ -215,7 +215,7 @@ def _needs_lease(slot: Slot, duty: Duty) -> bool:
     """A service that is down has nothing to lose: it goes back, or comes late, without a GO."""
     if isinstance(duty, Plan):
         return True
-    return slot.record.running is not None and not (isinstance(duty, Revert) and slot.broken)
+    return slot.record.running is not None and not slot.broken
 
 
 # -- SETTLED ---------------------------------------------------------------------------------

@@ -123,8 +123,15 @@ def excuse(
     """Stop waiting for *hosts*; the third value says why not, and is empty when it was done.
 
     Excused and failed hosts together stay within each fault domain's ``failures_max``, and one
-    host at least must remain that is waited for.
+    host at least must remain that is waited for.  A host that may be changing right now is not
+    excused, because other fault domains would begin beside it.
     """
+    for host in sorted(set(hosts) - set(rollout.excused)):
+        if not _is_quiet(rollout, view, host):
+            refusal = (
+                f"{host} may be changing right now; ask again when it has ended or is long gone"
+            )
+            return rollout, [], refusal
     members = {m.host: m.fault_domain for m in rollout.cell_plan.roster.members}
     excused = tuple(sorted({*rollout.excused, *(h for h in hosts if h in members)}))
     for index, domain in enumerate(rollout.plan.fault_domains):
@@ -272,16 +279,27 @@ def _excuse_lost(
     rollout: CellRollout, view: View, waiting: list[HostName]
 ) -> tuple[CellRollout, list[Order]]:
     """Excuse hosts that were lost so long that nothing they began can be under way any more."""
-    plan = rollout.plan
-    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
     for host in waiting:
-        since = rollout.lost_since.get(host)
-        if since is None or view.now - since < quiet_s:
+        if host in view.alive or not _is_quiet(rollout, view, host):
             continue
         excused, orders, refusal = excuse(rollout, (host,), "unreachable", view)
         if not refusal:
             return excused, orders
     return rollout, []
+
+
+def _is_quiet(rollout: CellRollout, view: View, host: HostName) -> bool:
+    """Whether nothing that this plan began on *host* can be under way.
+
+    A host that is reached says so itself; a lost one is known to be quiet when everything it
+    could have begun under its last lease has had its time.
+    """
+    plan = rollout.plan
+    if host in view.alive:
+        word = view.evidence.get(host)
+        return word is None or word.plan_seq != plan.plan_seq or word.rank is not Rank.STARTED
+    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    return view.now - rollout.lost_since.get(host, view.now) >= quiet_s
 
 
 def _leftovers(rollout: CellRollout, failed: set[HostName]) -> tuple[Reason, ...]:

@@ -35,6 +35,7 @@ from p2pdeploy.activation.events import (
     ActivationFailed,
     Booted,
     Event,
+    MembersChanged,
     Now,
     Persisted,
     Progressed,
@@ -133,6 +134,19 @@ class Host:
 def host(config: DaemonConfig, store: ReleaseStore, process: ServiceProcess) -> Host:
     """*process* stops what a test leaves running."""
     return Host(config, store)
+
+
+async def test_what_arrives_during_the_fsync_reaches_the_core_before_persisted(
+    host: Host,
+) -> None:
+    core = ScriptedCore(Woken=[Persist(RECORD, confirm=True)])
+    async with host.running(core) as mgr:
+        await core.wait(Booted)
+        await mgr.send(Woken())
+        await mgr.send(MembersChanged(frozenset()))
+        await core.wait(Persisted)
+        kinds = [type(event) for event in core.events]
+        assert kinds.index(MembersChanged) < kinds.index(Persisted)
 
 
 async def test_a_record_is_on_disk_before_what_depends_on_it(host: Host) -> None:

@@ -317,7 +317,7 @@ class SimHost:
                 else:
                     self._change(service, started)
             case act.Run(service=service, build=build):
-                self._run(service, build)
+                self._run(service, build, start=effect.start)
             case act.Wake(at_boot_s=at_s):
                 self._later(at_s - self._world.now_s, partial(self.act_event, Woken()))
             case act.Keep():
@@ -407,12 +407,16 @@ class SimHost:
         else:
             self._put_back(service, started, INTERRUPTED)
 
-    def _run(self, service: ServiceName, build: Build | None) -> None:
+    def _run(self, service: ServiceName, build: Build | None, *, start: bool) -> None:
         if build is None:
             self.processes.running.pop(service, None)
             return
         if self.processes.running.get(service) == build:
             self._later(0.05, partial(self.act_event, ServiceRan(service=service)))
+            return
+        if not start:
+            gone = ServiceBroke(service=service, code="aborted", reason="aborted")
+            self._later(0.05, partial(self.act_event, gone))
             return
         outcome = self.processes.start(build, 0.0)
         if outcome.failed_after_s is not None:

@@ -113,6 +113,32 @@ def test_a_host_whose_baseline_is_broken_says_so() -> None:
     assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.FAILED)
 
 
+def test_an_aborted_build_stays_while_it_runs_and_is_not_started_again() -> None:
+    bench = on_new()
+    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
+
+
+def test_at_boot_an_aborted_build_is_adopted_and_not_started() -> None:
+    record = on_new().record
+    bench = Bench("h3", records=[record])
+    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
+
+
+def test_at_boot_the_build_from_before_an_aborted_plan_is_started() -> None:
+    settled = ServiceRecord(service=WEB, running=OLD, running_seq=SEQ - 2, watermark=SEQ)
+    bench = Bench("h3", records=[settled])
+    assert (bench.runs[-1].build, bench.runs[-1].start) == (OLD, True)
+
+
+def test_an_aborted_build_that_is_gone_at_boot_goes_back_without_a_go() -> None:
+    bench = Bench("h3", records=[on_new().record])
+    bench.learn(*orders_of(PLAN), abort_of(PLAN))
+    bench.send(ServiceBroke(service=WEB, code="aborted", reason="does not run"))
+    bench.stage(OLD)
+    bench.persisted()
+    assert bench.changes[-1].started.build == OLD
+
+
 def test_without_a_baseline_going_back_means_to_stop() -> None:
     cell_plan = a_plan(baseline=None)
     bench = Bench("h3", running=None)

@@ -1,0 +1,158 @@
+"""What becomes of one service's record when something happened to it; effects follow from it.
+
+Each function changes the slot it is given and returns what is to be done, in order.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.activation.effects import Change, Effect, Keep, Persist, Run, Stage
+from p2pdeploy.activation.events import (
+    INTERRUPTED,
+    Activated,
+    ActivationFailed,
+    Now,
+    ServiceBroke,
+    ServiceRan,
+)
+from p2pdeploy.activation.record import ServiceRecord
+from p2pdeploy.activation.rules import Decision
+from p2pdeploy.activation.service import Slot
+from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
+
+__all__ = ["boot", "broke", "carry_out", "fail", "finish", "keep", "ran", "run"]
+
+
+def boot(slot: Slot) -> list[Effect]:
+    """After a restart: finish or undo what was under way, run what was healthy."""
+    slot.state, slot.known = "stopped", False
+    if slot.record.started is not None:
+        slot.known = True
+        slot.changing = slot.record.started
+        slot.state = "starting"
+        return [keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
+    if slot.record.running is None:
+        slot.state, slot.known = "absent", True
+    return [keep(slot), run(slot)]
+
+
+def carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
+    effects: list[Effect] = []
+    if decision.record is not None:
+        slot.record = decision.record
+        effects.append(Persist(slot.record))
+        if _ended_absent(slot.record):
+            slot.state, slot.since = "absent", now.wall_s  # it may have fetched what was called off
+    if decision.stage is not None and slot.staging != decision.stage.digest:
+        slot.staging, slot.staging_problem = decision.stage.digest, None
+        if slot.record.running is None:
+            slot.state, slot.since = "fetching", now.wall_s
+        effects += [keep(slot), Stage(slot.record.service, decision.stage)]
+    if decision.start is not None:
+        slot.confirming = decision.start
+        slot.record = msgspec.structs.replace(slot.record, started=decision.start)
+        effects += [keep(slot), Persist(slot.record, confirm=True)]
+    return effects
+
+
+def _ended_absent(record: ServiceRecord) -> bool:
+    """Whether the newest order asks for nothing to run, and nothing does."""
+    ended = record.outcome_seq == record.accepted_seq and record.outcome is Rank.HEALTHY
+    return ended and record.running is None
+
+
+def run(slot: Slot) -> Run:
+    """Supervise the build of record; one that was aborted after it became healthy only stays."""
+    record = slot.record
+    aborted = record.running is not None and 0 < record.running_seq == record.watermark
+    return Run(record.service, record.running, start=not aborted)
+
+
+def keep(slot: Slot) -> Keep:
+    """What must stay on disk: what runs, the way back, and what is on its way.
+
+    The rest may be collected from now on, so it no longer counts as staged.
+    """
+    record, started = slot.record, slot.changing or slot.record.started
+    builds = [record.running, record.previous]
+    builds += [started.build, started.previous] if started else []
+    builds += [order.build for order in (slot.plan, slot.revert, slot.settled) if order]
+    digests = frozenset(build.digest for build in builds if build)
+    slot.staged &= digests
+    return Keep(record.service, digests)
+
+
+def finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
+    started = event.started
+    if slot.changing != started:
+        return []
+    slot.changing, slot.broken, slot.known = None, False, True
+    slot.port, slot.since = event.port, now.wall_s
+    slot.state = "healthy" if started.build else "absent"
+    previous = started.previous if started.previous != started.build else slot.record.previous
+    slot.record = msgspec.structs.replace(
+        slot.record,
+        running=started.build,
+        running_seq=started.plan_seq,
+        previous=previous,
+        started=None,
+        outcome_seq=started.plan_seq,
+        outcome_attempt=started.attempt,
+        outcome=Rank.HEALTHY,
+        reason_code="",
+        reason="",
+    )
+    return [Persist(slot.record), keep(slot), run(slot)]
+
+
+def fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
+    started = event.started
+    if slot.changing != started:
+        return []
+    slot.changing, slot.known, slot.broken = None, True, not event.restored
+    slot.port, slot.since = event.port, now.wall_s
+    slot.state = "failed"
+    if event.restored:
+        slot.state = "healthy" if started.previous else "absent"
+    if event.code == INTERRUPTED and event.restored:
+        # Our own restart undid it: no fault of the build, so it may start again when it may.
+        slot.record = msgspec.structs.replace(slot.record, running=started.previous, started=None)
+        return [Persist(slot.record), keep(slot), run(slot)]
+    slot.record = msgspec.structs.replace(
+        slot.record,
+        running=started.previous,
+        started=None,
+        outcome_seq=started.plan_seq,
+        outcome_attempt=started.attempt,
+        outcome=Rank.FAILED,
+        reason_code=event.code,
+        reason=event.reason[:REASON_CHARS_MAX],
+    )
+    return [Persist(slot.record), keep(slot), run(slot)]
+
+
+def ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:
+    if slot.changing is not None or slot.record.running is None:
+        return []
+    if slot.state != "healthy":
+        slot.since = now.wall_s
+    slot.state, slot.known, slot.broken = "healthy", True, False
+    slot.port = event.port
+    return []
+
+
+def broke(slot: Slot, event: ServiceBroke, now: Now) -> list[Effect]:
+    """Outside a change the service is down: stop the plan that it was healthy under."""
+    if slot.changing is not None or slot.record.running is None:
+        return []
+    slot.state, slot.known, slot.broken, slot.since = "failed", True, True, now.wall_s
+    record = msgspec.structs.replace(
+        slot.record, reason_code=event.code, reason=event.reason[:REASON_CHARS_MAX]
+    )
+    if record.outcome is Rank.HEALTHY:
+        record = msgspec.structs.replace(record, outcome=Rank.REGRESSED)
+    if record == slot.record:
+        return []
+    slot.record = record
+    return [Persist(record)]
