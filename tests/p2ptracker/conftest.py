@@ -210,13 +210,16 @@ def started() -> Callable[[Path], AbstractAsyncContextManager[Tracker]]:
     return run_tracker
 
 
-def write_tree(folder: Path, seed: int, *, extra: bytes = b"") -> Path:
+LARGE_BYTES = 1_500_000  # some twenty chunks
+
+
+def write_tree(folder: Path, seed: int, *, extra: bytes, large_bytes: int) -> Path:
     """A payload of one large file and some small ones; the same seed gives the same bytes."""
     folder.mkdir(parents=True)
     rng = random.Random(seed)
     (folder / "service.toml").write_text(SERVICE_TOML)
-    data = rng.randbytes(3_000_000)
-    (folder / "data.bin").write_bytes(data[:1_000_000] + extra + data[1_000_000:])
+    data, middle = rng.randbytes(large_bytes), large_bytes // 3
+    (folder / "data.bin").write_bytes(data[:middle] + extra + data[middle:])
     (folder / "bin").mkdir()
     for number in range(5):
         (folder / "bin" / f"tool{number}").write_bytes(rng.randbytes(10_000))
@@ -228,10 +231,10 @@ def write_tree(folder: Path, seed: int, *, extra: bytes = b"") -> Path:
 def payload(tmp_path: Path) -> Callable[..., Built]:
     """Builds a payload from a seed; ``extra`` is inserted into its large file."""
 
-    def make(seed: int = 1, *, extra: bytes = b"") -> Built:
+    def make(seed: int = 1, *, extra: bytes = b"", large_bytes: int = LARGE_BYTES) -> Built:
         tree = tmp_path / "payloads" / f"{seed}-{len(extra)}"
         if not tree.exists():
-            write_tree(tree, seed, extra=extra)
+            write_tree(tree, seed, extra=extra, large_bytes=large_bytes)
         return build(tree, ServiceName("hello"))
 
     return make

@@ -31,12 +31,14 @@ def cli() -> None:
 )
 def run(folder: Path) -> None:
     """Run every role of the control plane until SIGTERM."""
-    import trio  # heavy: --help must not wait for it
-
     from p2ptracker.config import load_config
+
+    _log_as_json_lines(load_config(folder).log_level)  # a mistake is told before the wait below
+
+    import trio  # heavy, as is what follows: --help must not wait for it
+
     from p2ptracker.run import run_control_plane
 
-    _log_as_json_lines(load_config(folder).log_level)
     trio.run(run_control_plane, folder)
 
 

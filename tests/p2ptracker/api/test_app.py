@@ -115,7 +115,7 @@ class Drawer:
 
 
 async def test_each_piece_is_dealt_once_verified_and_counted(tracker, payload) -> None:
-    built = payload()
+    built = payload(large_bytes=200_000)
     await tracker.publish("1.0.0", built)
     spans = piece_spans(built.manifest)
     hosts = [Drawer(tracker, built.manifest_digest, len(spans), f"h0{n}") for n in (1, 2)]
@@ -137,7 +137,7 @@ async def test_each_piece_is_dealt_once_verified_and_counted(tracker, payload) -
 
 
 async def test_a_deal_request_that_is_forged_or_senseless_gets_no_bytes(tracker, payload) -> None:
-    built = payload()
+    built = payload(large_bytes=200_000)
     await tracker.publish("1.0.0", built)
     host = Drawer(tracker, built.manifest_digest, len(piece_spans(built.manifest)), "h01")
     for changes, status in (
@@ -164,7 +164,7 @@ async def test_a_release_that_does_not_exist_is_not_dealt(tracker) -> None:
 async def test_an_origin_that_restarts_hears_the_hosts_before_it_deals(
     fleet_dir, started, payload
 ) -> None:
-    built = payload()
+    built = payload(large_bytes=200_000)
     async with started(fleet_dir) as tracker:
         await tracker.publish("1.0.0", built)
     count = len(piece_spans(built.manifest))
