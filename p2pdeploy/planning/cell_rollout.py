@@ -19,12 +19,22 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Abort, Build, Excuse, Order, Plan, Settled
 from p2pdeploy.planning.planner import CellPlan
 
-__all__ = ["CellRollout", "View", "ask_abort", "excuse", "look", "open_cell_rollout", "settled_of"]
+__all__ = [
+    "LOST_S",
+    "CellRollout",
+    "View",
+    "ask_abort",
+    "excuse",
+    "look",
+    "open_cell_rollout",
+    "settled_of",
+]
 
 Phase = Literal["activating", "reverting", "done"]
 Result = Literal["", "complete", "rolled-back", "aborted", "failed"]
 
 REASONS_SHOWN_MAX = 3  # a rollout's reasons are read by people; 'hosts' has them all
+LOST_S = 10.0  # beside the 5 to 25 s that membership takes: longer than a restart of a daemon
 SETTLED_LIFETIME_S = 24 * 3600.0
 
 
@@ -53,6 +63,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     excused: tuple[HostName, ...] = ()
     excuse_seq: int = 0
     lost_since: dict[HostName, float] = {}
+    failed: tuple[HostName, ...] = ()  # ever, under this plan; grows only
     predecessor_quiet_at: float = 0.0
     hold_until: float = 0.0
     aborted_at: float = 0.0
@@ -87,11 +98,12 @@ def open_cell_rollout(cell_plan: CellPlan, *, quiet_at: float, hold_until: float
 
 def look(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
     """Take one look; return the rollout as it is next and the orders to issue."""
+    if rollout.phase == "done":
+        return rollout, []
+    rollout = _note_failed(_watch(rollout, view), view)
     if rollout.phase == "activating":
-        return _look_activating(_watch(_stamp(rollout, view), view), view)
-    if rollout.phase == "reverting":
-        return _look_reverting(rollout, view)
-    return rollout, []
+        return _look_activating(_stamp(rollout, view), view)
+    return _look_reverting(rollout, view)
 
 
 def ask_abort(
@@ -134,6 +146,8 @@ def excuse(
             return rollout, [], refusal
     members = {m.host: m.fault_domain for m in rollout.cell_plan.roster.members}
     excused = tuple(sorted({*rollout.excused, *(h for h in hosts if h in members)}))
+    if rollout.phase == "reverting":  # it goes back when it can, by what settles
+        return msgspec.structs.replace(rollout, excused=excused), [], ""
     for index, domain in enumerate(rollout.plan.fault_domains):
         out = {h for h in excused if members[h] == index}
         out |= _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, index=index)
@@ -192,7 +206,7 @@ def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, lis
     failed = _with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
     if reason := _failure(rollout, view, failed):
         return ask_abort(rollout, result="rolled-back", reason=reason, now=view.now)
-    if view.now >= plan.expires_at:
+    if view.now >= plan.expires_at and not rollout.paused:  # a paused one waits for its person
         reason = Reason(code="plan-expired", message="the plan was not finished in time")
         return ask_abort(rollout, result="failed", reason=reason, now=view.now)
     healthy = _with_rank(rollout, view, Rank.HEALTHY)
@@ -258,12 +272,27 @@ def _troubles(rollout: CellRollout, view: View, waiting: list[HostName]) -> list
     return [
         Reason(code=w.reason_code, message=w.reason, host=w.host, fault_domain=w.fault_domain)
         for w in words
-        if w.plan_seq == rollout.plan.plan_seq and w.rank < Rank.STARTED and w.reason_code
+        if w.plan_seq in (rollout.plan.plan_seq, rollout.plan.plan_seq + 1)
+        and w.rank < Rank.STARTED
+        and w.reason_code
     ][:REASONS_SHOWN_MAX]
 
 
+def _note_failed(rollout: CellRollout, view: View) -> CellRollout:
+    """Remember who failed: on the way back a host's register says so no longer."""
+    failed = {*rollout.failed, *_with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)}
+    if len(failed) == len(rollout.failed):
+        return rollout
+    return msgspec.structs.replace(rollout, failed=tuple(sorted(failed)))
+
+
 def _watch(rollout: CellRollout, view: View) -> CellRollout:
-    """Note since when each roster host cannot be reached."""
+    """Note since when each roster host cannot be reached.
+
+    When nobody is seen alive it is this control plane that is cut off, and nothing is learnt.
+    """
+    if not view.alive:
+        return rollout
     known = dict(rollout.lost_since)
     lost = {
         member.host: known.get(member.host, view.now)
@@ -336,11 +365,18 @@ def _look_reverting(rollout: CellRollout, view: View) -> tuple[CellRollout, list
     left = [
         member.host
         for member in rollout.cell_plan.roster.members
-        if member.host not in back and member.host not in stuck
+        if member.host not in back | stuck and member.host not in rollout.excused
     ]
-    if any(host in view.alive for host in left):
-        return rollout, []
+    if any(not _is_lost(rollout, view, host) for host in left):
+        reasons = (*rollout.reasons[:1], *_troubles(rollout, view, left))
+        return msgspec.structs.replace(rollout, reasons=reasons), []
     return _end_revert(rollout, view, stuck, sorted(left))
+
+
+def _is_lost(rollout: CellRollout, view: View, host: HostName) -> bool:
+    """Whether the way back may end without *host*: it was missed for long enough to believe it."""
+    since = rollout.lost_since.get(host)
+    return bool(view.alive) and since is not None and view.now - since >= LOST_S
 
 
 def _name_next(rollout: CellRollout, view: View) -> CellRollout:

@@ -89,20 +89,25 @@ def rollout_view(
 
 
 def fault_domain_views(cell: CellRollout, evidence: Evidence) -> list[FaultDomainView]:
-    """One line per fault domain, counted over the roster."""
+    """One line per fault domain, counted over the roster.
+
+    ``failed`` counts hosts that failed at any time under this plan, also once they are back.
+    """
     plan = cell.plan
     ranks: list[dict[str, int]] = [{} for _ in plan.fault_domains]
+    failed: list[int] = [0] * len(plan.fault_domains)
     for member in cell.cell_plan.roster.members:
         shown = _progress(evidence.get(member.host), plan.plan_seq)
         counts = ranks[member.fault_domain]
         counts[shown] = counts.get(shown, 0) + 1
+        failed[member.fault_domain] += shown == "failed" or member.host in cell.failed
     return [
         FaultDomainView(
             cell=plan.cell,
             name=domain.name,
             total=domain.size,
             healthy=counts.get("healthy", 0),
-            failed=counts.get("failed", 0),
+            failed=failed[k],
             started_at=utc(began) if began else None,
             finished_at=utc(ended) if ended else None,
             states=dict(sorted(counts.items())),
@@ -131,6 +136,8 @@ def _progress(word: Attestation | None, plan_seq: int) -> str:
     if word is None or word.plan_seq not in (plan_seq, plan_seq + 1):
         return "waiting" if word is None or word.plan_seq < plan_seq else "moved-on"
     if word.plan_seq == plan_seq + 1:
+        if word.rank >= Rank.FAILED:
+            return "failed"
         return "rolled-back" if word.rank is Rank.HEALTHY else "rolling-back"
     match word.rank:
         case Rank.NONE:

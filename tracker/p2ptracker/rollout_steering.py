@@ -22,7 +22,7 @@ _STATES_FOR: dict[Verb | str, tuple[RolloutState, ...]] = {
     "resume": ("paused",),
     "abort": ("running", "paused"),
     "revert": ("running", "paused", "complete"),
-    "excuse hosts": ("running", "paused"),
+    "excuse hosts": ("running", "paused", "rolling-back"),
 }
 
 

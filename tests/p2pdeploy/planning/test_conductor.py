@@ -14,7 +14,15 @@ from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Abort, Build, Excuse, Go, Grant, Order, Plan, Settled
-from p2pdeploy.planning.cell_rollout import CellRollout, Result, View, ask_abort, excuse, settled_of
+from p2pdeploy.planning.cell_rollout import (
+    LOST_S,
+    CellRollout,
+    Result,
+    View,
+    ask_abort,
+    excuse,
+    settled_of,
+)
 from p2pdeploy.planning.conductor import (
     SETTLED_RENEW_S,
     Conducted,
@@ -370,8 +378,61 @@ def test_lost_hosts_do_not_hold_up_the_way_back() -> None:
     cell.say(names(cell_plan)[:-1], cell_plan.plan.plan_seq + 1, Rank.HEALTHY)
     cell.lose(last)
     cell.tick(1)
+    assert cell.rollout().phase == "reverting"
+    cell.tick(LOST_S)
     assert cell.rollout().phase == "done"
     assert [r.host for r in cell.rollout().reasons if r.code == "host-unreachable"] == [last]
+
+
+def test_a_control_plane_that_sees_nobody_ends_no_way_back() -> None:
+    cell, _ = opened()
+    cell.abort()
+    everybody, cell.alive = cell.alive, frozenset()
+    cell.tick(1)
+    cell.tick(10 * LOST_S)
+    assert cell.rollout().phase == "reverting"
+    cell.alive = everybody
+    cell.tick(1)
+    assert cell.rollout().phase == "reverting"
+
+
+def test_a_host_that_cannot_go_back_says_why_and_can_be_excused() -> None:
+    cell, cell_plan = opened()
+    cell.abort()
+    *others, stuck = names(cell_plan)
+    back_seq = cell_plan.plan.plan_seq + 1
+    cell.say(others, back_seq, Rank.HEALTHY)
+    cell.say([stuck], back_seq, Rank.ACCEPTED)
+    word = cell.evidence[WEB][stuck]
+    cell.evidence[WEB][stuck] = msgspec.structs.replace(
+        word, reason_code="disk-full", reason="no room"
+    )
+    cell.tick(1)
+    assert [reason.code for reason in cell.rollout().reasons] == ["operator", "disk-full"]
+    rollout, _, refusal = excuse(cell.rollout(), (stuck,), "replaced", cell.view)
+    assert refusal == ""
+    cell.conducted = replace_rollout(cell.conducted, rollout)
+    cell.tick(1)
+    assert cell.rollout().phase == "done"
+
+
+def test_failures_are_counted_also_when_the_hosts_are_back() -> None:
+    cell, cell_plan = opened()
+    first = names(cell_plan)[0]
+    cell.say([first], cell_plan.plan.plan_seq, Rank.FAILED)
+    cell.tick(1)
+    cell.say(names(cell_plan), cell_plan.plan.plan_seq + 1, Rank.HEALTHY)
+    cell.tick(1)
+    views = fault_domain_views(cell.rollout(), cell.evidence[WEB])
+    assert [view.failed for view in views] == [1, *(0 for _ in views[1:])]
+
+
+def test_a_paused_plan_is_not_given_up_when_it_expires() -> None:
+    cell, cell_plan = opened()
+    cell.pause()
+    cell.now = cell_plan.plan.expires_at + 1
+    cell.tick()
+    assert cell.rollout().phase == "activating"
 
 
 def test_abort_is_idempotent() -> None:
