@@ -86,6 +86,7 @@ class HostActivation:
         self._epoch = epoch
         self._slots = {record.service: Slot(record) for record in records}
         self._host_record = host_record or HostRecord()
+        self._time_floor = self._host_record.time_floor  # exact here, on disk in steps
         self._go: ReceivedGo | None = None
         self._alive: frozenset[HostName] = frozenset({me})
         self._wake_at: float | None = None
@@ -180,9 +181,11 @@ class HostActivation:
         effects: list[Effect] = []
         if getattr(message, "cell", self._cell) != self._cell:
             return effects
-        issued_at = getattr(message, "issued_at", 0.0)
-        if issued_at > self._host_record.time_floor + _FLOOR_STEP_S:
-            self._host_record = msgspec.structs.replace(self._host_record, time_floor=issued_at)
+        self._time_floor = max(self._time_floor, getattr(message, "issued_at", 0.0))
+        if self._time_floor > self._host_record.time_floor + _FLOOR_STEP_S:
+            self._host_record = msgspec.structs.replace(
+                self._host_record, time_floor=self._time_floor
+            )
             effects.append(PersistHost(self._host_record))
         if isinstance(message, Go):
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
@@ -213,7 +216,7 @@ class HostActivation:
         if slot.confirming is not None or slot.changing is not None:
             slot.hold = None
             return []
-        context = Context(self._me, self._go, self._alive, self._host_record.time_floor, now)
+        context = Context(self._me, self._go, self._alive, self._time_floor, now)
         effects: list[Effect] = []
         for _ in range(4):  # accept, record an outcome, stage, start: each at most once a look
             decision = decide(slot, context, busy_with=self._busy_with(slot))
@@ -236,7 +239,7 @@ class HostActivation:
         if started is None:
             return []
         slot.confirming = None
-        context = Context(self._me, self._go, self._alive, self._host_record.time_floor, now)
+        context = Context(self._me, self._go, self._alive, self._time_floor, now)
         slot.hold = last_look(slot, started, context)
         if slot.hold is not None:
             slot.record = msgspec.structs.replace(slot.record, started=None)

@@ -52,4 +52,6 @@ class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The durable state of the host: boot counter and time floor."""
 
     boots: int = 0
-    time_floor: float = 0.0  # newest signed time ever seen, seconds since the epoch
+    time_floor: float = (
+        0.0  # a signed time that was seen, seconds since the epoch; at most a minute old
+    )

@@ -166,7 +166,7 @@ class PlannedFaultDomain(Document, frozen=True):
 
 class PlannedCell(Document, frozen=True):
     cell: CellId
-    current: str  # version most hosts run, empty when none
+    current: str  # version the cell settled on, empty when none
     baseline: str  # version to go back to, empty when none
     fault_domains: list[PlannedFaultDomain]
     absent: list[HostName]  # down now: outside the roster, converge later
