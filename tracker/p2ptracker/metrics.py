@@ -18,6 +18,11 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.uploads_turned_away = Counter(
+            "p2p_uploads_turned_away",
+            "Upload connections closed because too many were open",
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "p2p_api_refusals",
             "API requests refused before they reached a route",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 import trio
+from prometheus_client import Counter
 
 from p2pdeploy.codec import FrameReader, decode, encode, frame
 from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError
@@ -34,6 +35,7 @@ from p2ptracker.spool import Received, Spool
 __all__ = ["UploadServer"]
 
 CONNECTIONS_MAX = 16  # a buffer each
+OPEN_MAX = 64  # those that receive, and those that wait for one of them to end
 THREADS = 2
 BUFFER_BYTES = 4 * 1024 * 1024
 SILENT_S = 60.0  # a sender that stalls longer has died; its next attempt resumes
@@ -50,11 +52,16 @@ class UploadServer:
     Args:
         spool_of: The spool for an upload key, or None.
         token: The fleet's secret, for the MAC of the hello.
+        turned_away: Counts connections beyond ``OPEN_MAX``; they are closed without a word.
     """
 
-    def __init__(self, spool_of: Callable[[str], Spool | None], token: str) -> None:
+    def __init__(
+        self, spool_of: Callable[[str], Spool | None], token: str, turned_away: Counter
+    ) -> None:
         self._spool_of = spool_of
         self._token = token
+        self._turned_away = turned_away
+        self._open = 0
         self._slots = trio.CapacityLimiter(CONNECTIONS_MAX)
         self._threads = trio.CapacityLimiter(THREADS)
 
@@ -72,7 +79,17 @@ class UploadServer:
         await trio.serve_listeners(self._serve_connection, listeners)
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        async with stream, self._slots:
+        if self._open >= OPEN_MAX:  # nobody has proved anything yet: the wait is bounded
+            self._turned_away.inc()
+            return
+        self._open += 1
+        try:
+            await self._serve_in_turn(stream)
+        finally:
+            self._open -= 1
+
+    async def _serve_in_turn(self, stream: trio.SocketStream) -> None:
+        async with self._slots:
             try:
                 await self._receive(stream)
             except (trio.BrokenResourceError, trio.TooSlowError):
@@ -133,7 +150,10 @@ class _Reception:
     async def _receive_into(self, room: memoryview) -> int:
         assert len(room), "a chunk fits in half the buffer, so there is always room for more"
         with trio.fail_after(SILENT_S):
-            count = await self._stream.socket.recv_into(room)
+            try:
+                count = await self._stream.socket.recv_into(room)
+            except OSError as error:
+                raise trio.BrokenResourceError("the client reset the connection") from error
         if count == 0:
             raise trio.BrokenResourceError("the client hung up before the end of chunks")
         return count

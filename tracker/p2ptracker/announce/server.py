@@ -40,14 +40,15 @@ class AnnounceServer:
     Args:
         swarms: The core.
         known: Asked about every announced info-hash.
-        outcomes: Counts requests by ``outcome``: announce, scrape, refused, malformed.
+        outcomes: Counts by ``outcome``: announce, scrape, refused, malformed; turned-away is a
+            connection beyond ``CONNECTIONS_MAX``, closed without a word.
     """
 
     def __init__(self, swarms: Swarms, known: Known, outcomes: Counter) -> None:
         self._swarms = swarms
         self._known = known
         self._outcomes = outcomes
-        self._slots = trio.CapacityLimiter(CONNECTIONS_MAX)
+        self._served = 0
 
     async def serve(
         self,
@@ -63,15 +64,19 @@ class AnnounceServer:
         await trio.serve_listeners(self._serve_connection, listeners)
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        async with stream, self._slots:
-            peer = str(stream.socket.getpeername()[0])
-            try:
-                await self._talk(stream, peer)
-            except (trio.BrokenResourceError, trio.TooSlowError):
-                return
-            except Exception:  # one connection must not end the endpoint
-                self._outcomes.labels(outcome="crashed").inc()
-                log.exception("announce-connection-crashed", peer=peer)
+        if self._served >= CONNECTIONS_MAX:  # waiting ones would pile up without bound
+            self._outcomes.labels(outcome="turned-away").inc()
+            return
+        self._served += 1
+        try:
+            await self._talk(stream, _peer_of(stream))
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            return
+        except Exception:  # one connection must not end the endpoint
+            self._outcomes.labels(outcome="crashed").inc()
+            log.exception("announce-connection-crashed")
+        finally:
+            self._served -= 1
 
     async def _talk(self, stream: trio.SocketStream, peer: str) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
@@ -127,6 +132,13 @@ class AnnounceServer:
         request = parse_scrape(query)
         self._outcomes.labels(outcome="scrape").inc()
         return scrape_reply({known: self._swarms.counts(known) for known in request.info_hashes})
+
+
+def _peer_of(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError as error:  # it reset the connection before it was accepted
+        raise trio.BrokenResourceError("the client is gone") from error
 
 
 async def _read_request(

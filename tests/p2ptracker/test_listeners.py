@@ -1,0 +1,101 @@
+"""Both socket servers against clients that connect and reset, and against too many of them."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import trio
+from prometheus_client import CollectorRegistry, Counter
+
+from p2ptracker import upload
+from p2ptracker.announce import server
+from p2ptracker.announce.server import AnnounceServer
+from p2ptracker.announce.swarms import Swarms, SwarmsConfig
+from p2ptracker.upload import UploadServer
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
+
+
+def a_counter(*labels: str) -> Counter:
+    return Counter("outcomes", "of a test", labels, registry=CollectorRegistry())
+
+
+def an_announce_server(outcomes: Counter) -> AnnounceServer:
+    async def known(info_hash: bytes) -> bool:
+        return False
+
+    return AnnounceServer(Swarms(SwarmsConfig(interval_s=60), random.Random(1)), known, outcomes)
+
+
+@asynccontextmanager
+async def listening(one: AnnounceServer | UploadServer) -> AsyncGenerator[int]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(one.serve, "127.0.0.1", 0)
+        nursery.cancel_scope.cancel()
+
+
+def connect_and_reset(port: int) -> None:
+    """Blocks the event loop, so that the server accepts a connection that is already dead."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+
+
+async def ask(port: int) -> bytes:
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        with trio.fail_after(5):
+            return await stream.receive_some(4096)
+
+
+async def test_a_client_that_resets_before_it_is_accepted_ends_nothing() -> None:
+    outcomes = a_counter("outcome")
+    async with listening(an_announce_server(outcomes)) as port:
+        for _ in range(3):
+            connect_and_reset(port)
+        assert b"404" in await ask(port)
+    assert outcomes.labels(outcome="crashed")._value.get() == 0
+
+
+async def test_an_upload_that_resets_before_it_is_accepted_ends_nothing() -> None:
+    async with listening(UploadServer(lambda key: None, "token", a_counter())) as port:
+        connect_and_reset(port)
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await stream.send_all(b"\xff" * 8)  # no frame: it is told so
+            with trio.fail_after(5):
+                assert b"protocol" in await stream.receive_some(4096)
+
+
+async def turned_away(port: int, *, kept: int) -> bytes:
+    """What the client after *kept* silent ones hears, once they were all accepted."""
+    async with AsyncExitStack() as stack:
+        for _ in range(kept):
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        one_more = await trio.open_tcp_stream("127.0.0.1", port)
+        async with one_more:
+            with trio.fail_after(5):
+                return await one_more.receive_some(4096)
+
+
+async def test_announce_connections_beyond_the_limit_are_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+    outcomes = a_counter("outcome")
+    async with listening(an_announce_server(outcomes)) as port:
+        assert await turned_away(port, kept=2) == b""
+    assert outcomes.labels(outcome="turned-away")._value.get() == 1
+
+
+async def test_uploads_beyond_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "OPEN_MAX", 2)
+    count = a_counter()
+    async with listening(UploadServer(lambda key: None, "token", count)) as port:
+        assert await turned_away(port, kept=2) == b""
+    assert count._value.get() == 1
