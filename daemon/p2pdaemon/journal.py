@@ -8,6 +8,7 @@ daemon refuses to start on it: guessing could run an aborted build or forget a f
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from p2pdeploy.activation.record import HostRecord, ServiceRecord
-from p2pdeploy.errors import ConfigError
+from p2pdeploy.errors import ConfigError, UnavailableError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.manifest import digest_of
@@ -132,15 +133,33 @@ def _write(path: Path, record: ServiceRecord | HostRecord) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace *path* by *data*, all or nothing, and on the disk when this returns."""
+    """Replace *path* by *data*, all or nothing, and on the disk when this returns.
+
+    Raises:
+        UnavailableError: the disk is full (``disk-full``) or refuses; *path* is as it was.
+    """
     aside = path.with_name(f"{path.name}#new")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise UnavailableError(
+            f"cannot be written: {error.strerror}",
+            where=str(path),
+            hint="free some space and start the daemon again" if full else "",
+            code="disk-full" if full else "journal-unwritable",
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from p2pdaemon import journal as journal_module
 from p2pdaemon.journal import Journal, epoch_of, write_durably
 from p2pdeploy.activation.record import ServiceRecord, Started
-from p2pdeploy.errors import ConfigError
+from p2pdeploy.errors import ConfigError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Build
@@ -124,3 +125,22 @@ def test_the_folder_is_synced_after_the_rename(
     monkeypatch.setattr(journal_module.os, "fsync", record)
     write_durably(tmp_path / "file", b"data")
     assert synced == [f"{tmp_path}/file#new", str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "disk-full"), (errno.EIO, "journal-unwritable")]
+)
+def test_a_disk_that_refuses_is_one_clear_error_and_the_record_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    path = tmp_path / "record"
+    write_durably(path, b"before")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UnavailableError) as caught:
+        write_durably(path, b"after")
+    assert (caught.value.code, path.read_bytes()) == (code, b"before")
+    assert [child.name for child in tmp_path.iterdir()] == ["record"]
