@@ -40,8 +40,8 @@ def test_fault_domains_of_one_host_take_their_turn(fleet: Fleet) -> None:
         ("fd2", 1),
     ]
     domains = done["fault_domains"]
-    assert domains[0]["finished_at"] < domains[1]["started_at"]
-    assert domains[1]["finished_at"] < domains[2]["started_at"]
+    assert domains[0]["finished_at"] <= domains[1]["started_at"]
+    assert domains[1]["finished_at"] <= domains[2]["started_at"]
 
 
 def test_the_folder_and_its_secrets_are_private(fleet: Fleet) -> None:
