@@ -15,7 +15,13 @@ from p2pdaemon.reporter import Reporter
 from p2pdaemon.services.logs import tail
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.codec import FrameReader, decode, encode, frame
-from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, ProtocolError
+from p2pdeploy.errors import (
+    ConfigError,
+    NotFoundError,
+    P2PDeployError,
+    ProtocolError,
+    UnavailableError,
+)
 from p2pdeploy.ids import ServiceName, check_service
 from p2pdeploy.messages.api import ErrorBody
 from p2pdeploy.messages.host import (
@@ -130,10 +136,18 @@ class HostApi:
 
     async def _logs(self, request: LogsRequest) -> Logs:
         path = self._store.log_path(check_service(request.service))
-        if not await trio.to_thread.run_sync(path.exists, limiter=_files):
-            raise _unknown(request.service)
         read = partial(tail, path, lines_max=request.lines_max, bytes_max=LOG_BYTES_MAX)
-        lines = await trio.to_thread.run_sync(read, limiter=_files)
+        try:
+            if not await trio.to_thread.run_sync(path.exists, limiter=_files):
+                raise _unknown(request.service)
+            lines = await trio.to_thread.run_sync(read, limiter=_files)
+        except OSError as error:  # the folder is the service's: it may put anything there
+            raise UnavailableError(
+                f"the log cannot be read: {error.strerror}",
+                where=str(path),
+                hint="has the service replaced its log file?",
+                code="log-unreadable",
+            ) from error
         return Logs(service=request.service, lines=lines)
 
     def _why(self, request: WhyRequest) -> Why:

@@ -34,8 +34,12 @@ async def tidy_up(store: ReleaseStore, collector: Collector, stager: BuildStager
 
 
 def _rotate_all(store: ReleaseStore) -> None:
+    """Rotate every log; one that cannot be is logged, and keeps neither others nor collection."""
     for path in store.log_paths():
-        rotate(path)
+        try:
+            rotate(path)
+        except OSError as error:  # a service may put a folder or a link where its log was
+            _log.warning("log not rotated", path=str(path), error=error.strerror)
 
 
 async def _collect(store: ReleaseStore, collector: Collector, stager: BuildStager) -> None:
