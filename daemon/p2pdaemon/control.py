@@ -29,8 +29,13 @@ from p2pdeploy.errors import (
     TrustError,
     UnavailableError,
 )
-from p2pdeploy.ids import CellId, Digest
-from p2pdeploy.limits import CHUNK_INDEX_BYTES_MAX, FRAME_BYTES_MAX, MANIFEST_BYTES_MAX
+from p2pdeploy.ids import CellId, Digest, ServiceName, Version, check_service, check_version
+from p2pdeploy.limits import (
+    CHUNK_INDEX_BYTES_MAX,
+    ENVELOPE_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    MANIFEST_BYTES_MAX,
+)
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
@@ -86,6 +91,11 @@ class ControlPlane:
         """The inventory of *cell*."""
         body = await self._get(f"/v1/cells/{cell}/hosts", bytes_max=INVENTORY_BYTES_MAX)
         return _from_json(body, list[Host])
+
+    async def fetch_release_envelope(self, service: ServiceName, version: Version) -> bytes:
+        """The sealed Release of that name; unverified."""
+        path = f"/v1/releases/{check_service(service)}/{check_version(version)}/envelope"
+        return await self._get(path, bytes_max=ENVELOPE_BYTES_MAX)
 
     async def fetch_manifest(self, digest: Digest) -> bytes:
         """The manifest's bytes.  Raises IntegrityError when they are not *digest*'s."""

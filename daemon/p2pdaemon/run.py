@@ -83,7 +83,8 @@ async def _run_tasks(
     keyring = HmacKeyring(derive_key(token, "envelope"))
     gossip = make_gossip(config, token, keyring)
     attester = Attester(gossip, keyring.named(f"host/{config.name}"))
-    stager = BuildStager(config, store, control, session, Mesh(config.name, gossip.members), rng)
+    mesh = Mesh(config.name, gossip.members)
+    stager = BuildStager(config, store, control, session, mesh, rng, keyring)
     svc_mgr = SvcMgr(
         core,
         clock=clock,

@@ -1,8 +1,8 @@
 """Bring one build onto this disk: whole, verified, and seeded to the others.
 
-manifest (digest-checked, judged) -> what older releases here already have -> the swarm for the
-rest -> the final tree, verified file by file.  Every step may be cut off by a kill and is begun
-again: pieces that lie on the disk are believed only after their hash was checked
+release (its envelope opened) -> manifest (digest-checked, judged) -> what older releases here
+already have -> the swarm for the rest -> the final tree, verified file by file.  Every step may
+be cut off by a kill and is begun again: pieces that lie on the disk are believed only after their hash was checked
 (``payload.delta``), which costs one read of what was fetched so far, about 1 GB/s.
 """
 
@@ -23,10 +23,11 @@ from p2pdaemon.isolate import isolated
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
-from p2pdeploy.errors import IntegrityError, UnavailableError
+from p2pdeploy.errors import IntegrityError, TrustError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
+from p2pdeploy.messages.release import Release
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.check import check_manifest
 from p2pdeploy.payload.delta import DeltaResult, Older, local_pieces
@@ -34,6 +35,7 @@ from p2pdeploy.payload.torrent import piece_count, torrent_bytes, verify_piece
 from p2pdeploy.swarm.fetch import ReleaseKey, fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.trust.envelope import Verifier, open_envelope
 
 __all__ = ["BuildStager"]
 
@@ -56,6 +58,7 @@ class BuildStager:
         session: The swarm.
         mesh: Whom to exchange pieces with.
         rng: Spreads retries.
+        keys: Opens the registry's word on a release.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class BuildStager:
         session: Session,
         mesh: Mesh,
         rng: random.Random,
+        keys: Verifier,
     ) -> None:
         self._cell = config.cell
         self._host = config.name
@@ -74,6 +78,7 @@ class BuildStager:
         self._session = session
         self._mesh = mesh
         self._rng = rng
+        self._keys = keys
         self._torrents: dict[Digest, Torrent] = {}
         self._staging: set[Digest] = set()
         self._adding = trio.Lock()  # the session refuses one torrent twice
@@ -95,10 +100,11 @@ class BuildStager:
         Raises:
             UnavailableError: control plane, neighbours or disk; try again later.
             IntegrityError, ProtocolError: the manifest or the origin's bytes are wrong.
+            TrustError: the registry's envelope of the release is forged or no release's.
         """
         self._staging.add(build.digest)
         try:
-            manifest = await self._manifest(service, build.digest)
+            manifest = await self._manifest(service, build)
             if await _hop(self._store.is_staged, build.digest):
                 await isolated(f"seed {service}", partial(self._seed, build.digest, manifest))
                 return Staged(service=service, digest=build.digest)
@@ -130,16 +136,38 @@ class BuildStager:
 
     # -- the parts of a release --------------------------------------------------------------
 
-    async def _manifest(self, service: ServiceName, digest: Digest) -> Manifest:
+    async def _manifest(self, service: ServiceName, build: Build) -> Manifest:
+        """The manifest of *build*.  It lies on the disk only after its release was vouched for,
+        so what was fetched once is staged, seeded and gone back to without the control plane.
+        """
+        digest = build.digest
         manifest = await _hop(self._store.read_manifest, digest)
         if manifest is None:
+            release = await self._release(service, build)
             data = await self._control.fetch_manifest(digest)
             manifest = Manifest.from_bytes(data)
             await _hop(check_manifest, manifest)
+            if manifest.size_bytes != release.size_bytes:
+                raise IntegrityError("the release's envelope names another size", where=digest)
             await _hop(self._store.write_manifest, digest, data)
         if manifest.service != service:
             raise IntegrityError(f"is a release of {manifest.service!r}", where=digest)
         return manifest
+
+    async def _release(self, service: ServiceName, build: Build) -> Release:
+        """The registry's word on *build*; refused unless it names this very service and digest."""
+        where = f"{service} {build.version}"
+        envelope = await self._control.fetch_release_envelope(service, build.version)
+        release = open_envelope(envelope, self._keys)
+        if not isinstance(release, Release):
+            raise TrustError(f"the envelope holds a {type(release).__name__}", where=where)
+        if (release.service, release.version) != (service, build.version):
+            raise IntegrityError(
+                f"the envelope is of {release.service} {release.version}", where=where
+            )
+        if release.manifest_digest != build.digest:
+            raise IntegrityError("the envelope names another digest than the plan", where=where)
+        return release
 
     async def _chunk_index(self, digest: Digest, manifest: Manifest) -> ChunkIndex:
         index = await _hop(self._store.read_chunk_index, digest, manifest)

@@ -42,6 +42,7 @@ from p2pdeploy.messages.orders import (
     Roster,
     Settled,
 )
+from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.envelope import Sealed
 
 __all__ = ["CellState", "Item", "attestation_key", "item_of", "urgency_of"]
@@ -70,7 +71,8 @@ def item_of(message: Sealed, envelope: bytes) -> Item:
     """Place a verified *message* in the state; *envelope* is kept as it came.
 
     Raises:
-        ProtocolError: its numbers cannot be a version.  Drop it.
+        ProtocolError: its numbers cannot be a version, or it is a Release, which is no item of
+            a cell.  Drop it.
         RefusedError: its service name breaks the rule.  Drop it.
     """
     key, numbers = _key_and_numbers(message)
@@ -102,6 +104,8 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
             return f"retry/{service}", (message.plan_seq, message.attempt)
         case Settled():
             return f"settled/{service}", (message.plan_seq, message.issued_at * 1000)
+        case Release():
+            raise ProtocolError(f"a release of {service!r} is no item of a cell")
 
 
 class CellState:

@@ -29,10 +29,13 @@ from p2pdeploy.messages.orders import (
     Roster,
     Settled,
 )
+from p2pdeploy.messages.release import Release
 
 __all__ = ["Envelope", "HmacKeyring", "Sealed", "Sealer", "Verifier", "open_envelope", "seal"]
 
-Sealed = Rollout | Plan | Revert | Roster | Go | Abort | Excuse | Retry | Settled | Attestation
+Sealed = (
+    Rollout | Plan | Revert | Roster | Go | Abort | Excuse | Retry | Settled | Attestation | Release
+)
 """Every message that exists only inside an envelope."""
 
 # Which role may say what; a host may speak only for itself (checked in open_envelope).
@@ -47,6 +50,7 @@ ROLE_OF: dict[type, str] = {
     Go: "go",
     Abort: "abort",
     Attestation: "host",
+    Release: "release",
 }
 
 

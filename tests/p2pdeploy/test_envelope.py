@@ -12,6 +12,7 @@ from p2pdeploy.errors import ProtocolError, TrustError
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Retry
+from p2pdeploy.messages.release import Release
 from p2pdeploy.testing.activation_bench import (
     CELL,
     NEW,
@@ -44,6 +45,13 @@ ORDERS: tuple[Sealed, ...] = (
     abort_of(PLAN),
     Retry(cell=CELL, service=WEB, plan_seq=4, attempt=1),
     a_settled(NEW, 4),
+    Release(
+        service=WEB,
+        version=NEW.version,
+        manifest_digest=NEW.digest,
+        size_bytes=7,
+        published_at=1.0,
+    ),
 )
 WORD = a_word("h1", 4, Rank.HEALTHY)
 

@@ -128,7 +128,7 @@ class World:
         row = _manifest_row(built.manifest_digest, manifest)
         await self.plane.database.write(
             lambda c: insert_release(
-                c, ServiceName(service), Version(version), row, {}, [], self.now
+                c, ServiceName(service), Version(version), row, {}, [], self.now, b""
             )
         )
         self.digests[service, version] = built.manifest_digest

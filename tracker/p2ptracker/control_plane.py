@@ -113,7 +113,7 @@ async def open_control_plane(
             keyring=keyring,
             database=database,
             store=store,
-            publisher=Publisher(database, store, data / "uploads"),
+            publisher=Publisher(database, store, data / "uploads", keyring),
             cells=cells,
             daemons=daemons,
             orchestrator=orchestrator,

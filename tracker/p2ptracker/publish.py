@@ -25,9 +25,11 @@ from p2pdeploy.errors import IntegrityError, ProtocolError, RefusedError, Unavai
 from p2pdeploy.ids import Digest, ServiceName, Version, check_digest, check_service, check_version
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
+from p2pdeploy.messages.release import Release
 from p2pdeploy.messages.upload import PublishRequest
 from p2pdeploy.payload.check import check_manifest
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
+from p2pdeploy.trust.envelope import HmacKeyring, seal
 from p2ptracker.assemble import (
     Needs,
     check_digests,
@@ -78,12 +80,16 @@ class Publisher:
         database: Where releases become visible.
         store: Where their blobs go.
         folder: Where uploads are spooled; on the store's filesystem.
+        keyring: Seals the releases.
     """
 
-    def __init__(self, database: Database, store: BlobStore, folder: Path) -> None:
+    def __init__(
+        self, database: Database, store: BlobStore, folder: Path, keyring: HmacKeyring
+    ) -> None:
         self._database = database
         self._store = store
         self._folder = folder
+        self._sealer = keyring.named("release")
         self._uploads: dict[Digest, _Upload] = {}
         self._threads = trio.CapacityLimiter(THREADS)
         self._opening = trio.Lock()
@@ -241,9 +247,17 @@ class Publisher:
             for digest, number in needs.first.items()
             if digest not in places
         ]
+        release = Release(
+            service=service,
+            version=version,
+            manifest_digest=spool.digest,
+            size_bytes=spool.manifest.size_bytes,
+            published_at=round(time.time(), 6),  # as exact as the API's datetime
+        )
+        envelope = seal(release, self._sealer)
         return await self._database.write(
             lambda connection: insert_release(
-                connection, service, version, row, sizes, verified, time.time()
+                connection, service, version, row, sizes, verified, release.published_at, envelope
             )
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from p2pdeploy.errors import ProtocolError
 from p2pdeploy.gossip import anti_entropy
 from p2pdeploy.gossip.anti_entropy import (
     admit,
@@ -10,11 +13,13 @@ from p2pdeploy.gossip.anti_entropy import (
     answer_offer,
     delegates_of,
     offer,
+    open_item,
 )
 from p2pdeploy.gossip.state import CellState, Item, item_of
-from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
+from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Abort, Go
+from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
 
 CELL = CellId("lab.web.c0")
@@ -111,6 +116,21 @@ def test_forged_foreign_and_mislabelled_items_are_refused() -> None:
     ]
     assert admit(state, batch, verify).refused == len(batch)
     assert len(state) == 0
+
+
+def test_a_release_is_no_item_of_a_cell() -> None:
+    release = Release(
+        service=ServiceName("web"),
+        version=Version("1"),
+        manifest_digest=Digest("a" * 64),
+        size_bytes=1,
+        published_at=1.0,
+    )
+    envelope = seal(release, KEYS.named("release"))
+    with pytest.raises(ProtocolError, match="no item"):
+        open_item(envelope, CELL, verify)
+    state = CellState(CELL)
+    assert admit(state, [Item("release/web", (1, 0), envelope)], verify).refused == 1
 
 
 def test_what_is_held_is_never_verified_again() -> None:

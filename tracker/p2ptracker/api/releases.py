@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import trio
 from litestar import Router, get, post
@@ -23,9 +23,12 @@ from p2ptracker.storage.releases import (
     find_release,
     list_releases,
     manifest_row,
+    release_envelope,
 )
 
 __all__ = ["release_routes"]
+
+T = TypeVar("T")
 
 READERS_MAX = 4
 _OCTETS = "application/octet-stream"
@@ -70,14 +73,7 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
 def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     async def find(service: str, version: str) -> ReleaseView:
         work = partial(find_release, service=ServiceName(service), version=Version(version))
-        found = await plane.database.read(work)
-        if found is None:
-            raise NotFoundError(
-                f"{service} has no release {version}",
-                hint=f"'p2pctl release list {service}' shows what there is",
-                code="no-release",
-            )
-        return found
+        return _found(await plane.database.read(work), service, version)
 
     @get("/{service:str}", responses=REFUSALS)
     async def get_releases(
@@ -94,13 +90,29 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         """Show one release."""
         return await find(service, version)
 
+    @get("/{service:str}/{version:str}/envelope", media_type=_OCTETS, responses=REFUSALS)
+    async def get_release_envelope(service: FromPath[str], version: FromPath[str]) -> bytes:
+        """The sealed Release (p2pdeploy/messages/release.py), as hosts verify it."""
+        work = partial(release_envelope, service=ServiceName(service), version=Version(version))
+        return _found(await plane.database.read(work), service, version)
+
     @get("/{service:str}/{version:str}/egress", responses=REFUSALS)
     async def get_egress(service: FromPath[str], version: FromPath[str]) -> DealtRelease:
         """Show how many bytes the origin has sent for a release since it started."""
         release = await find(service, version)
         return await plane.origin.dealt(release.manifest_digest)
 
-    return [get_releases, get_release, get_egress]
+    return [get_releases, get_release, get_release_envelope, get_egress]
+
+
+def _found(found: T | None, service: str, version: str) -> T:
+    if found is None:
+        raise NotFoundError(
+            f"{service} has no release {version}",
+            hint=f"'p2pctl release list {service}' shows what there is",
+            code="no-release",
+        )
+    return found
 
 
 def _manifest_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:

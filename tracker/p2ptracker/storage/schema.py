@@ -38,10 +38,11 @@ releases = sa.Table(
     sa.Column("version", sa.Text, primary_key=True),
     sa.Column("manifest_digest", sa.Text, nullable=False),
     sa.Column("published_at", sa.Float, nullable=False),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
     sa.Index("releases_by_time", "service", "published_at", "version"),
     sa.Index("releases_by_manifest", "manifest_digest"),
 )
-"""Rows are only ever inserted: a release is immutable."""
+"""Rows are only ever inserted: a release is immutable.  ``envelope`` holds the sealed Release."""
 
 manifests = sa.Table(
     "manifests",
