@@ -220,13 +220,14 @@ async def test_the_second_service_of_a_cell_waits_for_the_first_and_says_so(
     await world.look()
     assert world.granted() == {("hello", "activate")}
     view = await world.desk.get(API_1)
-    assert view.reasons[0].code == "waits-for"
+    assert (view.state, view.reasons[0].code) == ("planned", "waits-for")
     assert HELLO_1 in view.reasons[0].message
     assert (await world.desk.why(API_1, ""))[0] == view.reasons[0]
     assert "waits-for" not in {r.code for r in (await world.desk.get(HELLO_1)).reasons}
     world.say(EVERYBODY, world.plan().plan_seq, Rank.HEALTHY, runs="1")
     await world.look()
     assert world.granted() == {("api", "activate")}
+    assert await world.state(API_1) == "running"
     assert "waits-for" not in {r.code for r in (await world.desk.get(API_1)).reasons}
 
 

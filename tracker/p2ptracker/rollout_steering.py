@@ -18,11 +18,11 @@ from p2ptracker.rollout_view import CellSight, rollout_in
 __all__ = ["excuse_hosts", "steer"]
 
 _STATES_FOR: dict[Verb | str, tuple[RolloutState, ...]] = {
-    "pause": ("running",),
+    "pause": ("planned", "running"),
     "resume": ("paused",),
-    "abort": ("running", "paused"),
-    "revert": ("running", "paused", "complete"),
-    "excuse hosts": ("running", "paused", "rolling-back"),
+    "abort": ("planned", "running", "paused"),
+    "revert": ("planned", "running", "paused", "complete"),
+    "excuse hosts": ("planned", "running", "paused", "rolling-back"),
 }
 
 

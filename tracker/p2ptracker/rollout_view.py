@@ -62,7 +62,9 @@ def live_view(last: RolloutView, cells: Sequence[CellSight]) -> RolloutView:
         evidence={cell.conducted.cell: cell.evidence.get(last.service, {}) for cell in cells},
     )
     waits = [reason for cell in cells if (reason := _waits_for(cell, last.service))]
-    return msgspec.structs.replace(view, reasons=[*waits, *view.reasons])
+    begun = any(domain.started_at for domain in view.fault_domains)
+    state = "planned" if waits and view.state == "running" and not begun else view.state
+    return msgspec.structs.replace(view, state=state, reasons=[*waits, *view.reasons])
 
 
 def _waits_for(cell: CellSight, service: ServiceName) -> Reason | None:
