@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -18,6 +20,7 @@ from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUN
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.trust.envelope import open_envelope
+from p2ptracker.publish import UPLOAD_LIFETIME_S
 
 Payload = Callable[..., Built]
 
@@ -350,3 +353,36 @@ def spelled_otherwise(manifest: Manifest) -> bytes:
     document = msgspec.to_builtins(manifest, builtin_types=(bytes,))
     document["comment"] = "an unknown field"
     return msgspec.msgpack.encode(document)
+
+
+def make_old(tracker, built: Built) -> Path:
+    """Let nothing have arrived of *built* for longer than an upload lives."""
+    place = tracker.folder / "tracker" / "uploads" / built.manifest_digest
+    long_ago = time.time() - UPLOAD_LIFETIME_S - 60
+    os.utime(place / "journal", (long_ago, long_ago))
+    return place
+
+
+async def test_an_upload_nobody_came_back_for_is_closed_and_dropped(
+    tracker, payload: Payload
+) -> None:
+    old, new = payload(1), payload(2)
+    begun = await tracker.begun("1.0.0", old)
+    await tracker.upload(begun, old)
+    place = make_old(tracker, old)
+    await tracker.begun("2.0.0", new)
+    assert not place.exists()
+    assert tracker.plane.publisher.spool_of(begun.upload_key) is None
+    assert code_of(await tracker.commit("1.0.0", old)) == (409, "chunks-missing")
+    assert (await tracker.publish("1.0.0", old)).status_code == 200
+
+
+async def test_an_upload_that_still_receives_stays_however_old_its_folder(
+    tracker, payload: Payload
+) -> None:
+    old, new = payload(1), payload(2)
+    await tracker.upload(await tracker.begun("1.0.0", old), old)
+    place = tracker.folder / "tracker" / "uploads" / old.manifest_digest
+    os.utime(place, (1, 1))
+    await tracker.begun("2.0.0", new)
+    assert (await tracker.commit("1.0.0", old)).status_code == 200

@@ -167,14 +167,37 @@ class Publisher:
         async with self._opening:
             upload = self._uploads.get(digest)
             if upload is None:
+                if request is not None:
+                    await self._make_room(digest)
                 spool = await self._in_thread(_open_spool, self._folder, digest, request)
                 upload = self._uploads[digest] = _Upload(spool)
             return upload
 
     async def _drop(self, upload: _Upload) -> None:
         async with self._opening:
-            del self._uploads[upload.spool.digest]
-            await self._in_thread(_discard, upload.spool)
+            await self._discard(upload)
+
+    async def _discard(self, upload: _Upload) -> None:
+        """Close and delete *upload*; ``_opening`` is held."""
+        del self._uploads[upload.spool.digest]
+        await self._in_thread(_remove_spool, upload.spool)
+
+    async def _make_room(self, digest: Digest) -> None:
+        """Drop uploads that nobody came back for, and refuse *digest* when it is one too many."""
+        place = self._folder / digest
+        others, stale = await self._in_thread(_look_round, place, time.time())
+        for folder in stale:
+            upload = self._uploads.get(Digest(folder.name))
+            if upload is None:
+                await self._in_thread(partial(shutil.rmtree, ignore_errors=True), folder)
+            elif not upload.lock.locked():  # else a commit is reading it right now
+                await self._discard(upload)
+        if others - len(stale) >= UPLOADS_MAX:
+            raise UnavailableError(
+                f"{UPLOADS_MAX} uploads are unfinished",
+                hint="finish or wait for one; unfinished ones are dropped after a week",
+                code="too-many-uploads",
+            )
 
     async def _compare(self, spool: Spool) -> tuple[Needs, dict[bytes, ChunkPlace]]:
         blobs = sorted({blob.digest for blob in spool.manifest.blobs})
@@ -287,7 +310,6 @@ def _judge(service: ServiceName, request: PublishRequest) -> Digest:
 def _open_spool(folder: Path, digest: Digest, request: PublishRequest | None) -> Spool:
     place = folder / digest
     if request is not None:
-        _make_room(folder, place)
         return Spool(place, request.manifest, request.chunk_index)
     try:
         return Spool(place, (place / "manifest").read_bytes(), (place / "chunks").read_bytes())
@@ -297,20 +319,22 @@ def _open_spool(folder: Path, digest: Digest, request: PublishRequest | None) ->
         ) from error
 
 
-def _make_room(folder: Path, place: Path) -> None:
-    """Drop uploads that nobody came back for, and refuse one too many."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    oldest = time.time() - UPLOAD_LIFETIME_S
-    others = [other for other in folder.iterdir() if other != place]
-    for other in others:
-        if other.stat().st_mtime < oldest:
-            shutil.rmtree(other, ignore_errors=True)
-    if len(others) >= UPLOADS_MAX:
-        raise UnavailableError(
-            f"{UPLOADS_MAX} uploads are unfinished",
-            hint="finish or wait for one; unfinished ones are dropped after a week",
-            code="too-many-uploads",
-        )
+def _look_round(place: Path, now: float) -> tuple[int, list[Path]]:
+    """How many uploads lie beside *place*, and which of them got nothing for a lifetime."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    others = [other for other in place.parent.iterdir() if other != place]
+    oldest = now - UPLOAD_LIFETIME_S
+    return len(others), [other for other in others if _last_word_at(other) < oldest]
+
+
+def _last_word_at(place: Path) -> float:
+    """When a chunk last arrived or the upload was last begun: the folder's own time tells neither,
+    because blobs and journal are written in place.
+    """
+    try:
+        return (place / "journal").stat().st_mtime
+    except FileNotFoundError:  # killed before there was one
+        return place.stat().st_mtime
 
 
 def _store_all(spool: Spool, needs: Needs, store: BlobStore) -> ManifestRow:
@@ -337,6 +361,6 @@ def _place(spool: Spool, number: int) -> ChunkPlace:
     return ChunkPlace(blob, chunk.offset_bytes, chunk.size_bytes)
 
 
-def _discard(spool: Spool) -> None:
+def _remove_spool(spool: Spool) -> None:
     spool.close()
     spool.remove()
