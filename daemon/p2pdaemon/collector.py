@@ -26,6 +26,10 @@ class Collector:
         """The core's latest word on *service*."""
         self._kept[service] = digests
 
+    def keeps(self, digest: Digest) -> bool:
+        """Whether the core asks for *digest* now."""
+        return any(digest in digests for digests in self._kept.values())
+
     def collectable(
         self, on_disk: list[Digest], *, in_use: frozenset[Digest], now_s: float
     ) -> list[Digest]:

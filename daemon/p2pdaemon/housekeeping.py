@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 import trio
 
@@ -47,6 +49,6 @@ async def _collect(store: ReleaseStore, collector: Collector, stager: BuildStage
     runs = await trio.to_thread.run_sync(store.current_digests, limiter=_disk)
     in_use = runs | stager.in_use()
     for digest in collector.collectable(on_disk, in_use=in_use, now_s=boottime_s()):
-        await stager.drop(digest)
-        await trio.to_thread.run_sync(store.remove, digest, limiter=_disk)
-        _log.info("release deleted", digest=digest)
+        # Deletions before this one took time: an order may have asked for it meanwhile.
+        if await stager.delete(digest, is_kept=partial(collector.keeps, digest)):
+            _log.info("release deleted", digest=digest)

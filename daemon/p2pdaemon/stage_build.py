@@ -2,15 +2,17 @@
 
 release (its envelope opened) -> manifest (digest-checked, judged) -> what older releases here
 already have -> the swarm for the rest -> the final tree, verified file by file.  Every step may
-be cut off by a kill and is begun again: pieces that lie on the disk are believed only after their hash was checked
-(``payload.delta``), which costs one read of what was fetched so far, about 1 GB/s.
+be cut off by a kill and is begun again: pieces that lie on the disk are believed only after their
+hash was checked (``payload.delta``), which costs one read of what was fetched so far, about 1 GB/s.
 """
 
 from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -80,15 +82,16 @@ class BuildStager:
         self._rng = rng
         self._keys = keys
         self._torrents: dict[Digest, Torrent] = {}
-        self._staging: set[Digest] = set()
+        self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
+        self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
         self._adding = trio.Lock()  # the session refuses one torrent twice
 
     def __repr__(self) -> str:
-        return f"<BuildStager {len(self._torrents)} torrents, {len(self._staging)} being staged>"
+        return f"<BuildStager {len(self._torrents)} torrents, {len(self._users)} in use>"
 
     def in_use(self) -> frozenset[Digest]:
         """Builds that are being staged: their folders must stay."""
-        return frozenset(self._staging)
+        return frozenset(self._users)
 
     def torrents(self) -> dict[Digest, Torrent]:
         """What is fetched and seeded, for the metrics."""
@@ -102,13 +105,9 @@ class BuildStager:
             IntegrityError, ProtocolError: the manifest or the origin's bytes are wrong.
             TrustError: the registry's envelope of the release is forged or no release's.
         """
-        self._staging.add(build.digest)
         try:
-            manifest = await self._manifest(service, build)
-            if await _hop(self._store.is_staged, build.digest):
-                await isolated(f"seed {service}", partial(self._seed, build.digest, manifest))
-                return Staged(service=service, digest=build.digest)
-            return await self._fetch(service, build.digest, manifest)
+            async with self._using(build.digest):
+                return await self._stage(service, build)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise UnavailableError(
@@ -117,19 +116,56 @@ class BuildStager:
                 hint="free some space" if full else "",
                 code="disk-full" if full else "disk-error",
             ) from error
-        finally:
-            self._staging.discard(build.digest)
 
     async def seed_all(self) -> None:
         """Seed every release that is staged on this disk."""
         for digest in await _hop(self._store.digests):
-            if await _hop(self._store.is_staged, digest):
+            async with self._using(digest):
+                if not await _hop(self._store.is_staged, digest):
+                    continue
                 manifest = await _hop(self._store.read_manifest, digest)
                 if manifest is not None:
                     await isolated(f"seed {digest}", partial(self._seed, digest, manifest))
 
-    async def drop(self, digest: Digest) -> None:
-        """Stop seeding *digest*: it is about to be deleted."""
+    async def delete(self, digest: Digest, *, is_kept: Callable[[], bool]) -> bool:
+        """Stop seeding *digest* and delete it, unless it is being used or *is_kept* now.
+
+        Who wants to stage it meanwhile waits, and then finds nothing on the disk.
+
+        Returns:
+            Whether it was deleted.
+
+        Raises:
+            OSError: the disk fails; try again later.
+        """
+        async with self._deleting:
+            if digest in self._users or is_kept():
+                return False
+            await self._drop(digest)
+            await _hop(self._store.remove, digest)
+            return True
+
+    @asynccontextmanager
+    async def _using(self, digest: Digest) -> AsyncGenerator[None]:
+        """Keep the folder of *digest*: a deletion under way ends first, others are refused."""
+        async with self._deleting:
+            self._users[digest] += 1
+        try:
+            yield
+        finally:
+            self._users[digest] -= 1
+            if not self._users[digest]:
+                del self._users[digest]
+
+    async def _stage(self, service: ServiceName, build: Build) -> Staged:
+        manifest = await self._manifest(service, build)
+        if await _hop(self._store.is_staged, build.digest):
+            await isolated(f"seed {service}", partial(self._seed, build.digest, manifest))
+            return Staged(service=service, digest=build.digest)
+        return await self._fetch(service, build.digest, manifest)
+
+    async def _drop(self, digest: Digest) -> None:
+        """Leave the swarm of *digest*; what was fetched stays on the disk."""
         torrent = self._torrents.pop(digest, None)
         if torrent is not None:
             await torrent.remove()
@@ -180,7 +216,7 @@ class BuildStager:
     async def _fetch(self, service: ServiceName, digest: Digest, manifest: Manifest) -> Staged:
         index = await self._chunk_index(digest, manifest)
         root = self._store.root(digest)
-        await self.drop(digest)  # of an earlier try; what it fetched is found on the disk
+        await self._drop(digest)  # of an earlier try; what it fetched is found on the disk
         await _hop(stage.prepare, root, manifest)
         here = await _hop(_local_pieces, self._store, service, digest, manifest, index)
         async with self._adding:
@@ -192,17 +228,20 @@ class BuildStager:
             pieces=len(here.have),
             pieces_here=sum(here.have),
         )
-        report = await fetch_release(
-            torrent,
-            self._control,
-            key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
-            neighbours=self._mesh.neighbours,
-            locate=self._mesh.locate,
-            verify_piece=partial(verify_piece, manifest),
-            jitter=self._rng,
-            reused_bytes=here.reused_bytes,
-        )
-        await _hop(stage.finish, root, manifest)
+        async with AsyncExitStack() as unfinished:
+            unfinished.push_async_callback(self._abandon, digest)
+            report = await fetch_release(
+                torrent,
+                self._control,
+                key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
+                neighbours=self._mesh.neighbours,
+                locate=self._mesh.locate,
+                verify_piece=partial(verify_piece, manifest),
+                jitter=self._rng,
+                reused_bytes=here.reused_bytes,
+            )
+            await _hop(stage.finish, root, manifest)
+            unfinished.pop_all()
         _log.info(
             "staged",
             service=service,
@@ -218,6 +257,11 @@ class BuildStager:
             fetched_bytes=report.dealt_bytes + report.peer_bytes,
             reused_bytes=here.reused_bytes,
         )
+
+    async def _abandon(self, digest: Digest) -> None:
+        """Fetch no more of what failed or was superseded, even when cancelled: removal is short."""
+        with trio.CancelScope(shield=True):
+            await self._drop(digest)
 
     # -- the swarm ---------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ class Stager:
     def in_use(self):
         return frozenset()
 
-    async def drop(self, digest) -> None:
+    async def delete(self, digest, *, is_kept) -> bool:
         self.dropped.set()
+        return True
 
 
 async def test_one_bad_log_stops_neither_other_rotations_nor_collection(store, monkeypatch):

@@ -1,0 +1,125 @@
+"""Staging and deleting one release exclude each other; a superseded fetch ends."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import pytest
+import trio
+import trio.testing
+
+from p2pdaemon.stage_build import BuildStager
+from p2pdeploy.errors import P2PDeployError, UnavailableError
+from p2pdeploy.ids import ServiceName
+from p2pdeploy.trust.envelope import HmacKeyring
+
+HELLO = ServiceName("hello")
+KEYS = HmacKeyring(b"fleet")
+
+
+class Swarm:
+    """A session whose torrents never get a piece."""
+
+    def __init__(self) -> None:
+        self.here: list[object] = []
+
+    async def add(self, torrent_bytes, paths, have):
+        torrent = SimpleNamespace()
+
+        async def remove() -> None:
+            await trio.lowlevel.checkpoint()
+            self.here.remove(torrent)
+
+        torrent.remove = remove
+        self.here.append(torrent)
+        return torrent
+
+
+class Down:
+    """No control plane."""
+
+    async def _refuse(self, *_args):
+        await trio.lowlevel.checkpoint()
+        raise UnavailableError("the control plane is down")
+
+    fetch_manifest = fetch_release_envelope = fetch_chunk_index = _refuse
+
+
+@pytest.fixture
+def swarm():
+    return Swarm()
+
+
+@pytest.fixture
+def stager(config, store, swarm):
+    mesh = SimpleNamespace(neighbours=tuple, locate=lambda _name: None)
+    return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), KEYS)
+
+
+async def test_a_release_being_deleted_is_not_reported_staged(stager, store, swarm, release):
+    build = release("1.0.0")
+    await stager.stage(HELLO, build)
+    begun, go_on = trio.Event(), trio.Event()
+    leave = swarm.here[0].remove
+
+    async def leave_slowly() -> None:
+        begun.set()
+        await go_on.wait()
+        await leave()
+
+    swarm.here[0].remove = leave_slowly
+    outcome = []
+
+    async def stage() -> None:
+        try:
+            outcome.append(await stager.stage(HELLO, build))
+        except P2PDeployError as error:
+            outcome.append(error)
+
+    async def delete() -> None:
+        assert await stager.delete(build.digest, is_kept=lambda: False)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delete)
+        await begun.wait()
+        nursery.start_soon(stage)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        go_on.set()
+    assert isinstance(outcome[0], UnavailableError)  # it had to be fetched anew
+    assert swarm.here == []
+    assert not store.is_staged(build.digest)
+
+
+async def test_a_release_that_the_core_asked_for_meanwhile_is_not_deleted(
+    stager, store, swarm, release
+):
+    build = release("1.0.0")
+    await stager.stage(HELLO, build)
+    assert not await stager.delete(build.digest, is_kept=lambda: True)
+    assert store.is_staged(build.digest)
+    assert len(swarm.here) == 1
+    assert await stager.delete(build.digest, is_kept=lambda: False)
+    assert swarm.here == []
+
+
+async def test_a_superseded_fetch_leaves_the_swarm(stager, store, swarm, release, monkeypatch):
+    build = release("1.0.0")
+    (store.root(build.digest) / "staged").unlink()  # as after a kill before the end
+    digest = build.digest
+    fetching = trio.Event()
+
+    async def fetch_for_ever(*_args, **_kwargs):
+        fetching.set()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr("p2pdaemon.stage_build.fetch_release", fetch_for_ever)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stager.stage, HELLO, build)
+        await fetching.wait()
+        assert len(swarm.here) == 1
+        assert stager.in_use() == {digest}
+        nursery.cancel_scope.cancel()
+    assert swarm.here == []
+    assert stager.torrents() == {}
+    assert stager.in_use() == frozenset()
