@@ -143,3 +143,8 @@ class CellReplica:
         """What came from the cell and is not stored yet; the caller stores it."""
         unsaved, self._unsaved = list(self._unsaved.values()), {}
         return unsaved
+
+    def put_back(self, unsaved: Sequence[tuple[Item, Sealed, float]]) -> None:
+        """What was taken could not be stored; what came meanwhile is newer and stays."""
+        for entry in unsaved:
+            self._unsaved.setdefault(entry[0].key, entry)

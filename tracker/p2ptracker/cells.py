@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 import trio
 
-from p2pdeploy.errors import NotFoundError
+from p2pdeploy.errors import NotFoundError, UnavailableError
 from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.attestation import Attestation
@@ -34,6 +35,8 @@ __all__ = ["Cells", "SealedOrders"]
 
 STORE_EVERY_S = 0.5  # observations of a busy rollout become one transaction, not hundreds
 SQL_INTEGER_MAX = 2**63 - 1
+
+log = structlog.get_logger(__name__)
 
 
 class SealedOrders(msgspec.Struct, frozen=True):
@@ -122,14 +125,28 @@ class Cells:
         """Task: write what delegates brought, twice a second, in one transaction for all cells."""
         while True:
             await trio.sleep(STORE_EVERY_S)
-            await self.store_unsaved()
+            try:
+                await self.store_unsaved()
+            except UnavailableError as error:
+                log.warning("store-failed", code=error.code, reason=str(error))
 
     async def store_unsaved(self) -> None:
-        """Write everything that came in since the last time."""
+        """Write everything that came in since the last time; kept when that fails."""
+        taken = [(replica, replica.take_unsaved()) for replica in self._replicas.values()]
+        try:
+            await self._store(taken)
+        except UnavailableError:
+            for replica, unsaved in taken:
+                replica.put_back(unsaved)
+            raise
+
+    async def _store(
+        self, taken: Sequence[tuple[CellReplica, list[tuple[Item, Sealed, float]]]]
+    ) -> None:
         orders: list[StoredOrder] = []
         observations: list[Observation] = []
-        for replica in self._replicas.values():
-            for item, message, seen_at in replica.take_unsaved():
+        for replica, unsaved in taken:
+            for item, message, seen_at in unsaved:
                 if max(item.version) > SQL_INTEGER_MAX:
                     continue  # no honest clock or counter gets there; kept in memory only
                 if isinstance(message, Attestation):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
-from p2pdeploy.errors import NotFoundError, P2PDeployError, RefusedError
+from p2pdeploy.errors import NotFoundError, P2PDeployError, RefusedError, UnavailableError
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
 from p2pdeploy.messages.host import Why
@@ -93,7 +93,10 @@ class Orchestrator:
     async def conduct_cells(self) -> None:
         """Task: look at every cell twice a second, and do what the conductor says."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except UnavailableError as error:  # what could not be stored was not issued either
+                log.warning("look-failed", code=error.code, reason=str(error))
             await trio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:

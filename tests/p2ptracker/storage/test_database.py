@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
-from p2pdeploy.errors import ConfigError, RefusedError
+from p2pdeploy.errors import ConfigError, RefusedError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName, RolloutId, ServiceName, Version
 from p2ptracker.storage import schema
 from p2ptracker.storage.database import SqliteDatabase
@@ -73,6 +74,28 @@ def publish(connection: sa.Connection, version: str, digit: str, at: float = 1.0
         at,
         b"sealed " + version.encode(),
     )
+
+
+async def test_a_full_disk_is_unavailable_and_passes(database: SqliteDatabase) -> None:
+    def fill(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # no page more than there is
+        connection.exec_driver_sql("CREATE TABLE filler (data BLOB)")
+        connection.exec_driver_sql("INSERT INTO filler VALUES (zeroblob(1000000))")
+
+    with pytest.raises(UnavailableError, match="full") as caught:
+        await database.write(fill)
+    assert caught.value.code == "disk-full"
+
+    def free(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+        publish(connection, "1", "a")
+
+    await database.write(free)
+
+
+async def test_a_wrong_statement_is_no_outage(database: SqliteDatabase) -> None:
+    with pytest.raises(OperationalError):
+        await database.read(lambda c: c.exec_driver_sql("SELECT nothing FROM nowhere"))
 
 
 async def test_a_failed_transaction_leaves_nothing_behind(database: SqliteDatabase) -> None:

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import trio
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
+from p2pdeploy.errors import UnavailableError
 from p2ptracker.storage import schema
 
 __all__ = ["SqliteDatabase"]
@@ -21,6 +23,10 @@ __all__ = ["SqliteDatabase"]
 T = TypeVar("T")
 
 READERS_MAX = 4  # WAL readers never block each other; more threads than this only fight for cores
+# What passes, or once somebody acts: busy, locked, read-only, I/O error, full, cannot open.
+# Every other code means that a statement is wrong, which no retry mends.
+_PASSING = frozenset({5, 6, 8, 10, 13, 14})
+_FULL = 13
 BUSY_TIMEOUT_MS = 10_000  # only a backup tool or a second process could hold the lock
 
 
@@ -62,9 +68,20 @@ class SqliteDatabase:
         )
 
     def _run(self, begin: str, work: Callable[[sa.Connection], T]) -> T:
-        with self._engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql(begin)
-            return work(connection)
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                connection.exec_driver_sql(begin)
+                return work(connection)
+        except OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # extended codes lie above
+            if code not in _PASSING:
+                raise
+            raise UnavailableError(
+                f"the database cannot be used right now: {error.orig}",
+                where=str(self._path),
+                hint="free some space" if code == _FULL else "",
+                code="disk-full" if code == _FULL else "database-unavailable",
+            ) from error
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
