@@ -1,7 +1,8 @@
-"""The one place where an unexpected failure of a service's task stops.
+"""The one place where an unexpected failure of a service's task stops and the daemon goes on.
 
 A fault in one service's work must not end the daemon, which runs the others.  Every call of
-:func:`isolated` is such a boundary; nothing else in this package catches ``Exception``.
+:func:`isolated` is such a boundary.  Elsewhere a broad ``except`` swallows nothing: ``race.py`` and
+``services/supervisor.py`` hand the exception on, ``__main__.py`` ends the process.
 """
 
 from __future__ import annotations

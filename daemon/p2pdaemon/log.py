@@ -29,6 +29,7 @@ def configure_log(path: Path | None) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            # Not dict_tracebacks: that prints local variables, among them the token.
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
