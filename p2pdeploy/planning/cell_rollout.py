@@ -136,10 +136,10 @@ def excuse(
 
     Excused and failed hosts together stay within each fault domain's ``failures_max``, and one
     host at least must remain that is waited for.  A host that may be changing right now is not
-    excused, because other fault domains would begin beside it.
+    excused while others wait behind it, because they would begin beside it.
     """
     for host in sorted(set(hosts) - set(rollout.excused)):
-        if not _is_quiet(rollout, view, host):
+        if not _is_quiet(rollout, view, host) and _others_wait_behind(rollout, view, host):
             refusal = (
                 f"{host} may be changing right now; ask again when it has ended or is long gone"
             )
@@ -329,6 +329,16 @@ def _is_quiet(rollout: CellRollout, view: View, host: HostName) -> bool:
         return word is None or word.plan_seq != plan.plan_seq or word.rank is not Rank.STARTED
     quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
     return view.now - rollout.lost_since.get(host, view.now) >= quiet_s
+
+
+def _others_wait_behind(rollout: CellRollout, view: View, host: HostName) -> bool:
+    """Whether a later batch or fault domain has hosts without an outcome."""
+    members = rollout.cell_plan.roster.members
+    place = {m.host: (m.fault_domain, m.batch) for m in members}
+    ended = _with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
+    ended |= set(rollout.excused)
+    mine = place.get(host)
+    return mine is not None and any(place[h] > mine for h in place if h not in ended)
 
 
 def _leftovers(rollout: CellRollout, failed: set[HostName]) -> tuple[Reason, ...]:

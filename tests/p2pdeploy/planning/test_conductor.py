@@ -478,6 +478,16 @@ def test_excused_and_failed_hosts_together_stay_within_what_is_tolerated() -> No
     assert [order.hosts for order in orders if isinstance(order, Excuse)] == [(hosts[0],)]
 
 
+def test_a_host_that_may_be_changing_is_not_excused_while_others_wait_behind_it() -> None:
+    cell, cell_plan = tolerant()
+    first, *_, last = names(cell_plan)
+    cell.say([first, last], cell_plan.plan.plan_seq, Rank.STARTED)
+    _, orders, refusal = excuse(cell.rollout(), (first,), "asked", cell.view)
+    assert (orders, "may be changing" in refusal) == ([], True)
+    _, orders, refusal = excuse(cell.rollout(), (last,), "asked", cell.view)
+    assert (len(orders), refusal) == (1, "")
+
+
 def test_nobody_is_excused_where_no_failure_is_tolerated() -> None:
     cell, cell_plan = opened()
     _, orders, refusal = excuse(cell.rollout(), (names(cell_plan)[0],), "repair", cell.view)
