@@ -30,6 +30,7 @@ from p2pdaemon.state_lock import only_daemon
 from p2pdaemon.store import ReleaseStore
 from p2pdaemon.svc_mgr import SvcMgr
 from p2pdaemon.sync_cell import CellSync
+from p2pdaemon.tell_seeds import SeedTeller
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.messages.host import HostSeal
 from p2pdeploy.swarm.session import Session
@@ -96,7 +97,8 @@ async def _run_tasks(
         make_process=partial(ServiceProcess, config=config, store=store, rng=rng),
         rng=rng,
     )
-    sync = CellSync(config, control, gossip, clock, svc_mgr.send, rng)
+    teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)
+    sync = CellSync(config, control, gossip, clock, svc_mgr.send, rng, teller.tell_again)
     reporter = Reporter(config, epoch, core, attester, gossip, clock, sync, stager)
     host_api = HostApi(reporter, store, HostSeal(token))
     feed = CellFeed(gossip.alive_members, svc_mgr.send)
@@ -107,7 +109,8 @@ async def _run_tasks(
         await nursery.start(host_api.serve, config.address, config.host_port)
         nursery.start_soon(svc_mgr.run)
         nursery.start_soon(feed.feed_core)
-        nursery.start_soon(stager.seed_all)
+        nursery.start_soon(_seed, stager, teller)
+        nursery.start_soon(teller.tell_dealer)
         nursery.start_soon(sync.measure_clock)
         nursery.start_soon(sync.learn_seeds)
         nursery.start_soon(sync.sync_cell)
@@ -119,6 +122,11 @@ async def _run_tasks(
         _log.info("daemon stops; services go on", host=config.name)
         gossip.leave()
         nursery.cancel_scope.cancel()
+
+
+async def _seed(stager: BuildStager, teller: SeedTeller) -> None:
+    await stager.seed_all()
+    teller.tell_again()
 
 
 async def _wait_stop_signal() -> None:

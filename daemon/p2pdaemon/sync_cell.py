@@ -38,9 +38,10 @@ __all__ = ["CellSync"]
 # Three measurements fit into the 60 s that one is believed for.
 MEASURE_EVERY_S = 18.0
 SEEDS_EVERY_S = 60.0  # a new host of the cell is met by gossip long before
-# An order reaches its cell, and an attestation the control plane, within one of these.
+# An order reaches its cell, and an attestation the control plane, as soon as one of the cell's
+# four delegates asks.
 SYNC_BUSY_S = 0.5  # while something moved at the last exchange
-SYNC_IDLE_S = 1.0
+SYNC_IDLE_S = 2.0  # the first of four that ask at random times: half a second, mostly
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 15.0  # a control plane that comes back is noticed within this
 
@@ -59,6 +60,7 @@ class CellSync:
         clock: Told each measured offset.
         send: Tells the core when the clock's state has changed.
         rng: Spreads the calls of many hosts.
+        came_back: Called when the control plane answers again after it did not; never waits.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class CellSync:
         clock: HostClock,
         send: Callable[[Event], Awaitable[None]],
         rng: random.Random,
+        came_back: Callable[[], None],
     ) -> None:
         self._cell = config.cell
         self._host = config.name
@@ -78,6 +81,7 @@ class CellSync:
         self._clock = clock
         self._send = send
         self._rng = rng
+        self._came_back = came_back
         self.failures = 0  # calls that had no usable answer
         self.refusals = 0  # items that did not verify
         self._streaks: dict[str, int] = {}  # failures in a row, by call
@@ -109,7 +113,10 @@ class CellSync:
             moved = False
             if self.is_delegate():
                 moved = await self._try("sync", self._sync_once) == "moved"
-            await self._pause(SYNC_BUSY_S if moved else SYNC_IDLE_S)
+            if moved:
+                await self._pause(SYNC_BUSY_S)
+            else:  # the wide spread keeps the delegates from asking all at the same moment
+                await trio.sleep(SYNC_IDLE_S * self._rng.uniform(0.5, 1.0))
 
     # -- one round of each -------------------------------------------------------------------
 
@@ -200,6 +207,7 @@ class CellSync:
         self._told.pop(what, None)
         if self._streaks.pop(what, 0):
             _log.info("control plane is back", what=what)
+            self._came_back()
         return result
 
     async def _pause(self, pause_s: float) -> None:

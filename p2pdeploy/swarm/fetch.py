@@ -5,6 +5,8 @@
 * The neighbours are pushed into libtorrent again and again; it connects to those it lacks.
 * Once the dealer has nothing new, pieces that no connected neighbour had for five seconds are
   asked for by number.  (Before that most pieces are with nobody: they are not lost, just undealt.)
+* While the neighbours together have all that we lack, next to nothing is drawn: a dealer that was
+  restarted has forgotten that they do.
 * Without the origin the fetch goes on as long as neighbours have pieces.
 
 Memory: one piece per loop, plus what libtorrent queues (``settings``).
@@ -41,6 +43,7 @@ __all__ = [
     "Neighbour",
     "ReleaseKey",
     "fetch_release",
+    "tell_completed",
 ]
 
 REFUSALS_MAX = 8  # wrong pieces in a row before the origin's copy counts as corrupt
@@ -160,6 +163,25 @@ async def fetch_release(
     )
 
 
+async def tell_completed(torrent: Torrent, dealer: DealerClient, key: ReleaseKey) -> None:
+    """Tell a dealer that may have forgotten it: this host has all of *torrent* and seeds it.
+
+    Raises:
+        P2PDeployError: the dealer did not take it in.
+    """
+    assert torrent.complete, "the dealer refuses the claim of a host that lacks pieces"
+    await dealer.deal(
+        DealRequest(
+            cell=key.cell,
+            manifest_digest=key.manifest_digest,
+            host=key.host,
+            have=torrent.have_bitmap(),
+            fresh=True,
+            completed=True,
+        )
+    )
+
+
 class _Fetch:
     """The state that the loops of one fetch share."""
 
@@ -181,6 +203,10 @@ class _Fetch:
         self._last_deal_s = 0.0
         self._exhausted = False  # the dealer had nothing new when it was last asked
         self._absent_since: dict[int, float] = {}  # piece -> when no neighbour had it first
+        self._near_at, self._near = (
+            -1.0,
+            False,
+        )  # whether neighbours have all we lack, and as of when
         self._scout = 0  # the loop that asks for all while there is nothing to draw; -1: all do
         self._fresh = True  # until the dealer has answered once
         self._dropped: list[int] = []  # dealt pieces that we could not use, to be told
@@ -227,6 +253,17 @@ class _Fetch:
             else:
                 self._absent_since.setdefault(piece, now)
 
+    def _all_near(self) -> bool:
+        """Whether connected neighbours have all that we lack; judged once per word from them."""
+        torrent = self._torrent
+        if torrent.availability_at != self._near_at:
+            self._near_at = torrent.availability_at
+            self._near = all(
+                torrent.has(piece) or torrent.peers_have(piece)
+                for piece in range(torrent.piece_count)
+            )
+        return self._near
+
     def _request(self, *, completed: bool = False) -> DealRequest:
         long_ago = trio.current_time() - self._config.missing_s
         missing = [
@@ -256,6 +293,9 @@ class _Fetch:
         if number != self._scout:
             await self._resume.wait()  # the first request goes alone: it tells what we have
         while self._refused_in_a_row < REFUSALS_MAX:
+            if not self._fresh and self._all_near():
+                self._exhausted = True
+                await self._pause(number, self._config.all_dealt_s)
             asked_at = trio.current_time()
             try:
                 request = self._request()

@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from p2pdeploy.errors import IntegrityError, UnavailableError
+from p2pdeploy.ids import CellId
 from p2pdeploy.messages.deal import bits_of
-from p2pdeploy.swarm.fetch import FetchConfig
+from p2pdeploy.swarm.fetch import FetchConfig, ReleaseKey, tell_completed
 
 HASTY = FetchConfig(missing_s=0.5, all_dealt_s=0.2, connect_s=0.2)
 
@@ -190,3 +191,45 @@ async def test_a_full_disk_ends_the_fetch_and_a_later_one_goes_on(lab, small_rel
                 with contextlib.suppress(UnavailableError):
                     await host.fetch(torrent, origin, [])
     assert small_release.is_at(host.root)
+
+
+async def test_a_dealer_that_forgot_sends_next_to_nothing_when_neighbours_have_all(
+    lab, eight_mib_release
+):
+    origin = lab.Origin(eight_mib_release)  # knows nothing of the seed
+    seed, host = lab.host(), lab.host()
+    eight_mib_release.write(seed.root)
+    pieces = len(eight_mib_release.spans)
+    async with sessions([seed, host]):
+        await seed.add(eight_mib_release, [True] * pieces)
+        torrent = await host.add(eight_mib_release)
+        torrent._handle.set_download_limit(50_000)  # until the neighbour's pieces are known
+        torrent.connect(seed.session.address, seed.session.port)
+        with trio.fail_after(30):
+            while not all(torrent.has(n) or torrent.peers_have(n) for n in range(pieces)):
+                await torrent.wait_change()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(host.fetch, torrent, origin, [seed])
+                while not origin.requests:
+                    await torrent.wait_change()
+                torrent._handle.set_download_limit(0)
+    assert torrent.complete
+    assert torrent.dealt_bytes <= 3 * 32 * 1024
+
+
+async def test_a_dealer_that_was_told_who_seeds_deals_nothing(lab, small_release):
+    origin = lab.Origin(small_release)
+    seeds, host = [lab.host(), lab.host()], lab.host()
+    async with sessions([*seeds, host]):
+        for seed in seeds:
+            small_release.write(seed.root)
+            torrent = await seed.add(small_release, [True] * 7)
+            key = ReleaseKey(
+                cell=CellId("lab.web.c0"), manifest_digest=small_release.digest, host=seed.name
+            )
+            await tell_completed(torrent, origin, key)
+        torrent = await host.add(small_release)
+        with trio.fail_after(20):
+            report = await host.fetch(torrent, origin, seeds)
+    assert report.dealt_bytes == 0
+    assert origin.dealer.statistics().hosts_completed == 3
