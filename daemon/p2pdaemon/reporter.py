@@ -25,7 +25,7 @@ from p2pdeploy.trust.envelope import Sealer, seal
 
 __all__ = ["Attester", "Reporter"]
 
-LAG_EVERY_S = 2.0
+LAG_EVERY_S = 5.0
 
 
 class Attester:

@@ -6,6 +6,7 @@ replaced without any of them noticing.
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import time
@@ -118,6 +119,7 @@ async def _run_tasks(
         nursery.start_soon(reporter.measure_loop_lag)
         _log.info("daemon runs", host=config.name, cell=config.cell, epoch=epoch)
         task_status.started()
+        gc.freeze()  # modules and tables stay for good: no need to look at them again and again
         await _wait_stop_signal()
         _log.info("daemon stops; services go on", host=config.name)
         gossip.leave()

@@ -1,0 +1,122 @@
+"""The disk stays in bounds, and what runs or is being staged is never deleted."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from p2pdaemon import housekeeping
+from p2pdaemon.collector import KEEP_UNASKED_S, Collector
+from p2pdaemon.housekeeping import tidy_up
+from p2pdaemon.services.logs import KEPT_MAX, ROTATE_BYTES
+from p2pdaemon.store import ReleaseStore
+from p2pdeploy.ids import Digest, ServiceName
+from p2pdeploy.messages.orders import Build
+
+HELLO = ServiceName("hello")
+
+
+class Seeds:
+    """The stager's part: what is in use, and the deletion itself."""
+
+    def __init__(self, store: ReleaseStore) -> None:
+        self._store = store
+        self.staging: frozenset[Digest] = frozenset()
+        self.deleted: list[Digest] = []
+
+    def in_use(self) -> frozenset[Digest]:
+        return self.staging
+
+    async def delete(self, digest: Digest, *, is_kept: Callable[[], bool]) -> bool:
+        assert not is_kept()
+        self.deleted.append(digest)
+        self._store.remove(digest)
+        return True
+
+
+class Bench:
+    def __init__(self, store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = store
+        self.collector = Collector()
+        self.seeds = Seeds(store)
+        self.boot_s = 1000.0
+        self.rounds = 0
+        monkeypatch.setattr(housekeeping, "boottime_s", self._boottime_s)
+        monkeypatch.setattr(housekeeping, "TIDY_EVERY_S", 0.001)
+
+    def _boottime_s(self) -> float:
+        self.rounds += 1
+        return self.boot_s
+
+    async def look(self, times: int = 2) -> None:
+        """Let it look, begin to end, at least so many times."""
+        wanted = self.rounds + times + 1
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tidy_up, self.store, self.collector, self.seeds)
+                while self.rounds < wanted:  # noqa: ASYNC110 it works in threads
+                    await trio.sleep(0.001)
+                nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def bench(store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(store, monkeypatch)
+
+
+async def test_a_release_nobody_asks_for_goes_after_its_time_and_not_before(
+    bench: Bench, release: Callable[..., Build]
+) -> None:
+    build = release("1.0.0")
+    await bench.look()
+    bench.boot_s += KEEP_UNASKED_S - 1
+    await bench.look()
+    assert bench.store.is_staged(build.digest)
+    bench.boot_s += 1
+    await bench.look()
+    assert not bench.store.root(build.digest).exists()
+    assert bench.seeds.deleted == [build.digest]
+
+
+async def test_what_runs_is_asked_for_or_is_being_staged_stays(
+    bench: Bench, release: Callable[..., Build]
+) -> None:
+    runs, asked, staging = release("1.0.0"), release("1.1.0"), release("1.2.0")
+    bench.store.switch(HELLO, runs.digest)
+    bench.collector.keep(HELLO, frozenset({asked.digest}))
+    bench.seeds.staging = frozenset({staging.digest})
+    await bench.look()
+    bench.boot_s += 10 * KEEP_UNASKED_S
+    await bench.look()
+    assert set(bench.store.digests()) == {runs.digest, asked.digest, staging.digest}
+    assert bench.seeds.deleted == []
+
+
+async def test_a_log_that_outgrew_its_limit_is_rotated_and_its_end_kept(bench: Bench) -> None:
+    log = bench.store.log_path(HELLO)
+    log.parent.mkdir(parents=True)
+    end = random.Random(1).randbytes(1000)
+    with log.open("wb") as file:
+        file.truncate(ROTATE_BYTES)
+        file.seek(ROTATE_BYTES)
+        file.write(end)
+    await bench.look()
+    assert log.stat().st_size == 0
+    older = log.with_name(f"{log.name}.1")
+    assert older.stat().st_size == ROTATE_BYTES
+    assert older.read_bytes()[-1000:] == end
+
+
+async def test_a_talkative_service_cannot_fill_the_disk(bench: Bench) -> None:
+    log = bench.store.log_path(HELLO)
+    log.parent.mkdir(parents=True)
+    for _ in range(KEPT_MAX + 2):
+        log.touch()
+        os.truncate(log, ROTATE_BYTES + 1)
+        await bench.look()
+    parts = sorted(path.name for path in log.parent.iterdir())
+    assert parts == [log.name, *(f"{log.name}.{n + 1}" for n in range(KEPT_MAX))]
