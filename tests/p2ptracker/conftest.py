@@ -29,8 +29,8 @@ from p2pdeploy.messages.upload import (
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.secret import create_secret, read_secret
-from p2ptracker.chunk_map import ChunkMap
 from p2ptracker.control_plane import ControlPlane, open_control_plane
+from p2ptracker.registry.chunk_map import ChunkMap
 from p2ptracker.run import Ports, run_tasks
 
 CELL = CellId("lab.web.c0")

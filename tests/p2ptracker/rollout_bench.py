@@ -27,7 +27,7 @@ from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import HmacKeyring, open_envelope, seal
 from p2pdeploy.trust.secret import create_secret, derive_key
 from p2ptracker.control_plane import ControlPlane, open_control_plane
-from p2ptracker.orchestrator import Orchestrator
+from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.releases import ManifestRow, insert_release
 
 WEB_CELL = CellId("lab.web.c0")

@@ -12,11 +12,11 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry, Counter
 
-from p2ptracker import upload
 from p2ptracker.announce import server
 from p2ptracker.announce.server import AnnounceServer
 from p2ptracker.announce.swarms import Swarms, SwarmsConfig
-from p2ptracker.upload import UploadServer
+from p2ptracker.registry import upload_server
+from p2ptracker.registry.upload_server import UploadServer
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
@@ -94,7 +94,7 @@ async def test_announce_connections_beyond_the_limit_are_turned_away(
 
 
 async def test_uploads_beyond_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "OPEN_MAX", 2)
+    monkeypatch.setattr(upload_server, "OPEN_MAX", 2)
     count = a_counter()
     async with listening(UploadServer(lambda key: None, "token", count)) as port:
         assert await turned_away(port, kept=2) == b""

@@ -13,13 +13,13 @@ from p2pdeploy.errors import RefusedError
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import HmacKeyring
 from p2pdeploy.trust.secret import derive_key, read_secret
-from p2ptracker.cells import Cells
+from p2ptracker.cells.daemons import Daemons
+from p2ptracker.cells.replicas import Cells
 from p2ptracker.config import TrackerConfig, load_config, load_inventory
-from p2ptracker.daemons import Daemons
 from p2ptracker.metrics import Metrics
-from p2ptracker.orchestrator import Orchestrator
 from p2ptracker.origin import Origin
-from p2ptracker.publish import Publisher
+from p2ptracker.registry.publish import Publisher
+from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.blobs import LocalBlobStore
 from p2ptracker.storage.database import SqliteDatabase
 from p2ptracker.storage.interfaces import BlobStore, Database

@@ -27,7 +27,7 @@ from p2ptracker.announce.server import AnnounceServer
 from p2ptracker.announce.swarms import Swarms, SwarmsConfig
 from p2ptracker.api.app import serve_api
 from p2ptracker.control_plane import ControlPlane, open_control_plane
-from p2ptracker.upload import UploadServer
+from p2ptracker.registry.upload_server import UploadServer
 
 __all__ = ["Ports", "run_control_plane", "run_tasks"]
 

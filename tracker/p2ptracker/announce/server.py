@@ -14,10 +14,10 @@ import trio
 from prometheus_client import Counter
 
 from p2pdeploy.errors import ProtocolError
-from p2pdeploy.trust.loopback import require_loopback
 from p2ptracker.announce.replies import announce_reply, failure_reply, scrape_reply
 from p2ptracker.announce.requests import parse_announce, parse_scrape
 from p2ptracker.announce.swarms import Swarms
+from p2ptracker.listener import serve_bounded
 
 __all__ = ["AnnounceServer"]
 
@@ -48,7 +48,6 @@ class AnnounceServer:
         self._swarms = swarms
         self._known = known
         self._outcomes = outcomes
-        self._served = 0
 
     async def serve(
         self,
@@ -58,16 +57,17 @@ class AnnounceServer:
         task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept until cancelled; ``started`` hands back the port."""
-        require_loopback(address, where="announce address")
-        listeners = await trio.open_tcp_listeners(port, host=address)
-        task_status.started(listeners[0].socket.getsockname()[1])
-        await trio.serve_listeners(self._serve_connection, listeners)
+        await serve_bounded(
+            self._serve_connection,
+            address,
+            port,
+            where="announce address",
+            open_max=CONNECTIONS_MAX,
+            turned_away=self._outcomes.labels(outcome="turned-away").inc,
+            task_status=task_status,
+        )
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        if self._served >= CONNECTIONS_MAX:  # waiting ones would pile up without bound
-            self._outcomes.labels(outcome="turned-away").inc()
-            return
-        self._served += 1
         try:
             await self._talk(stream, _peer_of(stream))
         except (trio.BrokenResourceError, trio.TooSlowError):
@@ -75,8 +75,6 @@ class AnnounceServer:
         except Exception:  # one connection must not end the endpoint
             self._outcomes.labels(outcome="crashed").inc()
             log.exception("announce-connection-crashed")
-        finally:
-            self._served -= 1
 
     async def _talk(self, stream: trio.SocketStream, peer: str) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)

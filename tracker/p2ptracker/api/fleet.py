@@ -13,8 +13,8 @@ from litestar.types import ControllerRouterHandler
 from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.api import HostView, VersionsView, WhereRow
 from p2ptracker.api.failures import REFUSALS
+from p2ptracker.cells.fleet import host_views, versions_view, where_rows
 from p2ptracker.control_plane import ControlPlane
-from p2ptracker.fleet import host_views, versions_view, where_rows
 
 __all__ = ["fleet_handlers"]
 

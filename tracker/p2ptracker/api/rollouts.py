@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from litestar import get, post
@@ -14,11 +14,11 @@ from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 from p2ptracker.api.failures import REFUSALS
+from p2ptracker.rollouts.steering import Verb
 
-__all__ = ["ExcuseRequest", "RolloutDesk", "Verb", "rollout_handlers"]
+__all__ = ["ExcuseRequest", "RolloutDesk", "rollout_handlers"]
 
 ROLLOUTS_PER_PAGE_MAX = 1_000
-Verb = Literal["pause", "resume", "abort", "revert"]
 
 
 class ExcuseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """One cell as its delegates tell of it: its state, decoded, and who is alive.
 
 The control plane is one more replica of the cell (``docs/adr/0007``); what is durable of it is
-the business of :mod:`p2ptracker.cells`.
+the business of :mod:`p2ptracker.cells.replicas`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from p2pdeploy.ids import HostName, ServiceName, Version
 from p2pdeploy.messages.api import HostView, ServiceView, VersionsView, WhereRow
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.topology import Host
-from p2ptracker.cell_replica import CellReplica
+from p2ptracker.cells.replica import CellReplica
 
 __all__ = ["FILTER_KEYS", "host_views", "versions_view", "where_rows"]
 

@@ -29,8 +29,8 @@ from p2pdeploy.messages.upload import (
     UploadRefused,
     upload_mac,
 )
-from p2pdeploy.trust.loopback import require_loopback
-from p2ptracker.spool import Received, Spool
+from p2ptracker.listener import serve_bounded
+from p2ptracker.registry.spool import Received, Spool
 
 __all__ = ["UploadServer"]
 
@@ -61,7 +61,6 @@ class UploadServer:
         self._spool_of = spool_of
         self._token = token
         self._turned_away = turned_away
-        self._open = 0
         self._slots = trio.CapacityLimiter(CONNECTIONS_MAX)
         self._threads = trio.CapacityLimiter(THREADS)
 
@@ -73,20 +72,15 @@ class UploadServer:
         task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept until cancelled; ``started`` hands back the port."""
-        require_loopback(address, where="upload address")
-        listeners = await trio.open_tcp_listeners(port, host=address)
-        task_status.started(listeners[0].socket.getsockname()[1])
-        await trio.serve_listeners(self._serve_connection, listeners)
-
-    async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        if self._open >= OPEN_MAX:  # nobody has proved anything yet: the wait is bounded
-            self._turned_away.inc()
-            return
-        self._open += 1
-        try:
-            await self._serve_in_turn(stream)
-        finally:
-            self._open -= 1
+        await serve_bounded(
+            self._serve_in_turn,
+            address,
+            port,
+            where="upload address",
+            open_max=OPEN_MAX,
+            turned_away=self._turned_away.inc,
+            task_status=task_status,
+        )
 
     async def _serve_in_turn(self, stream: trio.SocketStream) -> None:
         async with self._slots:

@@ -20,22 +20,22 @@ from p2pdeploy.messages.host import Why
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.conductor import Conducted, conduct
 from p2pdeploy.topology import Host
-from p2ptracker.api.rollouts import Verb
-from p2ptracker.cells import Cells
-from p2ptracker.daemons import Daemons
-from p2ptracker.rollout_draft import (
+from p2ptracker.cells.daemons import Daemons
+from p2ptracker.cells.replicas import Cells
+from p2ptracker.rollouts.draft import (
     Draft,
     draft_rollout,
     facts_of,
     open_draft,
     refuse_other_index,
 )
-from p2ptracker.rollout_steering import excuse_hosts, steer
-from p2ptracker.rollout_store import RolloutStore
-from p2ptracker.rollout_view import CellSight, RolloutDocument, is_final, live_view
-from p2ptracker.rollout_why import reasons_of_host, reasons_of_rollout
+from p2ptracker.rollouts.release import read_release
+from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
+from p2ptracker.rollouts.store import RolloutStore
+from p2ptracker.rollouts.targets import hosts_by_cell, limits_of
+from p2ptracker.rollouts.view import CellSight, RolloutDocument, is_final, live_view
+from p2ptracker.rollouts.why import reasons_of_host, reasons_of_rollout
 from p2ptracker.storage.interfaces import BlobStore, Database
-from p2ptracker.targets import hosts_by_cell, limits_of, read_release
 
 __all__ = ["Orchestrator"]
 

@@ -30,7 +30,7 @@ from p2pdeploy.messages.upload import PublishRequest
 from p2pdeploy.payload.check import check_manifest
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
 from p2pdeploy.trust.envelope import HmacKeyring, seal
-from p2ptracker.assemble import (
+from p2ptracker.registry.assemble import (
     Needs,
     check_digests,
     check_trees,
@@ -38,8 +38,8 @@ from p2ptracker.assemble import (
     needs_of,
     wrong_chunks,
 )
-from p2ptracker.chunk_map import ChunkMap, runs_of
-from p2ptracker.spool import Spool
+from p2ptracker.registry.chunk_map import ChunkMap, runs_of
+from p2ptracker.registry.spool import Spool
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import (
     ChunkPlace,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from p2pdeploy.errors import NotFoundError, P2PDeployError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason, RolloutView
 from p2pdeploy.messages.attestation import Attestation
-from p2pdeploy.messages.host import Why
+
+if TYPE_CHECKING:
+    from p2pdeploy.messages.host import Why
 
 __all__ = ["reasons_of_host", "reasons_of_rollout"]
 

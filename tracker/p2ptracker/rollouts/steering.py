@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -12,10 +13,11 @@ from p2pdeploy.messages.api import Reason, RolloutState, RolloutView
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.cell_rollout import ask_abort, excuse
 from p2pdeploy.planning.conductor import Conducted, latest, replace_rollout
-from p2ptracker.api.rollouts import Verb
-from p2ptracker.rollout_view import CellSight, rollout_in
+from p2ptracker.rollouts.view import CellSight, rollout_in
 
-__all__ = ["excuse_hosts", "steer"]
+__all__ = ["Verb", "excuse_hosts", "steer"]
+
+Verb = Literal["pause", "resume", "abort", "revert"]
 
 _STATES_FOR: dict[Verb | str, tuple[RolloutState, ...]] = {
     "pause": ("planned", "running"),

@@ -28,7 +28,7 @@ import msgspec
 from p2pdeploy.errors import IntegrityError, ProtocolError, UnavailableError
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
-from p2ptracker.chunk_map import Chunk, ChunkMap
+from p2ptracker.registry.chunk_map import Chunk, ChunkMap
 
 __all__ = ["Received", "Spool"]
 

@@ -17,7 +17,7 @@ from p2pdeploy.messages.api import ErrorBody, Reason
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.host import HostReply, HostSeal, Refusal, Why, WhyRequest
 from p2pdeploy.trust.secret import create_secret
-from p2ptracker.daemons import WHY_TIMEOUT_S
+from p2ptracker.cells.daemons import WHY_TIMEOUT_S
 from tests.p2ptracker.rollout_bench import HELLO, World, inventory, open_world
 
 HELLO_1 = RolloutId("hello-1")

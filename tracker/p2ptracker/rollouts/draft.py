@@ -19,8 +19,8 @@ from p2pdeploy.planning.conductor import Conducted, latest, open_rollout
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
 from p2pdeploy.planning.views import plan_view, rollout_view
 from p2pdeploy.topology import Host
-from p2ptracker.rollout_view import CellSight, RolloutDocument, rollout_in
-from p2ptracker.targets import baseline_of
+from p2ptracker.rollouts.targets import baseline_of
+from p2ptracker.rollouts.view import CellSight, RolloutDocument, rollout_in
 
 __all__ = ["Draft", "draft_rollout", "facts_of", "open_draft", "refuse_other_index"]
 

@@ -22,7 +22,7 @@ from p2pdeploy.messages.gossip import Item
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import ROLE_OF, HmacKeyring, Sealed, open_envelope, seal
-from p2ptracker.cell_replica import CellReplica
+from p2ptracker.cells.replica import CellReplica
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.observations import (
     Observation,

@@ -1,0 +1,9 @@
+"""The cells as the control plane knows them.
+
+* :mod:`~p2ptracker.cells.replica`: one cell as its delegates tell of it
+* :mod:`~p2ptracker.cells.replicas`: every cell, and what is durable of it
+* :mod:`~p2ptracker.cells.fleet`: what runs where, as people ask for it
+* :mod:`~p2ptracker.cells.daemons`: where the daemons answer
+
+Replica and fleet are pure.
+"""

@@ -1,0 +1,57 @@
+"""A TCP listener that bounds how many connections are open at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["serve_bounded"]
+
+
+async def serve_bounded(
+    serve_connection: Callable[[trio.SocketStream], Awaitable[None]],
+    address: str,
+    port: int,
+    *,
+    where: str,
+    open_max: int,
+    turned_away: Callable[[], None],
+    task_status: trio.TaskStatus[int],
+) -> None:
+    """Accept until cancelled; ``started`` hands back the port.
+
+    Args:
+        serve_connection: Serves one connection, which is closed after.  What it raises ends the
+            listener, so it raises nothing.
+        address: Where to bind; loopback.
+        port: 0 for any free one.
+        where: What the address is of, for the error.
+        open_max: Connections beyond it are closed without a word: nobody has proved anything
+            yet, and waiting ones would pile up without bound.
+        turned_away: Called for each of these.
+        task_status: trio's.
+
+    Raises:
+        ConfigError: the address is outside loopback.
+        OSError: it is taken.
+    """
+    require_loopback(address, where=where)
+    open_now = 0
+
+    async def admit(stream: trio.SocketStream) -> None:
+        nonlocal open_now
+        if open_now >= open_max:
+            turned_away()
+            return
+        open_now += 1
+        try:
+            await serve_connection(stream)
+        finally:
+            open_now -= 1
+
+    listeners = await trio.open_tcp_listeners(port, host=address)
+    task_status.started(listeners[0].socket.getsockname()[1])
+    await trio.serve_listeners(admit, listeners)

@@ -1,0 +1,8 @@
+"""The way of a release into the registry.
+
+* :mod:`~p2ptracker.registry.publish`: begin and commit
+* :mod:`~p2ptracker.registry.upload_server`: receives the chunks
+* :mod:`~p2ptracker.registry.spool`: one release's bytes on their way in, on disk
+* :mod:`~p2ptracker.registry.assemble`: from a spool to verified blobs
+* :mod:`~p2ptracker.registry.chunk_map`: where every chunk of a release lies
+"""
