@@ -20,7 +20,7 @@ from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUN
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.trust.envelope import open_envelope
-from p2ptracker.registry.publish import UPLOAD_LIFETIME_S
+from p2ptracker.registry.uploads import UPLOAD_LIFETIME_S
 
 Payload = Callable[..., Built]
 

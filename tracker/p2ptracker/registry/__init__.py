@@ -2,7 +2,10 @@
 
 * :mod:`~p2ptracker.registry.publish`: begin and commit
 * :mod:`~p2ptracker.registry.upload_server`: receives the chunks
+* :mod:`~p2ptracker.registry.uploads`: the releases on their way in
 * :mod:`~p2ptracker.registry.spool`: one release's bytes on their way in, on disk
+* :mod:`~p2ptracker.registry.commit`: verify every byte, then make the release visible
 * :mod:`~p2ptracker.registry.assemble`: from a spool to verified blobs
 * :mod:`~p2ptracker.registry.chunk_map`: where every chunk of a release lies
+* :mod:`~p2ptracker.registry.threads`: where disks and hashes are waited for
 """
