@@ -7,6 +7,7 @@ Reading order:
   :mod:`~p2pdeploy.limits`, :mod:`~p2pdeploy.errors`, :mod:`~p2pdeploy.trust`
 * pure cores: :mod:`~p2pdeploy.gossip`, :mod:`~p2pdeploy.activation`,
   :mod:`~p2pdeploy.planning`, :mod:`~p2pdeploy.swarm`
+* which process a pid means: :mod:`~p2pdeploy.process_identity`
 * shells that touch disk and network: the modules that ARCHITECTURE.md names as shells
 
 Imports point one way: shells -> cores -> nouns.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from p2pdaemon.services.identity import ProcessIdentity
 from p2pdeploy.ids import Digest, Version
+from p2pdeploy.process_identity import ProcessIdentity
 
 __all__ = ["ExitRecord", "RunRecord", "RunSpec", "RunningService"]
 

@@ -29,7 +29,10 @@ from typing import TypeVar
 
 import msgspec
 
-from p2pdaemon.services.identity import (
+from p2pdaemon.services.records import ExitRecord, RunRecord, RunSpec
+from p2pdaemon.services.supervisor import write_json
+from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.process_identity import (
     ProcessIdentity,
     boot_id,
     is_alive,
@@ -38,9 +41,6 @@ from p2pdaemon.services.identity import (
     send,
     wait_end,
 )
-from p2pdaemon.services.records import ExitRecord, RunRecord, RunSpec
-from p2pdaemon.services.supervisor import write_json
-from p2pdeploy.errors import RefusedError, UnavailableError
 
 __all__ = ["add_run", "last_exit", "newest_run", "read_record", "settle", "try_lock"]
 

@@ -19,7 +19,6 @@ import msgspec
 import trio
 
 from p2pdaemon.services import supervisor
-from p2pdaemon.services.identity import is_alive, open_pidfd, reap, send, wait_end
 from p2pdaemon.services.records import ExitRecord, RunningService, RunRecord, RunSpec
 from p2pdaemon.services.rundir import (
     add_run,
@@ -30,6 +29,7 @@ from p2pdaemon.services.rundir import (
     try_lock,
 )
 from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.process_identity import is_alive, open_pidfd, reap, send, wait_end
 
 __all__ = ["ServiceRunner"]
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from p2pdaemon.services.check import ExecCheck, HttpCheck, TcpCheck, check_once
-from p2pdaemon.services.identity import identify
+from p2pdeploy.process_identity import identify
 
 OWN = "127.0.0.1"
 PATIENT_S = 10.0

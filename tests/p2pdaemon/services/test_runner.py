@@ -14,10 +14,10 @@ import trio
 import trio.testing
 
 from p2pdaemon.services import rundir
-from p2pdaemon.services.identity import identify, is_alive
 from p2pdaemon.services.rundir import add_run, newest_run, try_lock
 from p2pdaemon.services.runner import ServiceRunner
 from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.process_identity import identify, is_alive
 
 pytestmark = pytest.mark.processes
 

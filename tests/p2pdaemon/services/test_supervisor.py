@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from p2pdaemon.services import supervisor
-from p2pdaemon.services.identity import identify, is_alive
+from p2pdeploy.process_identity import identify, is_alive
 
 pytestmark = pytest.mark.processes
 

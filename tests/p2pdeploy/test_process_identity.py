@@ -9,7 +9,7 @@ import subprocess
 import msgspec
 import pytest
 
-from p2pdaemon.services.identity import (
+from p2pdeploy.process_identity import (
     identify,
     is_alive,
     members_of_session,

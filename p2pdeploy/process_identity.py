@@ -21,12 +21,14 @@ import msgspec
 
 __all__ = [
     "ProcessIdentity",
+    "boot_id",
     "identify",
     "is_alive",
     "members_of_session",
     "open_pidfd",
     "reap",
     "send",
+    "wait_end",
 ]
 
 
