@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import structlog
 
-from p2pdeploy.errors import RefusedError
+from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import HmacKeyring
 from p2pdeploy.trust.secret import derive_key, read_secret
@@ -28,6 +29,8 @@ from p2ptracker.storage.releases import announce_hash_known
 __all__ = ["ControlPlane", "LabTorrents", "open_control_plane"]
 
 LAB_TORRENTS_MAX = 64  # a comparison needs one
+
+log = structlog.get_logger(__name__)
 
 
 class LabTorrents:
@@ -93,34 +96,54 @@ async def open_control_plane(
         ConfigError: tracker.toml, inventory.json, the token or the database is not usable.
     """
     config, inventory, token = load_config(folder), load_inventory(folder), read_secret(folder)
-    data = folder / "tracker"
-    database = SqliteDatabase(data / "registry.db")
+    database = SqliteDatabase(folder / "tracker" / "registry.db")
     await database.open()
     try:
-        store = LocalBlobStore(data / "store")
-        keyring, metrics = HmacKeyring(derive_key(token, "envelope")), Metrics()
-        cells = Cells(inventory, database, keyring)
-        await cells.load()
-        daemons = Daemons(inventory, token, config.address)
-        orchestrator = Orchestrator(
-            cells, inventory, database, store, daemons, settle_s=config.settle_s, clock=clock
-        )
-        await orchestrator.load()
-        yield ControlPlane(
-            config=config,
-            token=token,
-            inventory=inventory,
-            keyring=keyring,
-            database=database,
-            store=store,
-            publisher=Publisher(database, store, data / "uploads", keyring),
-            cells=cells,
-            daemons=daemons,
-            orchestrator=orchestrator,
-            origin=Origin(database, store, token, cells.is_host, metrics.registry),
-            lab=LabTorrents(enabled=config.lab),
-            metrics=metrics,
-        )
-        await cells.store_unsaved()
+        plane = _assemble(folder / "tracker", config, inventory, token, database, clock)
+        await plane.cells.load()
+        await plane.orchestrator.load()
+        yield plane
+        await _store_last_words(plane.cells)
     finally:
         await database.close()
+
+
+def _assemble(
+    data: Path,
+    config: TrackerConfig,
+    inventory: Sequence[Host],
+    token: str,
+    database: Database,
+    clock: Callable[[], float],
+) -> ControlPlane:
+    """Tie the parts together; nothing is read from the database yet."""
+    store = LocalBlobStore(data / "store")
+    keyring, metrics = HmacKeyring(derive_key(token, "envelope")), Metrics()
+    cells = Cells(inventory, database, keyring)
+    daemons = Daemons(inventory, token, config.address)
+    orchestrator = Orchestrator(
+        cells, inventory, database, store, daemons, settle_s=config.settle_s, clock=clock
+    )
+    return ControlPlane(
+        config=config,
+        token=token,
+        inventory=inventory,
+        keyring=keyring,
+        database=database,
+        store=store,
+        publisher=Publisher(database, store, data / "uploads", keyring),
+        cells=cells,
+        daemons=daemons,
+        orchestrator=orchestrator,
+        origin=Origin(database, store, token, cells.is_host, metrics.registry),
+        lab=LabTorrents(enabled=config.lab),
+        metrics=metrics,
+    )
+
+
+async def _store_last_words(cells: Cells) -> None:
+    """What came in since the last write; without it a restart hears the same from the cells."""
+    try:
+        await cells.store_unsaved()
+    except UnavailableError as error:
+        log.warning("store-failed", code=error.code, reason=str(error))

@@ -30,6 +30,7 @@ __all__ = ["DealtRelease", "Origin"]
 
 DEALERS_MAX = 64  # each holds bitmaps of up to a cell's hosts; more releases at once is an attack
 IDLE_S = 600.0  # hosts that fetch ask every 2 s at least
+DEALT_MAX = 1_024  # releases whose egress is known; somebody looks at the last few
 READERS_MAX = 4  # blob reads are memory copies out of the page cache, or one disk's queue
 RESTART_SETTLE_S = (
     1.0  # hosts ask twice within it, so each one's bitmap is in before the first deal
@@ -37,7 +38,10 @@ RESTART_SETTLE_S = (
 
 
 class DealtRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """What left the origin for one release since this process started."""
+    """What left the origin for one release since this process started.
+
+    Only the ``DEALT_MAX`` releases that were dealt last are known; others show 0.
+    """
 
     manifest_digest: Digest
     dealt_bytes: int
@@ -78,8 +82,9 @@ class Origin:
         self._key = derive_key(token, "deal")
         self._is_host = is_host
         self._tables: dict[tuple[Digest, CellId], _Table] = {}
-        self._dealt_bytes: dict[Digest, int] = {}
-        self._started_at = time.time()
+        self._dealt_bytes: dict[Digest, int] = {}  # dealt last, stands last
+        # What was published before may have been dealt by a dealer that nobody remembers.
+        self._remembers_since = time.time()
         self._opening = trio.Lock()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._bytes_counter = Counter(
@@ -121,9 +126,14 @@ class Origin:
             return reply, b""
         data = await self._read(table, reply.piece)
         self._bytes_counter.inc(len(data))
-        dealt = self._dealt_bytes.get(request.manifest_digest, 0)
-        self._dealt_bytes[request.manifest_digest] = dealt + len(data)
+        self._note_dealt(request.manifest_digest, len(data))
         return reply, data
+
+    def _note_dealt(self, digest: Digest, size_bytes: int) -> None:
+        self._dealt_bytes[digest] = self._dealt_bytes.pop(digest, 0) + size_bytes
+        if len(self._dealt_bytes) > DEALT_MAX:
+            del self._dealt_bytes[next(iter(self._dealt_bytes))]
+            self._remembers_since = time.time()
 
     async def dealt(self, digest: Digest) -> DealtRelease:
         """The egress of one release; raises NotFoundError."""
@@ -158,7 +168,7 @@ class Origin:
     async def _open(self, digest: Digest, cell: CellId) -> _Table:
         published = await self._database.read(lambda connection: published_at(connection, digest))
         # A dealer that was lost knows nothing, its hosts do: hear them all before dealing.
-        was_lost = digest in self._dealt_bytes or published < self._started_at
+        was_lost = digest in self._dealt_bytes or published < self._remembers_since
         config = DealConfig(settle_s=RESTART_SETTLE_S if was_lost else 0.0)
         table = await trio.to_thread.run_sync(
             _load_table, self._store, digest, config, limiter=self._readers

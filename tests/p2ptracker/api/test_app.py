@@ -8,6 +8,7 @@ import hmac
 import time
 
 import msgspec
+import pytest
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.ids import CellId, Digest, HostName
@@ -16,6 +17,7 @@ from p2pdeploy.messages.deal import AllDealt, Deal, DealReply, DealRequest, bitm
 from p2pdeploy.payload.torrent import piece_spans, verify_piece
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.secret import derive_key
+from p2ptracker import origin
 
 CELL = CellId("lab.web.c0")
 
@@ -175,3 +177,26 @@ async def test_an_origin_that_restarts_hears_the_hosts_before_it_deals(
         assert not isinstance((await empty.draw_piece())[0], Deal)
         await full.draw_piece()
         assert not isinstance((await empty.draw_piece())[0], Deal)
+
+
+async def test_the_origin_remembers_a_bounded_number_of_releases(
+    tracker, payload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one it forgot is heard before it is dealt, like after a restart."""
+    monkeypatch.setattr(origin, "DEALT_MAX", 1)
+    drawers: list[Drawer] = []
+    for number in (1, 2):
+        built = payload(number, large_bytes=200_000)
+        await tracker.publish(f"{number}.0.0", built)
+        count = len(piece_spans(built.manifest))
+        drawers.append(Drawer(tracker, built.manifest_digest, count, "h01"))
+        assert isinstance((await drawers[-1].draw_piece())[0], Deal)
+
+    async def dealt_bytes(version: str) -> int:
+        answer = await tracker.http.get(f"/v1/releases/hello/{version}/egress")
+        return answer.json()["dealt_bytes"]
+
+    assert await dealt_bytes("1.0.0") == 0
+    assert await dealt_bytes("2.0.0") > 0
+    tracker.plane.origin._tables.clear()  # as after ten idle minutes
+    assert not isinstance((await drawers[0].draw_piece())[0], Deal)
