@@ -37,6 +37,7 @@ from p2pdeploy.activation.effects import (
     PersistHost,
     Run,
     Stage,
+    StopStaging,
     Wake,
 )
 from p2pdeploy.activation.events import (
@@ -185,6 +186,8 @@ class SvcMgr:
             case Stage(service=service, build=build):
                 tasks = self._tasks(service, service_nursery)
                 tasks.fetch.replace(partial(self._stage_until_done, service, build))
+            case StopStaging(service=service):
+                self._tasks(service, service_nursery).fetch.cancel()
             case Change(service=service):
                 tasks = self._tasks(service, service_nursery)
                 tasks.work.replace(partial(self._change, tasks.process, effect))

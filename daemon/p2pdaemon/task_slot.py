@@ -28,6 +28,10 @@ class TaskSlot:
         before, self._ended, self._scope = self._ended, trio.Event(), trio.CancelScope()
         self._nursery.start_soon(self._run, before, self._ended, self._scope, work)
 
+    def cancel(self) -> None:
+        """Cancel what runs or waits to run; nothing follows it."""
+        self._scope.cancel()
+
     async def _run(
         self,
         before: trio.Event,

@@ -9,7 +9,18 @@ from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Build
 
-__all__ = ["Attest", "Change", "Effect", "Keep", "Persist", "PersistHost", "Run", "Stage", "Wake"]
+__all__ = [
+    "Attest",
+    "Change",
+    "Effect",
+    "Keep",
+    "Persist",
+    "PersistHost",
+    "Run",
+    "Stage",
+    "StopStaging",
+    "Wake",
+]
 
 
 class Persist(msgspec.Struct, frozen=True):
@@ -39,6 +50,12 @@ class Stage(msgspec.Struct, frozen=True):
 
     service: ServiceName
     build: Build
+
+
+class StopStaging(msgspec.Struct, frozen=True):
+    """Fetch nothing more for *service*: no order asks for it now.  What was fetched may stay."""
+
+    service: ServiceName
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -80,4 +97,4 @@ class Wake(msgspec.Struct, frozen=True):
     at_boot_s: float
 
 
-Effect = Persist | PersistHost | Attest | Stage | Change | Run | Keep | Wake
+Effect = Persist | PersistHost | Attest | Stage | StopStaging | Change | Run | Keep | Wake

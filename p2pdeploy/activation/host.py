@@ -44,7 +44,16 @@ from p2pdeploy.activation.lease import Hold, ReceivedGo
 from p2pdeploy.activation.record import HostRecord, ServiceRecord
 from p2pdeploy.activation.rules import Context, decide, last_look
 from p2pdeploy.activation.service import Slot
-from p2pdeploy.activation.transitions import boot, broke, carry_out, fail, finish, ran, run
+from p2pdeploy.activation.transitions import (
+    boot,
+    broke,
+    call_off,
+    carry_out,
+    fail,
+    finish,
+    ran,
+    run,
+)
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
@@ -217,7 +226,7 @@ class HostActivation:
             slot.hold = None
             return []
         context = Context(self._me, self._go, self._alive, self._time_floor, now)
-        effects: list[Effect] = []
+        effects = call_off(slot, now)
         for _ in range(4):  # accept, record an outcome, stage, start: each at most once a look
             decision = decide(slot, context, busy_with=self._busy_with(slot))
             slot.hold = decision.hold

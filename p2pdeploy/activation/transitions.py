@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from p2pdeploy.activation.effects import Change, Effect, Keep, Persist, Run, Stage
+from p2pdeploy.activation.effects import Change, Effect, Keep, Persist, Run, Stage, StopStaging
 from p2pdeploy.activation.events import (
     INTERRUPTED,
     Activated,
@@ -21,7 +21,7 @@ from p2pdeploy.activation.rules import Decision
 from p2pdeploy.activation.service import Slot
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 
-__all__ = ["boot", "broke", "carry_out", "fail", "finish", "keep", "ran", "run"]
+__all__ = ["boot", "broke", "call_off", "carry_out", "fail", "finish", "keep", "ran", "run"]
 
 
 def boot(slot: Slot) -> list[Effect]:
@@ -35,6 +35,18 @@ def boot(slot: Slot) -> list[Effect]:
     if slot.record.running is None:
         slot.state, slot.known = "absent", True
     return [keep(slot), run(slot)]
+
+
+def call_off(slot: Slot, now: Now) -> list[Effect]:
+    """Fetch no more of what the governing order does not ask for: it was aborted, or is over."""
+    duty = slot.duty()
+    wanted = duty.build.digest if duty is not None and duty.build is not None else None
+    if slot.staging is None or slot.staging == wanted:
+        return []
+    slot.staging, slot.staging_problem = None, None
+    if slot.state == "fetching":  # nothing ran before it
+        slot.state, slot.since = "absent", now.wall_s
+    return [StopStaging(slot.record.service)]
 
 
 def carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:

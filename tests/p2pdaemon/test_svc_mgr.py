@@ -28,6 +28,7 @@ from p2pdeploy.activation.effects import (
     Persist,
     Run,
     Stage,
+    StopStaging,
     Wake,
 )
 from p2pdeploy.activation.events import (
@@ -188,6 +189,35 @@ async def test_staging_goes_on_until_it_succeeds_whatever_fails(
     failures = [event for event in core.events if isinstance(event, StagingFailed)]
     assert [failure.code for failure in failures] == ["down", "internal"]
     assert "origin down" in failures[0].reason
+
+
+async def test_a_fetch_that_nobody_asks_for_any_more_is_cancelled(host: Host) -> None:
+    begun, ended = trio.Event(), trio.Event()
+
+    async def stage(service: ServiceName, build: Build) -> Staged:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    core = ScriptedCore(Booted=[Stage(HELLO, BUILD)], Woken=[StopStaging(HELLO)])
+    async with host.running(core, stage=stage) as mgr:
+        with trio.fail_after(PATIENCE_S):
+            await begun.wait()
+            await mgr.send(Woken())
+            await ended.wait()
+    assert core.events == [Booted(), Woken()], "that is no failure"
+
+
+async def test_a_build_is_fetched_again_after_its_fetch_was_called_off(host: Host) -> None:
+    async def stage(service: ServiceName, build: Build) -> Staged:
+        return Staged(service=service, digest=build.digest)
+
+    core = ScriptedCore(Booted=[Stage(HELLO, BUILD), StopStaging(HELLO), Stage(HELLO, BUILD)])
+    async with host.running(core, stage=stage):
+        await core.wait(Staged)
+    assert len([event for event in core.events if isinstance(event, Staged)]) == 1
 
 
 async def test_one_services_crash_does_not_touch_another(host: Host) -> None:

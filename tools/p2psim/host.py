@@ -320,7 +320,7 @@ class SimHost:
                 self._run(service, build, start=effect.start)
             case act.Wake(at_boot_s=at_s):
                 self._later(at_s - self._world.now_s, partial(self.act_event, Woken()))
-            case act.Keep():
+            case act.Keep() | act.StopStaging():
                 pass
 
     def _persist(self, effect: act.Persist) -> None:
