@@ -242,11 +242,11 @@ class Session:
             self._ban(alert.ip[0])
             torrent.note_banned(alert.ip[0])
         elif isinstance(alert, lt.file_error_alert):
-            torrent.note_fault(alert.error.value(), alert.error.message(), alert.filename())
+            torrent.note_fault(alert.error, alert.filename())
             self._end_check(alert.handle)
         elif isinstance(alert, lt.torrent_error_alert):
             if torrent.fault is None:  # else the file's own alert came first and says more
-                torrent.note_fault(alert.error.value(), alert.error.message(), "")
+                torrent.note_fault(alert.error, "")
             self._end_check(alert.handle)
 
     def _ban(self, address: str) -> None:

@@ -6,7 +6,6 @@ the trio thread.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +13,12 @@ import libtorrent as lt
 import msgspec
 import trio
 
-from p2pdeploy.errors import P2PDeployError, UnavailableError
+from p2pdeploy.errors import UnavailableError
 from p2pdeploy.messages.deal import bitmap_of
+from p2pdeploy.swarm.faults import disk_fault
 
 __all__ = ["Progress", "Torrent"]
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ALL = -1  # no piece's number
 
 
@@ -71,7 +70,7 @@ class Torrent:
         self.availability_at = -1.0  # trio's clock, of the last word on neighbours' pieces
         self.hash_failures = 0
         self.banned: set[str] = set()  # addresses of peers that sent garbage
-        self.fault: P2PDeployError | None = None
+        self.fault: UnavailableError | None = None
         self.removed = trio.Event()
 
     def __repr__(self) -> str:
@@ -231,15 +230,11 @@ class Torrent:
             self.availability_at = now
             self._wake()
 
-    def note_fault(self, code: int, message: str, path: str) -> None:
-        if code in _FULL:
-            self.fault = UnavailableError(
-                "the disk is full", where=path, hint="free some space", code="disk-full"
-            )
-        else:
-            self.fault = UnavailableError(
-                f"cannot read or write: {message}", where=path, code="disk-error"
-            )
+    def note_fault(self, error: Any, path: str) -> None:
+        """*error*: libtorrent's error_code."""
+        self.fault = disk_fault(
+            error.value(), error.category().name(), error.message(), path, before=self.fault
+        )
         self._release_all()
 
     def note_removed(self) -> None:
