@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from tests.integration.fleet import Fleet, running_fleet
+from tests.integration.payloads import Behaviour, Publish, write_payload
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +17,27 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Six hosts in three fault domains, up."""
     with running_fleet(tmp_path_factory.mktemp("fleet") / "dir") as fleet:
         yield fleet
+
+
+@pytest.fixture(scope="module")
+def publish(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Publish:
+    """Publish a version of ``web`` that behaves as asked; returns its digest."""
+
+    def publish(version: str, **how: Unpack[Behaviour]) -> str:
+        tree = write_payload(tmp_path_factory.mktemp("payload"), "web", note=version, **how)
+        return fleet.publish("web", version, tree)["manifest_digest"]
+
+    return publish
+
+
+@pytest.fixture(scope="module")
+def deployed(fleet: Fleet, publish: Publish) -> None:
+    """``web`` 1 runs everywhere."""
+    publish("1")
+    fleet.roll_out("web", "1")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A gate that is closed; touch it to open it."""
+    return tmp_path / "gate"

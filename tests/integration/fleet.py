@@ -5,42 +5,31 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+import trio
 
 from p2pctl.lab.layout import read_hosts
 from p2pctl.lab.processes import Identity, is_alive, reap
 from p2pctl.lab.programs import CONTROL_PLANE, Program, find_running, programs_of, start_program
-from p2pctl.polling import poll
-from p2pdeploy.host_client import HostAddress, ask_metrics
+from p2pdeploy.host_client import HostAddress, ask_metrics, ask_why
+from p2pdeploy.ids import ServiceName
+from p2pdeploy.messages.host import WhyRequest
 from p2pdeploy.trust.secret import read_secret
-from tests.integration.schemas import check_document, schema_of
+from tests.integration.command_line import CommandLine
+from tests.integration.processes import END_TIMEOUT_S, kill_below, processes_below
+from tests.integration.schemas import check_document
+from tests.integration.waiting import ask, wait_for
 
-__all__ = ["CONTROL_PLANE", "P2PCTL", "Done", "Fleet", "Served", "running_fleet", "wait_for"]
+__all__ = ["CONTROL_PLANE", "Fleet", "Served", "running_fleet"]
 
-T = TypeVar("T")
-
-P2PCTL = Path(sys.executable).with_name("p2pctl")
-COMMAND_TIMEOUT_S = 180.0  # of any one command; what is slower hangs
-# A deadline that a loaded machine meets; nothing waits this long unless it is broken.
-DEADLINE_S = 60.0
-_LOOK_EVERY_S = 0.1
-_ASK_TIMEOUT_S = 3.0
-
-
-class Done(NamedTuple):
-    """How one run of p2pctl ended.  ``document`` is None when stdout held no JSON."""
-
-    code: int
-    document: Any
-    out: str
-    err: str
+_STARTED = re.compile(r"\{'version': '([^']+)'")  # the first thing that a payload prints
 
 
 class Served(NamedTuple):
@@ -50,99 +39,11 @@ class Served(NamedTuple):
     pid: int
 
 
-def wait_for(
-    condition: Callable[[], T | None],
-    what: str,
-    timeout_s: float = DEADLINE_S,
-    every_s: float = _LOOK_EVERY_S,
-) -> T:
-    """Return the first value of *condition* that is true; fail the test after *timeout_s*."""
-    value: T | None = None
-    for _ in poll(timeout_s, every_s):
-        if value := condition():
-            return value
-    raise AssertionError(f"not within {timeout_s:g} s: {what}; last seen: {value!r}")
-
-
-class Fleet:
-    """The fleet in *folder*."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+class Fleet(CommandLine):
+    """The fleet in *folder*: its commands, what is seen of it from outside, its processes."""
 
     def __repr__(self) -> str:
         return f"<Fleet {self.folder}>"
-
-    # -- the command line --------------------------------------------------------------------
-
-    def ctl(self, *arguments: object, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
-        """Run ``p2pctl ARGUMENTS -o json`` on this fleet; its document must fit its schema."""
-        run = subprocess.run(
-            self.command(*arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        assert "Traceback" not in run.stderr, run.stderr
-        try:
-            document = json.loads(run.stdout)
-        except ValueError:
-            document = None
-        else:
-            words = [str(argument) for argument in arguments]
-            check_document(schema_of(words, document), document)
-        return Done(run.returncode, document, run.stdout, run.stderr)
-
-    def command(self, *arguments: object) -> list[str]:
-        """The command line that :meth:`ctl` runs."""
-        words = [str(argument) for argument in arguments]
-        return [str(P2PCTL), "--dir", str(self.folder), *words, "-o", "json"]
-
-    def ok(self, *arguments: object) -> Any:
-        """Run a command that has to work; return its document."""
-        done = self.ctl(*arguments)
-        assert done.code == 0, done
-        return done.document
-
-    def refused(self, *arguments: object, code: int = 1) -> dict[str, str]:
-        """Run a command that has to be refused with *code*; return the error."""
-        done = self.ctl(*arguments)
-        assert done.code == code, done
-        assert set(done.document) == {"error"}, done
-        return done.document["error"]
-
-    def up(self, hosts: int = 6, fault_domains: int = 3) -> None:
-        """Make the fleet and start it."""
-        self.ok("up", "--detach", "--hosts", hosts, "--fault-domains", fault_domains)
-
-    def down(self) -> None:
-        """Stop everything."""
-        self.ok("down")
-
-    def publish(self, service: str, version: str, tree: Path) -> Any:
-        """Publish and return the report."""
-        return self.ok("publish", service, version, tree)
-
-    def apply(self, service: str, version: str, *more: object, settle: str = "200ms") -> str:
-        """Begin a rollout to every host, or to what *more* says; return its id."""
-        target = () if "--targets" in more else ("--env", "lab", "--mf", "web")
-        words = ("rollout", "apply", service, version, *target, "--settle", settle, *more)
-        accepted = self.ok(*words)
-        assert accepted["reasons"], "a state that is not final carries a reason"
-        return accepted["id"]
-
-    def finish(self, rollout: str, state: str = "complete") -> Any:
-        """Wait for the end of a rollout, which must be *state*; return its document."""
-        done = self.ctl("rollout", "status", rollout, "--timeout", "150s")
-        assert done.code == (0 if state == "complete" else 1), done
-        assert done.document["state"] == state, done
-        return done.document
-
-    def roll_out(self, service: str, version: str, *more: object) -> Any:
-        """Apply and finish."""
-        return self.finish(self.apply(service, version, *more))
 
     # -- what is seen from outside -----------------------------------------------------------
 
@@ -203,18 +104,13 @@ class Fleet:
         answer = self.word(host, service)
         return answer[1] if answer and answer[0] == 200 else None
 
-    def begins(self, host: str, service: str, version: str) -> Served:
-        """Wait until a host has started *version*, well or not, and return its word."""
-
-        def look() -> Served | None:
-            answer = self.word(host, service)
-            return answer[1] if answer and answer[1].version == version else None
-
-        return wait_for(look, f"{host} starts {service} {version}")
-
     def all_serve(self, service: str) -> dict[str, Served | None]:
         """The same of every host."""
         return {host: self.serves(host, service) for host in self.names()}
+
+    def versions(self, service: str) -> set[str | None]:
+        """Every version that is served; None stands for a host that serves none, or is not well."""
+        return {word and word.version for word in self.all_serve(service).values()}
 
     def names(self) -> list[str]:
         """Every host's name, in order."""
@@ -224,12 +120,83 @@ class Fleet:
         """A daemon's state folder."""
         return self.folder / "hosts" / host / "state"
 
-    async def host_metrics(self, host: str) -> str:
+    def starts(self, host: str, service: str) -> list[str]:
+        """Every version that was ever started on a host, oldest first, by its own output."""
+        lines: list[str] = self.ok("logs", host, service, "-n", 10_000)["lines"]
+        return [word[1] for line in lines if (word := _STARTED.search(line))]
+
+    def host_metrics(self, host: str) -> str:
         """What a daemon counts, in Prometheus' text format."""
+        return trio.run(ask_metrics, self._host_address(host)).text
+
+    def holds(self, host: str, service: str) -> str:
+        """The code of what holds a service's next step, by the daemon's own word."""
+        request = WhyRequest(service=ServiceName(service))
+        return trio.run(ask_why, self._host_address(host), request).code
+
+    def _host_address(self, host: str) -> HostAddress:
         entry = self.file()["hosts"][host]
-        secret = read_secret(self.folder)
-        address = HostAddress(entry["address"], entry["host_port"], token=secret)
-        return (await ask_metrics(address)).text
+        return HostAddress(entry["address"], entry["host_port"], token=read_secret(self.folder))
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def wait_begun(self, host: str, service: str, version: str) -> Served:
+        """Wait until a host has started *version*, well or not, and return its word."""
+        _, word = wait_for(
+            lambda: self.word(host, service),
+            f"{host} starts {service} {version}",
+            until=lambda answer: answer[1].version == version,
+        )
+        return word
+
+    def wait_serves(self, host: str, service: str, version: str) -> Served:
+        """Wait until a host serves *version* and is well, and return its word."""
+        _, word = wait_for(
+            lambda: self.word(host, service),
+            f"{host} serves {service} {version}",
+            until=lambda answer: answer[0] == 200 and answer[1].version == version,
+        )
+        return word
+
+    def wait_silent(self, host: str, service: str) -> None:
+        """Wait until a service answers no more."""
+        wait_for(
+            lambda: (self.word(host, service),),
+            f"{service} is gone from {host}",
+            until=lambda seen: seen == (None,),
+        )
+
+    def wait_all_serve(self, service: str, version: str) -> None:
+        """Wait until every host serves *version*."""
+        wait_for(
+            lambda: self.all_serve(service),
+            f"every host serves {service} {version}",
+            until=lambda words: all(word and word.version == version for word in words.values()),
+        )
+
+    def wait_state(self, host: str, service: str, state: str) -> None:
+        """Wait until the fleet reports a service of a host to be in *state*."""
+        wait_for(
+            lambda: self.service(host, service),
+            f"{service} is {state} on {host}",
+            until=lambda entry: entry["state"] == state,
+        )
+
+    def wait_reported(self, service: str, versions: dict[str, int]) -> None:
+        """Wait until ``fleet versions`` counts *versions*."""
+        wait_for(
+            lambda: self.ok("fleet", "versions", service)["versions"],
+            f"{versions} of {service} are reported",
+            until=lambda seen: seen == versions,
+        )
+
+    def wait_lost(self, *names: str) -> None:
+        """Wait until the fleet no longer believes in hosts whose daemons were killed."""
+        wait_for(
+            self._alive,
+            f"{', '.join(names)} is known to be gone",
+            until=lambda alive: not alive.intersection(names),
+        )
 
     # -- processes ---------------------------------------------------------------------------
 
@@ -243,79 +210,49 @@ class Fleet:
         for name in names:
             os.kill(running[name].pid, number)
         for name in names:
-            wait_for(lambda name=name: not is_alive(running[name]), f"{name} ends", 20.0)
+            wait_for(
+                lambda name=name: not is_alive(running[name]),
+                f"{name} ends: {running[name]}",
+                timeout_s=END_TIMEOUT_S,
+            )
             reap(running[name])
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to one program of the fleet."""
-        os.kill(self.running()[name].pid, number)
 
     def start(self, *names: str) -> None:
         """Start programs with the command line that ``up`` uses, and wait until they serve."""
         wanted = {program.name: program for program in self._programs()}
         for name in names:
             start_program(wanted[name])
-        wait_for(lambda: self._are_up(names), f"{', '.join(names)} up")
+        wait_for(self._alive, f"{', '.join(names)} up", until=lambda alive: alive.issuperset(names))
 
     def restart(self, *names: str) -> None:
         """Kill -9, and start again."""
         self.kill(*names)
         self.start(*names)
 
-    def wait_lost(self, *names: str) -> None:
-        """Wait until the fleet no longer believes in hosts whose daemons were killed."""
-        wait_for(
-            lambda: not any(self.hosts()[name]["alive"] for name in names),
-            f"{', '.join(names)} is known to be gone",
-        )
+    def reboot(self, host: str) -> None:
+        """Kill -9 everything of a host, as a reset does: daemon, supervisors and services."""
+        self.kill(host)
+        kill_below(self.folder / "hosts" / host)
 
-    def _are_up(self, names: Sequence[str]) -> bool:
+    def _alive(self) -> set[str]:
+        """The control plane, if it answers, and the hosts that it believes in."""
         with suppress(OSError, http.client.HTTPException):
-            hosts = self.hosts()
-            return all(name == CONTROL_PLANE or hosts[name]["alive"] for name in names)
-        return False
+            return {CONTROL_PLANE} | {n for n, host in self.hosts().items() if host["alive"]}
+        return set()
 
     def _programs(self) -> list[Program]:
         return programs_of(self.folder, read_hosts(self.folder))
 
     def left_over(self) -> dict[int, str]:
         """Every process of ours whose command line or working directory lies in the folder."""
-        mark, found = os.fsencode(self.folder), dict[int, str]()
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-                continue
-            with suppress(OSError):  # it ended, or is not ours
-                line = (entry / "cmdline").read_bytes()
-                if mark in line or mark in os.fsencode((entry / "cwd").readlink()):
-                    found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace")
-        return found
+        return processes_below(self.folder)
 
     def kill_everything(self) -> None:
         """Kill -9 every process of the fleet: daemons, supervisors, services, control plane."""
-        for pid in self.left_over():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for identity in self.running().values():
+        running = self.running().values()
+        kill_below(self.folder)
+        for identity in running:
             reap(identity)
-        wait_for(lambda: not self.left_over(), "every process of the fleet has ended", 20.0)
-
-
-def ask(
-    netloc: str,
-    method: str,
-    path: str,
-    *,
-    body: bytes | None = None,
-    headers: dict[str, str] | None = None,
-) -> tuple[int, bytes]:
-    """One HTTP request; status and body."""
-    connection = http.client.HTTPConnection(netloc, timeout=_ASK_TIMEOUT_S)
-    try:
-        connection.request(method, path, body=body, headers=headers or {})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ _EVERY_S = 0.1
 # A sample that took longer shows its first and its last host at different moments: bake and settle
 # of the tests' rollouts lie between one fault domain's return and the next one's stop.
 _MOMENT_S = 0.5
+_JOIN_TIMEOUT_S = 60.0  # one sample of every host, each of which may time out
 Sample = dict[str, Served | None]
 
 
@@ -82,4 +83,5 @@ def watch_service(fleet: Fleet, service: str) -> Generator[Monitor]:
         yield monitor
     finally:
         monitor.stop()
-        thread.join()
+        thread.join(_JOIN_TIMEOUT_S)
+        assert not thread.is_alive(), "the monitor hangs"

@@ -9,33 +9,54 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypedDict, Unpack
 
-__all__ = ["Mode", "write_payload", "write_payload_of_another_kind"]
+__all__ = ["Behaviour", "Mode", "Publish", "write_payload", "write_payload_of_another_kind"]
 
 # serves: is well.  exits: ends at once.  unhealthy: never well.  dies: ends soon after it was well.
-# gated: well once the gate file exists, so that a test decides how long a start takes.
+# gated: well from the moment its gate file exists, so that a test decides how long a start takes.
 Mode = Literal["serves", "exits", "unhealthy", "dies", "gated"]
+
+
+class Behaviour(TypedDict, total=False):
+    """What a payload may be told; the arguments of :func:`write_payload` of these names."""
+
+    mode: Mode
+    only_on: str
+    gate: Path
+    data_bytes: int
+    bake_s: float
+    start_timeout_s: float
+
+
+class Publish(Protocol):
+    """Publishes a version of a test's service; returns its manifest digest."""
+
+    def __call__(self, version: str, **how: Unpack[Behaviour]) -> str: ...
+
 
 _SERVER = """\
 import json, os, socket, sys
 
 HOST, PORT, MODE = os.environ["HOST"], int(os.environ["PORT"]), os.environ["MODE"]
+if os.environ["ONLY_ON"] not in ("", HOST):
+    MODE = "serves"
 WORD = {"version": os.environ["VERSION"], "service": os.environ["SERVICE"], "pid": os.getpid()}
 
 
 def is_well(checks):
+    global MODE
     if MODE == "dies" and checks > 2:
         sys.exit(4)
-    if MODE == "gated":
-        return os.path.exists(os.environ["GATE"])
-    return MODE != "unhealthy"
+    if MODE == "gated" and os.path.exists(os.environ["GATE"]):
+        MODE = "serves"  # a gate that closes again holds only those that start later
+    return MODE not in ("unhealthy", "gated")
 
 
 def main():
+    print(WORD, flush=True)
     if MODE == "exits":
         sys.exit("exits at once, as it was built to")
-    print(WORD, flush=True)
     checks = 0
     listener = socket.create_server((HOST, PORT))
     while True:
@@ -62,6 +83,7 @@ def write_payload(
     service: str,
     *,
     mode: Mode = "serves",
+    only_on: str = "",
     gate: Path | None = None,
     note: str = "",
     data_bytes: int = 0,
@@ -74,7 +96,8 @@ def write_payload(
         folder: Made if need be.
         service: Its name.
         mode: How it behaves.
-        gate: The file that a gated one waits for.
+        only_on: The address of the one host where it behaves so; elsewhere it is well.
+        gate: The file that a gated one waits for; ``$HOST`` in it is the host's address.
         note: Goes into the tree, so that two payloads alike differ in their bytes.
         data_bytes: Size of a file of random bytes beside it, the same for every call.
         bake_s: As in service.toml.
@@ -87,7 +110,7 @@ def write_payload(
     if data_bytes:
         (folder / "data").write_bytes(random.Random(data_bytes).randbytes(data_bytes))
     names = {name: f"${name}" for name in ("HOST", "PORT", "VERSION", "SERVICE")}
-    env = names | {"MODE": mode, "GATE": str(gate or "")}
+    env = names | {"MODE": mode, "ONLY_ON": only_on, "GATE": str(gate or "")}
     table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in env.items())
     (folder / "service.toml").write_text(
         f"""\

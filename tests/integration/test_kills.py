@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from p2pdeploy.ids import Digest
 from p2pdeploy.payload.stage import is_staged
-from tests.integration.fleet import CONTROL_PLANE, Fleet, Served, wait_for
+from tests.integration.fleet import CONTROL_PLANE, Fleet
 from tests.integration.monitor import watch_service
-from tests.integration.payloads import write_payload
+from tests.integration.payloads import Publish
+from tests.integration.waiting import wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("deployed")]
 
 FETCHED_BYTES = 96 * 1024 * 1024  # takes a daemon long enough to be caught at it
 TIGHT_S = 0.005
-
-Publish = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def publish(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Publish:
-    """Publish a version of ``web`` that behaves as asked; returns its digest."""
-
-    def publish(version: str, **how: object) -> str:
-        folder: Path = tmp_path_factory.mktemp("payload")
-        write_payload(folder, "web", note=version, **how)  # pyright: ignore[reportArgumentType]
-        return fleet.publish("web", version, folder)["manifest_digest"]
-
-    return publish
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _deployed(fleet: Fleet, publish: Publish) -> None:
-    publish("1")
-    fleet.roll_out("web", "1")
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A gate that is closed; touch it to open it."""
-    return tmp_path / "gate"
 
 
 def test_a_service_outlives_its_daemon_and_is_adopted(fleet: Fleet) -> None:
@@ -53,7 +27,7 @@ def test_a_service_outlives_its_daemon_and_is_adopted(fleet: Fleet) -> None:
         fleet.kill("h03")
         fleet.wait_lost("h03")
         fleet.start("h03")
-        wait_for(lambda: fleet.service("h03", "web")["state"] == "healthy", "h03 is healthy again")
+        fleet.wait_state("h03", "web", "healthy")
     assert seen.was_never_down("h03")
     assert fleet.all_serve("web") == before
 
@@ -63,10 +37,9 @@ def test_a_service_that_died_with_its_daemon_is_started_by_the_next(fleet: Fleet
     assert before is not None
     fleet.kill("h02")
     os.kill(before.pid, signal.SIGKILL)
-    wait_for(lambda: fleet.serves("h02", "web") is None, "the service is gone")
+    fleet.wait_silent("h02", "web")
     fleet.start("h02")
-    after = wait_for(lambda: fleet.serves("h02", "web"), "h02 serves again")
-    assert after.version == before.version
+    after = fleet.wait_serves("h02", "web", before.version)
     assert after.pid != before.pid
 
 
@@ -82,7 +55,7 @@ def test_a_daemon_killed_while_it_fetches_goes_on_and_the_rollout_completes(
     fleet.start("h04")
     fleet.finish(rollout)
     assert is_staged(root)
-    assert {word and word.version for word in fleet.all_serve("web").values()} == {"2"}
+    assert fleet.versions("web") == {"2"}
 
 
 def test_a_daemon_killed_while_it_activates_adopts_what_it_started(
@@ -90,14 +63,14 @@ def test_a_daemon_killed_while_it_activates_adopts_what_it_started(
 ) -> None:
     publish("3", mode="gated", gate=gate, start_timeout_s=60)
     rollout = fleet.apply("web", "3")
-    begun = fleet.begins("h01", "web", "3")
+    begun = fleet.wait_begun("h01", "web", "3")
     fleet.kill("h01")
     assert fleet.word("h01", "web") == (503, begun)
     fleet.start("h01")
     gate.touch()
     fleet.finish(rollout)
     assert fleet.serves("h01", "web") == begun
-    assert {word and word.version for word in fleet.all_serve("web").values()} == {"3"}
+    assert fleet.versions("web") == {"3"}
 
 
 def test_what_a_killed_daemon_started_goes_back_when_it_never_gets_well(
@@ -106,7 +79,7 @@ def test_what_a_killed_daemon_started_goes_back_when_it_never_gets_well(
     before = fleet.all_serve("web")
     publish("4-bad", mode="gated", gate=gate, start_timeout_s=5)
     rollout = fleet.apply("web", "4-bad")
-    fleet.begins("h01", "web", "4-bad")
+    fleet.wait_begun("h01", "web", "4-bad")
     fleet.restart("h01")
     done = fleet.finish(rollout, "rolled-back")
     assert done["reasons"][0]["host"] == "h01"
@@ -123,10 +96,10 @@ def test_a_rollout_goes_on_when_the_control_plane_was_killed_in_its_middle(
     publish("5", mode="gated", gate=gate, start_timeout_s=60)
     with watch_service(fleet, "web") as seen:
         rollout = fleet.apply("web", "5")
-        fleet.begins("h01", "web", "5")
+        fleet.wait_begun("h01", "web", "5")
         fleet.kill(CONTROL_PLANE)
         gate.touch()
-        wait_for(lambda: fleet.serves("h01", "web"), "h01 serves without a control plane")
+        fleet.wait_serves("h01", "web", "5")  # without a control plane
         fleet.start(CONTROL_PLANE)
         done = fleet.finish(rollout)
     assert done["version"] == "5"
@@ -134,7 +107,7 @@ def test_a_rollout_goes_on_when_the_control_plane_was_killed_in_its_middle(
     for host in fleet.names():
         assert len(seen.pids(host)) <= 2, "each host's service is restarted once"
         assert seen.versions(host)[-1:] == ["5"] or seen.versions(host) == ["3"]
-    assert {word and word.version for word in fleet.all_serve("web").values()} == {"5"}
+    assert fleet.versions("web") == {"5"}
 
 
 def test_a_host_that_was_off_converges_to_what_the_fleet_settled_on(
@@ -148,13 +121,8 @@ def test_a_host_that_was_off_converges_to_what_the_fleet_settled_on(
     assert done["absent"] == ["h06"]
     assert fleet.serves("h06", "web") == old, "a service goes on without its daemon"
     fleet.start("h06")
-
-    def arrived() -> Served | None:
-        word = fleet.serves("h06", "web")
-        return word if word and word.version == "6" else None
-
-    wait_for(arrived, "h06 serves 6")
-    wait_for(lambda: fleet.ok("fleet", "versions", "web")["versions"] == {"6": 6}, "reported so")
+    fleet.wait_serves("h06", "web", "6")
+    fleet.wait_reported("web", {"6": 6})
 
 
 def test_a_host_that_was_off_never_starts_what_was_rolled_back(
@@ -163,19 +131,17 @@ def test_a_host_that_was_off_never_starts_what_was_rolled_back(
     before = fleet.all_serve("web")
     fleet.kill("h05")
     fleet.wait_lost("h05")
-    digest = publish("7-bad", mode="exits", start_timeout_s=4)
+    publish("7-bad", mode="exits", start_timeout_s=4)
     fleet.finish(fleet.apply("web", "7-bad"), "rolled-back")
+    assert "7-bad" in fleet.starts("h01", "web"), "where it was tried, its start is on record"
     fleet.start("h05")
-    wait_for(lambda: fleet.service("h05", "web")["state"] == "healthy", "h05 is healthy again")
+    fleet.wait_state("h05", "web", "healthy")
+    assert fleet.serves("h05", "web") == before["h05"], "it went on, and nothing replaced it"
     # The next rollout can't complete before h05 has taken part, so whatever h05 made of the old
     # orders lies behind it.
     publish("8")
     fleet.roll_out("web", "8")
-    assert fleet.serves("h05", "web") != before["h05"]
-    log = (fleet.state("h05") / "services" / "web" / "logs" / "output.log").read_text()
-    assert "exits at once" not in log
+    started = fleet.starts("h05", "web")
+    assert started[-1] == "8"
+    assert "7-bad" not in started
     assert fleet.ok("fleet", "where", "web", "7-bad") == []
-    assert (
-        not (fleet.state("h05") / "store" / digest).exists()
-        or (fleet.state("h05") / "services" / "web" / "current").readlink().parent.name != digest
-    )

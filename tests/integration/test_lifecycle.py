@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 
 import pytest
 
-from tests.integration.fleet import CONTROL_PLANE, Fleet, ask, running_fleet, wait_for
+from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet
 from tests.integration.payloads import write_payload, write_payload_of_another_kind
+from tests.integration.waiting import ask, running, wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -26,10 +28,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         fleet.publish("web", "1", write_payload(folder / "web", "web"))
         fleet.roll_out("web", "1")
         yield fleet
-
-
-def _versions(fleet: Fleet) -> set[str | None]:
-    return {word and word.version for word in fleet.all_serve("web").values()}
 
 
 def test_fault_domains_of_one_host_take_their_turn(fleet: Fleet) -> None:
@@ -129,7 +127,7 @@ def test_two_fleets_live_side_by_side(fleet: Fleet, tmp_path: Path) -> None:
         assert second.refused("release", "show", "web", "1")["code"] == "no-release"
         second.publish("web", "2", write_payload(tmp_path / "web", "web", note="theirs"))
         second.roll_out("web", "2")
-        assert _versions(second) == {"2"}
+        assert second.versions("web") == {"2"}
         assert fleet.all_serve("web") == before
         assert set(second.hosts()) == {"h01", "h02"}
     assert fleet.all_serve("web") == before
@@ -144,10 +142,10 @@ def test_a_fleet_that_was_stopped_goes_on_where_it_was(fleet: Fleet) -> None:
     assert fleet.refused("hosts")["code"] == "control-plane-down"
     fleet.ok("up", "--detach")
     assert fleet.file() == file
-    wait_for(lambda: _versions(fleet) == {"1"}, "every host serves again")
+    fleet.wait_all_serve("web", "1")
     assert {host: fleet.port(host, "web") for host in fleet.names()} == ports
     assert [r["id"] for r in fleet.ok("rollout", "history", "web")] == ["web-1"]
-    wait_for(lambda: fleet.ok("fleet", "versions", "web")["versions"] == {"1": 4}, "it is reported")
+    fleet.wait_reported("web", {"1": 4})
 
 
 def test_a_fleet_that_crashed_goes_on_where_it_was(fleet: Fleet, tmp_path: Path) -> None:
@@ -155,12 +153,12 @@ def test_a_fleet_that_crashed_goes_on_where_it_was(fleet: Fleet, tmp_path: Path)
     tree = write_payload(tmp_path / "web", "web", mode="gated", gate=gate, start_timeout_s=60)
     fleet.publish("web", "2", tree)
     rollout = fleet.apply("web", "2")
-    fleet.begins("h01", "web", "2")
+    fleet.wait_begun("h01", "web", "2")
     fleet.kill_everything()
     gate.touch()
     fleet.ok("up", "--detach")
     fleet.finish(rollout)
-    wait_for(lambda: _versions(fleet) == {"2"}, "every host serves the new version")
+    fleet.wait_all_serve("web", "2")
 
 
 def test_up_adopts_what_still_runs_and_starts_the_rest(fleet: Fleet) -> None:
@@ -176,9 +174,11 @@ def test_up_adopts_what_still_runs_and_starts_the_rest(fleet: Fleet) -> None:
 def test_ctrl_c_takes_a_fleet_in_the_foreground_down(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path / "dir")
     words = fleet.command("up", "--hosts", 2, "--fault-domains", 1)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as up:
-        assert up.stdout is not None
-        assert up.stdout.readline().startswith(b"{")
+    with running(words) as up:
+        said = up.stdout
+        assert said is not None
+        wait_for(lambda: select([said], [], [], 0)[0], "it says that it is up")
+        assert said.readline().startswith(b"{")
         up.send_signal(signal.SIGINT)
         up.communicate(timeout=60)
     assert fleet.left_over() == {}

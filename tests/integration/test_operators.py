@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.fleet import Fleet, wait_for
+from tests.integration.fleet import Fleet
 from tests.integration.monitor import watch_service
-from tests.integration.payloads import write_payload
+from tests.integration.payloads import Publish, write_payload
 from tests.integration.schemas import check_document
+from tests.integration.waiting import wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("deployed")]
 
 TARGET = ("--env", "lab", "--mf", "web")
-Publish = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def publish(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Publish:
-    """Publish a version of ``web`` that behaves as asked; returns its digest."""
-
-    def publish(version: str, **how: object) -> str:
-        folder: Path = tmp_path_factory.mktemp("payload")
-        write_payload(folder, "web", note=version, **how)  # pyright: ignore[reportArgumentType]
-        return fleet.publish("web", version, folder)["manifest_digest"]
-
-    return publish
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _deployed(fleet: Fleet, publish: Publish) -> None:
-    publish("1")
-    fleet.roll_out("web", "1")
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A gate that is closed; touch it to open it."""
-    return tmp_path / "gate"
-
-
-def versions(fleet: Fleet) -> set[str | None]:
-    """Every version of ``web`` that is served."""
-    return {word and word.version for word in fleet.all_serve("web").values()}
 
 
 def test_documents_are_as_described_and_stdout_holds_nothing_else(fleet: Fleet) -> None:
@@ -164,7 +135,7 @@ def test_a_targets_file_bounds_the_rollout(fleet: Fleet, publish: Publish, tmp_p
     after = fleet.all_serve("web")
     assert {host for host in fleet.names() if after[host] != before[host]} == {"h04", "h05"}
     fleet.roll_out("web", "1.2")
-    assert versions(fleet) == {"1.2"}
+    assert fleet.versions("web") == {"1.2"}
 
 
 def test_a_paused_rollout_waits_and_resumes_and_a_second_one_is_refused(
@@ -172,7 +143,7 @@ def test_a_paused_rollout_waits_and_resumes_and_a_second_one_is_refused(
 ) -> None:
     publish("2", mode="gated", gate=gate, start_timeout_s=60)
     rollout = fleet.apply("web", "2")
-    fleet.begins("h01", "web", "2")
+    fleet.wait_begun("h01", "web", "2")
     second = fleet.refused("rollout", "apply", "web", "1", *TARGET)
     assert second["code"] == "rollout-under-way"
     assert rollout in second["message"]
@@ -181,9 +152,13 @@ def test_a_paused_rollout_waits_and_resumes_and_a_second_one_is_refused(
     assert paused["state"] == "paused"
     timed_out = fleet.ctl("rollout", "status", rollout, "--timeout", "500ms")
     assert (timed_out.code, timed_out.document["state"]) == (2, "paused")
-    wait_for(lambda: fleet.rollout(rollout)["reasons"][0]["code"] == "paused", "it says why")
+    wait_for(
+        lambda: fleet.rollout(rollout)["reasons"],
+        "it says why",
+        until=lambda reasons: reasons[0]["code"] == "paused",
+    )
     gate.touch()  # what began goes on to its end
-    wait_for(lambda: fleet.service("h01", "web")["state"] == "healthy", "h01 is healthy")
+    fleet.wait_state("h01", "web", "healthy")
     # Longer than the settle and a look of every part: a rollout that goes on would show it.
     assert fleet.ctl("rollout", "status", rollout, "--timeout", "5s").code == 2
     view = fleet.rollout(rollout)
@@ -191,7 +166,7 @@ def test_a_paused_rollout_waits_and_resumes_and_a_second_one_is_refused(
 
     assert fleet.ok("rollout", "resume", rollout)["state"] == "running"
     assert fleet.finish(rollout)["reasons"] == []
-    assert versions(fleet) == {"2"}
+    assert fleet.versions("web") == {"2"}
 
 
 def test_an_aborted_rollout_brings_back_what_switched_and_touches_nothing_else(
@@ -200,12 +175,12 @@ def test_an_aborted_rollout_brings_back_what_switched_and_touches_nothing_else(
     before = fleet.all_serve("web")
     publish("3", mode="gated", gate=gate, start_timeout_s=6)
     rollout = fleet.apply("web", "3")
-    fleet.begins("h01", "web", "3")
+    fleet.wait_begun("h01", "web", "3")
     assert fleet.ok("rollout", "abort", rollout)["state"] == "rolling-back"
     done = fleet.finish(rollout, "aborted")
     assert done["reasons"][0]["code"] == "operator"
     after = fleet.all_serve("web")
-    assert versions(fleet) == {"2"}
+    assert fleet.versions("web") == {"2"}
     assert {host for host in fleet.names() if after[host] != before[host]} == {"h01"}
 
 
@@ -218,7 +193,7 @@ def test_a_complete_rollout_is_reverted_within_max_unavailable(
     with watch_service(fleet, "web") as seen:
         fleet.ok("rollout", "revert", done["id"])
         fleet.finish(done["id"], "rolled-back")
-    assert versions(fleet) == {"2"}
+    assert fleet.versions("web") == {"2"}
     assert 1 <= seen.down_at_once_max() <= unavailable_max
     newer = fleet.apply("web", "4")
     fleet.finish(newer)
@@ -258,8 +233,8 @@ def test_two_services_roll_out_at_once_and_share_no_fault(
         assert fleet.rollout(web)["state"] == "running"
         fleet.finish(web)
         fleet.finish(side)
-    assert versions(fleet) == {"6"}
-    assert {w and w.version for w in fleet.all_serve("side").values()} == {"1"}
+    assert fleet.versions("web") == {"6"}
+    assert fleet.versions("side") == {"1"}
     assert all(len(domains) <= 1 for domains in seen.down_together()), seen.down_together()
 
 
@@ -268,29 +243,31 @@ def test_a_lost_host_is_waited_for_until_it_is_excused(
 ) -> None:
     publish("7", mode="gated", gate=gate, start_timeout_s=60)
     strict = fleet.apply("web", "7")
-    fleet.begins("h01", "web", "7")
+    fleet.wait_begun("h01", "web", "7")
     too_many = fleet.refused("rollout", "excuse", strict, "h06", "--reason", "in repair")
     assert too_many["code"] == "too-many-excused"
     fleet.ok("rollout", "abort", strict)
     gate.touch()
     fleet.finish(strict, "aborted")
-    assert versions(fleet) == {"6"}
+    assert fleet.versions("web") == {"6"}
 
     gate.unlink()
     rollout = fleet.apply("web", "7", "--failure-fraction", "0.5")
-    fleet.begins("h01", "web", "7")
+    fleet.wait_begun("h01", "web", "7")
     fleet.kill("h06")
     fleet.wait_lost("h06")
     gate.touch()
 
-    def waits_for_h06() -> bool:
-        view = fleet.rollout(rollout)
+    def waits_for_h06(view: dict[str, Any]) -> bool:
         healthy = [d["healthy"] for d in view["fault_domains"]]
         return healthy == [2, 2, 1] and view["reasons"][0]["code"] == "host-unreachable"
 
-    wait_for(waits_for_h06, "everybody else is done and h06 is named")
+    wait_for(
+        lambda: fleet.rollout(rollout), "everybody else is done and h06 is named", waits_for_h06
+    )
     assert "h06" in fleet.ok("rollout", "why", rollout)[0]["message"]
     fleet.ok("rollout", "excuse", rollout, "h06", "--reason", "in repair")
     fleet.finish(rollout)
     fleet.start("h06")
-    wait_for(lambda: versions(fleet) == {"7"}, "h06 follows")
+    fleet.wait_serves("h06", "web", "7")
+    assert fleet.versions("web") == {"7"}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet, wait_for
+from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet
 from tests.integration.payloads import write_payload
+from tests.integration.waiting import wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -31,10 +32,12 @@ def _begin(fleet: Fleet, service: str, tree: Path) -> subprocess.Popen[bytes]:
     words = fleet.command("publish", service, "1", tree)
     client = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def arriving() -> bool:
-        return any(path.stat().st_size > 0 for path in uploads.glob("*/journal"))
-
-    wait_for(arriving, "chunks arrive", every_s=TIGHT_S)
+    wait_for(
+        lambda: [path.stat().st_size for path in uploads.glob("*/journal")],
+        "chunks arrive",
+        until=any,
+        every_s=TIGHT_S,
+    )
     return client
 
 
@@ -46,7 +49,7 @@ def test_a_publish_resumes_after_its_client_was_killed(fleet: Fleet, tmp_path: P
     tree = write_payload(tmp_path / "tree", "one", data_bytes=SENT_BYTES)
     client = _begin(fleet, "one", tree)
     client.kill()
-    client.communicate()
+    client.communicate(timeout=20)
     assert client.returncode == -9, "the client was caught in the middle"
     assert _nothing_visible(fleet, "one")
     report = fleet.publish("one", "1", tree)

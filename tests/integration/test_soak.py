@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from p2pctl.polling import poll
-from tests.integration.fleet import CONTROL_PLANE, P2PCTL, Fleet, wait_for
+from tests.integration.command_line import P2PCTL
+from tests.integration.fleet import CONTROL_PLANE, Fleet
 from tests.integration.monitor import watch_service
 from tests.integration.payloads import write_payload
 from tests.integration.schemas import check_document
@@ -44,19 +45,16 @@ def test_kills_at_random_moments_never_cost_more_than_the_plan_allows(
         rollout = fleet.apply("web", str(number))
         _kill_at_random(fleet, rollout, random.Random(number))
         fleet.finish(rollout)
-    assert {word and word.version for word in fleet.all_serve("web").values()} == {str(number)}
+    assert fleet.versions("web") == {str(number)}
     assert all(len(domains) <= 1 for domains in seen.down_together()), seen.down_together()
     # Once for the plan, once more where a kill cut a start off.
     assert all(len(seen.pids(host)) <= 3 for host in fleet.names())
-    wait_for(
-        lambda: fleet.ok("fleet", "versions", "web")["versions"] == {str(number): 6},
-        "the fleet reports what is served",
-    )
+    fleet.wait_reported("web", {str(number): 6})
 
 
 def _kill_at_random(fleet: Fleet, rollout: str, rng: random.Random) -> None:
     moments = sorted(rng.uniform(0, KILL_WITHIN_S) for _ in range(KILLS_PER_ROLLOUT))
-    for passed in poll(None, 0.05):
+    for passed in poll(KILL_WITHIN_S * 5, 0.05):
         if passed >= moments[0]:
             fleet.restart(rng.choice([*fleet.names(), CONTROL_PLANE]))
             del moments[0]

@@ -6,18 +6,17 @@ import random
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trio
 
 from p2pctl.lab.layout import ANNOUNCE_PORT, API_PORT, UPLOAD_PORT
 from p2pdeploy.trust.secret import read_secret
-from tests.integration.fleet import CONTROL_PLANE, Fleet, ask, running_fleet, wait_for
+from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet
 from tests.integration.payloads import write_payload
+from tests.integration.waiting import ask, running, wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -82,32 +81,28 @@ def _api_metrics(fleet: Fleet) -> str:
     return body.decode()
 
 
-def _host_metrics(fleet: Fleet, host: str) -> str:
-    return trio.run(fleet.host_metrics, host)
-
-
 def test_raw_datagrams_to_gossip_are_dropped_and_counted(fleet: Fleet) -> None:
     entry = fleet.file()["hosts"]["h01"]
-    before = _counted(_host_metrics(fleet, "h01"), "p2pdaemon_gossip_dropped")
+    before = _counted(fleet.host_metrics("h01"), "p2pdaemon_gossip_dropped")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         for data in _garbage():
             stranger.sendto(data, (entry["address"], entry["gossip_port"]))
 
-    def grew() -> bool:
-        # A socket's buffer may overflow, so not every one of them must arrive.
-        now = _counted(_host_metrics(fleet, "h01"), "p2pdaemon_gossip_dropped")
-        return now >= before + DATAGRAMS / 4
-
-    wait_for(grew, "the drops are counted")
+    # A socket's buffer may overflow, so not every one of them must arrive.
+    wait_for(
+        lambda: _counted(fleet.host_metrics("h01"), "p2pdaemon_gossip_dropped"),
+        f"more drops are counted than {before}",
+        until=lambda now: now >= before + DATAGRAMS / 4,
+    )
 
 
 @pytest.mark.parametrize("port", ["gossip_port", "host_port", "swarm_port"])
 def test_garbage_on_a_hosts_streams_gets_no_answer(fleet: Fleet, port: str) -> None:
     entry = fleet.file()["hosts"]["h02"]
-    before = _host_metrics(fleet, "h02")
+    before = fleet.host_metrics("h02")
     for data in (*_garbage()[:20], FRAME_OF_4_GIB, b"GET / HTTP/1.1\r\n\r\n"):
         assert _say(entry["address"], entry[port], data) == b""
-    after = _host_metrics(fleet, "h02")
+    after = fleet.host_metrics("h02")
     name, kind = {
         "gossip_port": ("p2pdaemon_gossip_dropped", "stream"),
         "host_port": ("p2pdaemon_failures", "host-api"),
@@ -160,8 +155,9 @@ def test_a_client_that_leaves_in_the_middle_is_no_crash(fleet: Fleet) -> None:
     token = f"Authorization: Bearer {read_secret(fleet.folder)}\r\n\r\n"
     _say(address, int(port), (head + token + "{").encode())
     wait_for(
-        lambda: _counted(_api_metrics(fleet), "p2p_api_errors", code="client-left") == before + 1,
-        "it is counted",
+        lambda: _counted(_api_metrics(fleet), "p2p_api_errors", code="client-left"),
+        f"one more is counted than {before}",
+        until=lambda now: now == before + 1,
     )
 
 
@@ -232,22 +228,19 @@ def test_a_daemon_with_another_token_never_joins(fleet: Fleet, tmp_path: Path) -
     (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").write_text("0123456789abcdef" * 4)
     words = [sys.executable, "-m", "p2pdaemon", "run", "--config", str(tmp_path / "daemon.toml")]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as daemon:
-        try:
-
-            def refused() -> bool:
-                now = _counted(_api_metrics(fleet), "p2p_api_refusals", code="unauthorised")
-                return now >= before + 3
-
-            wait_for(refused, "the control plane has turned it away")
-            assert daemon.poll() is None
-        finally:
-            daemon.terminate()
-            _, errors = daemon.communicate(timeout=30)
+    with running(words) as daemon:
+        wait_for(
+            lambda: _counted(_api_metrics(fleet), "p2p_api_refusals", code="unauthorised"),
+            f"the control plane has turned it away, so that {before} grows",
+            until=lambda now: now >= before + 3,
+        )
+        assert daemon.poll() is None
+        daemon.terminate()
+        _, errors = daemon.communicate(timeout=30)
     assert daemon.returncode == 0
     assert b"Traceback" not in errors
     assert set(fleet.hosts()) == {"h01", "h02", "h03"}
-    alive = _counted(_host_metrics(fleet, "h01"), "p2pdaemon_members", kind="alive")
+    alive = _counted(fleet.host_metrics("h01"), "p2pdaemon_members", kind="alive")
     assert alive <= 3
 
 
