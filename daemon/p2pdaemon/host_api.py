@@ -1,7 +1,8 @@
 """The daemon's own small server: logs, status, metrics, and why nothing happens.
 
 One request and one reply per stream (``messages/host.py``), on the host's own address.  A stream
-that is forged, malformed, slow or one too many is closed without an answer, and counted.
+that is forged, malformed, slow or one too many is closed without an answer, and counted.  So is
+one that we fail to answer by a fault of our own; that fault is logged, and ends nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 
 import trio
 
+from p2pdaemon.isolate import isolated
 from p2pdaemon.reporter import Reporter
 from p2pdaemon.services.logs import tail
 from p2pdaemon.store import ReleaseStore
@@ -95,13 +97,19 @@ class HostApi:
             return
         self._served += 1
         try:
+            if await isolated("answer a stream", partial(self._serve_once, stream)) is not None:
+                self._reporter.requests_dropped += 1
+        finally:
+            self._served -= 1
+
+    async def _serve_once(self, stream: trio.SocketStream) -> None:
+        """Answer one request; what strangers can cause is counted and not logged."""
+        try:
             with trio.fail_after(STREAM_TIMEOUT_S):
                 reply = await self._answer(await self._receive(stream))
                 await stream.send_all(frame(self._seal.seal_reply(encode(reply))))
         except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
             self._reporter.requests_dropped += 1
-        finally:
-            self._served -= 1
 
     async def _receive(self, stream: trio.SocketStream) -> HostRequest:
         reader = FrameReader(bytes_max=HOST_REQUEST_BYTES_MAX)

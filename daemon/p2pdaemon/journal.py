@@ -8,6 +8,7 @@ daemon refuses to start on it: guessing could run an aborted build or forget a f
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -147,7 +148,10 @@ def write_durably(path: Path, data: bytes) -> None:
         aside.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # what refused to write may refuse this; the cause counts
+            aside.unlink(missing_ok=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UnavailableError(
             f"cannot be written: {error.strerror}",

@@ -6,6 +6,7 @@ orders does without the control plane until its lease ends.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.journal import write_durably
 from p2pdeploy.activation.events import Event, Woken
-from p2pdeploy.errors import P2PDeployError, ProtocolError
+from p2pdeploy.errors import P2PDeployError, ProtocolError, UnavailableError
 from p2pdeploy.gossip.anti_entropy import answer_diff, delegates_of, offer
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.limits import CELL_HOSTS_MAX
@@ -44,6 +45,8 @@ SYNC_BUSY_S = 0.5  # while something moved at the last exchange
 SYNC_IDLE_S = 2.0  # the first of four that ask at random times: half a second, mostly
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 15.0  # a control plane that comes back is noticed within this
+
+_CACHE = "inventory cache"  # among the calls that are logged once
 
 _log = structlog.get_logger(part="control")
 _files = trio.CapacityLimiter(1)
@@ -134,9 +137,18 @@ class CellSync:
     async def _learn_current(self) -> str:
         hosts = await self._control.hosts_of(self._cell)
         self._learn(hosts)
-        data = msgspec.json.encode(hosts)
-        await trio.to_thread.run_sync(_keep, self._cache, data, limiter=_files)
+        await self._keep_inventory(hosts)
         return "learnt"
+
+    async def _keep_inventory(self, hosts: list[Host]) -> None:
+        """For the next start; a disk that refuses it is no failure of the control plane."""
+        data = msgspec.json.encode(hosts)
+        try:
+            await trio.to_thread.run_sync(_keep, self._cache, data, limiter=_files)
+        except UnavailableError as error:
+            self._tell_once("inventory not kept", _CACHE, error)
+        else:
+            self._told.pop(_CACHE, None)
 
     def _learn(self, hosts: list[Host]) -> None:
         seeds = [
@@ -197,11 +209,7 @@ class CellSync:
         except P2PDeployError as error:
             self.failures += 1
             streak = self._streaks[what] = self._streaks.get(what, 0) + 1
-            if self._told.get(what) != error.code:
-                self._told[what] = error.code
-                _log.warning(
-                    "control plane call failed", what=what, code=error.code, error=str(error)
-                )
+            self._tell_once("control plane call failed", what, error)
             await self._pause(min(RETRY_FIRST_S * 2 ** min(streak - 1, 8), RETRY_MAX_S))
             return ""
         self._told.pop(what, None)
@@ -209,6 +217,12 @@ class CellSync:
             _log.info("control plane is back", what=what)
             self._came_back()
         return result
+
+    def _tell_once(self, event: str, what: str, error: P2PDeployError) -> None:
+        """Log *error* unless the last one of *what* had the same code."""
+        if self._told.get(what) != error.code:
+            self._told[what] = error.code
+            _log.warning(event, what=what, code=error.code, error=str(error))
 
     async def _pause(self, pause_s: float) -> None:
         await trio.sleep(pause_s * self._rng.uniform(0.75, 1.0))
@@ -219,12 +233,18 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot be read: {error.strerror}", where=str(path), code="disk-error"
+        ) from error
 
 
 def _keep(path: Path, data: bytes) -> None:
     """Write only what is new: the inventory hardly ever changes."""
-    if _read(path) != data:
-        write_durably(path, data)
+    with contextlib.suppress(UnavailableError):  # what cannot be read may still be replaced
+        if _read(path) == data:
+            return
+    write_durably(path, data)
 
 
 def _decode(data: bytes) -> list[Host]:

@@ -6,6 +6,7 @@ import contextlib
 from types import SimpleNamespace
 
 import pytest
+import structlog
 import trio
 
 from p2pdaemon import host_api
@@ -109,6 +110,21 @@ async def test_one_stream_too_many_is_turned_away_and_there_is_room_again_after(
     with trio.fail_after(10):
         while not await is_answered(host):
             await trio.lowlevel.checkpoint()
+
+
+async def test_our_own_fault_in_one_answer_is_logged_and_ends_nothing_else(reporter, host):
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    reporter.status = fail
+    with structlog.testing.capture_logs() as logs:
+        with pytest.raises(UnavailableError):
+            await ask_status(host)
+        assert await is_answered(host)
+    assert reporter.requests_dropped == 1
+    assert [(entry["event"], entry["task"]) for entry in logs] == [
+        ("task crashed", "answer a stream")
+    ]
 
 
 async def test_a_service_this_host_never_had_is_not_found(reporter, host):

@@ -144,3 +144,19 @@ def test_a_disk_that_refuses_is_one_clear_error_and_the_record_stays(
         write_durably(path, b"after")
     assert (caught.value.code, path.read_bytes()) == (code, b"before")
     assert [child.name for child in tmp_path.iterdir()] == ["record"]
+
+
+def test_a_disk_that_refuses_the_cleaning_up_as_well_does_not_hide_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "read-only now")
+
+    monkeypatch.setattr(os, "fsync", fill)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UnavailableError) as caught:
+        write_durably(tmp_path / "record", b"data")
+    assert caught.value.code == "disk-full"

@@ -213,6 +213,18 @@ async def test_a_damaged_cache_does_not_keep_the_inventory_away(bench, damage, m
     assert msgspec.json.decode(bench.cache.read_bytes(), type=list[Host]) == bench.control.hosts
 
 
+async def test_a_cache_that_cannot_be_read_or_replaced_keeps_nothing_away(bench, monkeypatch):
+    bench.cache.mkdir()  # a folder: neither reading nor renaming over it works, even for root
+    with structlog.testing.capture_logs() as logs:
+        async with learning(bench, monkeypatch):
+            await until(lambda: len(bench.control.asked["hosts"]) > 3)
+    assert {"h02", "h03"} <= set(bench.knows())
+    events = [entry["event"] for entry in logs]
+    assert events.count("inventory not kept") == 1, "said once, not once per round"
+    assert bench.came_back == 0
+    assert bench.sync.failures == 1, "the cache at the start; the control plane always answered"
+
+
 async def test_seeds_of_another_cell_and_this_host_itself_are_not_taken(bench, config, monkeypatch):
     stranger, myself = a_host("h09", cell="lab.web.c1"), a_host("h01")
     bench.control.hosts = [stranger, myself, a_host("h02")]
