@@ -62,50 +62,56 @@ Handler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
 def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
     """The handlers for the application; *errors* counts by code."""
 
-    def answer(status: int, body: ErrorBody) -> Response[bytes]:
-        errors.labels(code=body.code).inc()
-        # After a body that is too large the rest of it would be read as the next request.
-        headers = {"Connection": "close"} if status == 413 else {}
-        return Response(
-            error_bytes(body), status_code=status, media_type="application/json", headers=headers
-        )
+    def handled(judge: Callable[[Request[Any, Any, Any], Any], tuple[int, ErrorBody]]) -> Handler:
+        def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+            status, body = judge(request, error)
+            errors.labels(code=body.code).inc()
+            return _answer(status, body)
 
-    def ours(_request: Request[Any, Any, Any], error: P2PDeployError) -> Response[bytes]:
-        return answer(error.http_status, error_body(error))
-
-    def framework(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-        if error.detail == _CLIENT_LEFT:
-            return answer(400, ErrorBody(code="client-left", message="the request was cut off"))
-        if error.status_code >= 500:
-            return unexpected(_request, error)
-        return answer(error.status_code, _framework_body(error))
-
-    def too_deep(_request: Request[Any, Any, Any], _error: RecursionError) -> Response[bytes]:
-        # Only the decoders recurse, and only as deep as the body says.
-        return answer(400, ErrorBody(code="bad-request", message="the body is nested too deep"))
-
-    def not_utf8(_request: Request[Any, Any, Any], _error: UnicodeDecodeError) -> Response[bytes]:
-        # msgspec tells this apart from malformed JSON; nothing else here decodes a caller's text.
-        return answer(400, ErrorBody(code="bad-request", message="the body is not UTF-8"))
-
-    def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        log.error("api-route-crashed", path=request.url.path, exc_info=error)
-        return answer(
-            500,
-            ErrorBody(
-                code="internal",
-                message=f"the control plane failed: {type(error).__name__}",
-                hint="its log has the details",
-            ),
-        )
+        return handle
 
     return {
-        P2PDeployError: ours,
-        HTTPException: framework,
-        RecursionError: too_deep,
-        UnicodeDecodeError: not_utf8,
-        Exception: unexpected,
+        P2PDeployError: handled(lambda _, error: (error.http_status, error_body(error))),
+        HTTPException: handled(_framework),
+        RecursionError: handled(_too_deep),
+        UnicodeDecodeError: handled(_not_utf8),
+        Exception: handled(_unexpected),
     }
+
+
+def _answer(status: int, body: ErrorBody) -> Response[bytes]:
+    # After a body that is too large the rest of it would be read as the next request.
+    headers = {"Connection": "close"} if status == 413 else {}
+    return Response(
+        error_bytes(body), status_code=status, media_type="application/json", headers=headers
+    )
+
+
+def _framework(request: Request[Any, Any, Any], error: HTTPException) -> tuple[int, ErrorBody]:
+    if error.detail == _CLIENT_LEFT:
+        return 400, ErrorBody(code="client-left", message="the request was cut off")
+    if error.status_code >= 500:
+        return _unexpected(request, error)
+    return error.status_code, _framework_body(error)
+
+
+def _too_deep(_request: object, _error: RecursionError) -> tuple[int, ErrorBody]:
+    # Only the decoders recurse, and only as deep as the body says.
+    return 400, ErrorBody(code="bad-request", message="the body is nested too deep")
+
+
+def _not_utf8(_request: object, _error: UnicodeDecodeError) -> tuple[int, ErrorBody]:
+    # msgspec tells this apart from malformed JSON; nothing else here decodes a caller's text.
+    return 400, ErrorBody(code="bad-request", message="the body is not UTF-8")
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> tuple[int, ErrorBody]:
+    log.error("api-route-crashed", path=request.url.path, exc_info=error)
+    return 500, ErrorBody(
+        code="internal",
+        message=f"the control plane failed: {type(error).__name__}",
+        hint="its log has the details",
+    )
 
 
 def _framework_body(error: HTTPException) -> ErrorBody:

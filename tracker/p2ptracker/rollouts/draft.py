@@ -7,6 +7,7 @@ it when its check index is still the one that was shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -77,18 +78,16 @@ def draft_rollout(
     Raises:
         RefusedError: no target host is alive, or the limits are not sensible.
     """
-    planned = {
-        cell: plan_cell(
-            facts,
-            service=request.service,
-            build=build,
-            rollout_id=rollout_id,
-            limits=limits,
-            now=now,
-        )
-        for cell, (_, facts) in cells.items()
-    }
-    cell_plans = tuple(plan for plan in planned.values() if plan is not None)
+    plan = partial(
+        plan_cell,
+        service=request.service,
+        build=build,
+        rollout_id=rollout_id,
+        limits=limits,
+        now=now,
+    )
+    planned = {cell: plan(facts) for cell, (_, facts) in cells.items()}
+    cell_plans = tuple(found for found in planned.values() if found is not None)
     if not cell_plans:
         raise RefusedError("no target host is alive", hint="p2pctl hosts", code="none-alive")
     view = plan_view(
@@ -98,7 +97,7 @@ def draft_rollout(
         cells=cell_plans,
         current={cell: _current(request, sight.conducted) for cell, (sight, _) in cells.items()},
         check_index="",
-        reasons=[_left_out(cells[cell][1]) for cell, plan in planned.items() if plan is None],
+        reasons=[_left_out(cells[cell][1]) for cell, found in planned.items() if found is None],
     )
     index = digest_of(msgspec.json.encode(view))[:CHECK_INDEX_CHARS]
     return Draft(
