@@ -14,7 +14,8 @@ Reading order:
 * :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`;
   :mod:`~p2pdaemon.tell_seeds`: what is seeded, to a dealer that forgot
 * :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``, kept in
-  bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`
+  bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`; logs by
+  :mod:`~p2pdaemon.rotate_logs`
 * :mod:`~p2pdaemon.cell_feed`: from gossip to the core
 * :mod:`~p2pdaemon.control` and :mod:`~p2pdaemon.sync_cell`: the control plane's client and tasks
 * :mod:`~p2pdaemon.reporter`, :mod:`~p2pdaemon.metrics`, :mod:`~p2pdaemon.host_api`: what

@@ -25,6 +25,7 @@ from p2pdaemon.housekeeping import tidy_up
 from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.reporter import Attester, Reporter
+from p2pdaemon.rotate_logs import rotate_logs
 from p2pdaemon.service_process import ServiceProcess
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.state_lock import only_daemon
@@ -115,6 +116,7 @@ async def _run_tasks(
         nursery.start_soon(sync.measure_clock)
         nursery.start_soon(sync.learn_seeds)
         nursery.start_soon(sync.sync_cell)
+        nursery.start_soon(rotate_logs, store)
         nursery.start_soon(tidy_up, store, collector, stager)
         nursery.start_soon(reporter.measure_loop_lag)
         _log.info("daemon runs", host=config.name, cell=config.cell, epoch=epoch)

@@ -1,9 +1,7 @@
-"""The disk stays in bounds, and what runs or is being staged is never deleted."""
+"""Releases nobody asks for go, and what runs or is being staged is never deleted."""
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +10,6 @@ import trio
 from p2pdaemon import housekeeping
 from p2pdaemon.collector import KEEP_UNASKED_S, Collector
 from p2pdaemon.housekeeping import tidy_up
-from p2pdaemon.services.logs import KEPT_MAX, ROTATE_BYTES
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.orders import Build
@@ -94,29 +91,3 @@ async def test_what_runs_is_asked_for_or_is_being_staged_stays(
     await bench.look()
     assert set(bench.store.digests()) == {runs.digest, asked.digest, staging.digest}
     assert bench.seeds.deleted == []
-
-
-async def test_a_log_that_outgrew_its_limit_is_rotated_and_its_end_kept(bench: Bench) -> None:
-    log = bench.store.log_path(HELLO)
-    log.parent.mkdir(parents=True)
-    end = random.Random(1).randbytes(1000)
-    with log.open("wb") as file:
-        file.truncate(ROTATE_BYTES)
-        file.seek(ROTATE_BYTES)
-        file.write(end)
-    await bench.look()
-    assert log.stat().st_size == 0
-    older = log.with_name(f"{log.name}.1")
-    assert older.stat().st_size == ROTATE_BYTES
-    assert older.read_bytes()[-1000:] == end
-
-
-async def test_a_talkative_service_cannot_fill_the_disk(bench: Bench) -> None:
-    log = bench.store.log_path(HELLO)
-    log.parent.mkdir(parents=True)
-    for _ in range(KEPT_MAX + 2):
-        log.touch()
-        os.truncate(log, ROTATE_BYTES + 1)
-        await bench.look()
-    parts = sorted(path.name for path in log.parent.iterdir())
-    assert parts == [log.name, *(f"{log.name}.{n + 1}" for n in range(KEPT_MAX))]

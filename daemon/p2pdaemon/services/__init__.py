@@ -8,7 +8,8 @@ Reading order:
 * :mod:`~p2pdaemon.services.runner`: the daemon's side: start, adopt, wait, stop
 * :mod:`~p2pdaemon.services.restart` and :mod:`~p2pdaemon.services.health`: pure cores
 * :mod:`~p2pdaemon.services.check` and :mod:`~p2pdaemon.services.http_check`: one health check
-* :mod:`~p2pdaemon.services.port` and :mod:`~p2pdaemon.services.logs`
+* :mod:`~p2pdaemon.services.port`, :mod:`~p2pdaemon.services.logs` and
+  :mod:`~p2pdaemon.services.log_pace`
 
 Each service has a folder of its own; nothing here knows of releases, rollouts or other hosts.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["rotate", "tail"]
 
 ROTATE_BYTES = 10 * 1024 * 1024  # a day of a talkative service
-KEPT_MAX = 3  # older parts; one service uses at most 40 MiB plus what comes between two looks
+KEPT_MAX = 3  # older parts; with a log of the usual pace one service uses 40 MiB at most
 COPY_BYTES = 256 * 1024
 
 
@@ -20,8 +20,8 @@ def rotate(path: Path, *, above_bytes: int = ROTATE_BYTES) -> bool:
     """Move the content of *path* to ``path.1`` if it is larger than *above_bytes*.
 
     Older parts move up to ``path.3``; the oldest is dropped.  Of a log that outgrew its limit
-    several times over, the newest *above_bytes* are kept.  If this dies half way, a part exists
-    twice or once, never not at all.
+    several times over, the newest *above_bytes* are kept, and as much again of what is written
+    meanwhile.  If this dies half way, a part exists twice or once, never not at all.
 
     Returns:
         Whether it was rotated.
@@ -38,7 +38,7 @@ def rotate(path: Path, *, above_bytes: int = ROTATE_BYTES) -> bool:
         if size_bytes <= above_bytes:
             return False
         copy = path.with_name(f"{path.name}.new")
-        _copy_from(log, max(0, size_bytes - above_bytes), copy)
+        _copy_from(log, max(0, size_bytes - above_bytes), copy, 2 * above_bytes)
         for number in range(KEPT_MAX - 1, 0, -1):
             if _part(path, number).exists():
                 _part(path, number).replace(_part(path, number + 1))
@@ -53,10 +53,11 @@ def _part(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
-def _copy_from(log: int, offset_bytes: int, copy: Path) -> None:
-    """Copy *log* from *offset_bytes* to its end, wherever that is by then."""
+def _copy_from(log: int, offset_bytes: int, copy: Path, bytes_max: int) -> None:
+    """Copy *log* from *offset_bytes* to its end by then; a writer faster than us is cut off."""
+    end_bytes = offset_bytes + bytes_max
     with copy.open("wb") as file:
-        while data := os.pread(log, COPY_BYTES, offset_bytes):
+        while data := os.pread(log, min(COPY_BYTES, end_bytes - offset_bytes), offset_bytes):
             file.write(data)
             offset_bytes += len(data)
 

@@ -54,6 +54,22 @@ def test_log_that_outgrew_its_limit_keeps_its_newest_part_only(log):
     assert (len(kept), kept[-6:], log.stat().st_size) == (1_000, b"newest", 0)
 
 
+def test_a_writer_faster_than_the_copy_does_not_keep_it_going(log, monkeypatch):
+    log.write_bytes(b"x" * 1_001)
+    pread = os.pread
+
+    def write_and_pread(descriptor: int, size_bytes: int, offset_bytes: int) -> bytes:
+        with log.open("ab") as file:
+            file.write(b"y" * 400)
+        assert log.stat().st_size < 100_000, "it goes on for ever"
+        return pread(descriptor, min(size_bytes, 300), offset_bytes)
+
+    monkeypatch.setattr(os, "pread", write_and_pread)
+    assert rotate(log, above_bytes=1_000)
+    assert (log.parent / "out.log.1").stat().st_size == 2_000
+    assert log.stat().st_size == 0
+
+
 def test_rotation_that_died_half_way_is_finished_by_the_next(log):
     log.write_bytes(b"content of the log\n")
     (log.parent / "out.log.new").write_bytes(b"half a co")
