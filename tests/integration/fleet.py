@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import trio
 
 from p2pctl.lab.layout import read_hosts
-from p2pctl.lab.processes import Identity, is_alive, reap
 from p2pctl.lab.programs import CONTROL_PLANE, Program, find_running, programs_of, start_program
 from p2pdeploy.host_client import HostAddress, ask_metrics, ask_why
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.host import WhyRequest
+from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
 from p2pdeploy.trust.secret import read_secret
 from tests.integration.command_line import CommandLine
 from tests.integration.processes import END_TIMEOUT_S, kill_below, processes_below
@@ -200,7 +200,7 @@ class Fleet(CommandLine):
 
     # -- processes ---------------------------------------------------------------------------
 
-    def running(self) -> dict[str, Identity]:
+    def running(self) -> dict[str, ProcessIdentity]:
         """The control plane and the daemons that run, by name."""
         return find_running(self._programs())
 

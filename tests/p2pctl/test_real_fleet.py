@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from p2pctl.lab.layout import read_hosts
-from p2pctl.lab.processes import is_alive
 from p2pctl.lab.programs import CONTROL_PLANE, find_running, programs_of
 from p2pctl.polling import poll
+from p2pdeploy.process_identity import is_alive
 
 pytestmark = pytest.mark.processes
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from p2pctl.lab.processes import identify, is_alive, reap, spawn, stop_all
+from p2pctl.lab.processes import spawn, stop_all
 from p2pctl.lab.programs import Program, find_running, last_log_lines, start_program
 from p2pctl.polling import poll
+from p2pdeploy.process_identity import identify, is_alive, reap
 
 pytestmark = pytest.mark.processes
 
@@ -80,7 +81,7 @@ def test_a_process_whose_main_thread_ended_lives_until_its_last_thread_has(
 
 def test_another_process_with_the_same_pid_is_neither_alive_nor_signalled(tmp_path: Path) -> None:
     real = start(WILLING, tmp_path / "log")
-    earlier = msgspec.structs.replace(real, start_ticks=real.start_ticks - 1)
+    earlier = msgspec.structs.replace(real, start_time_ticks=real.start_time_ticks - 1)
     other_boot = msgspec.structs.replace(real, boot_id="another")
     assert not is_alive(earlier)
     assert not is_alive(other_boot)

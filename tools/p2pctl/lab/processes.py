@@ -1,8 +1,6 @@
-"""Start a process that outlives us, find it again, stop it; a pid alone is never trusted.
+"""Start a process that outlives us, and stop it; a pid alone is never trusted.
 
-A process is pid + start time + boot id: a pid is given out again, the three together never are.
-A zombie is dead once its last thread has ended.  Signals go through a pidfd that was opened before
-the identity was checked, so that they reach this process or none.
+Who a process is, :mod:`p2pdeploy.process_identity` says.
 """
 
 from __future__ import annotations
@@ -15,57 +13,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
+from p2pdeploy.process_identity import ProcessIdentity, boot_id, identify, open_pidfd, reap
 
-__all__ = ["Identity", "boot_id", "identify", "is_alive", "reap", "spawn", "stop_all"]
-
-_START_TIME_FIELD = 22  # proc(5), /proc/PID/stat, counted from 1
-_STATE_FIELD = 3
+__all__ = ["spawn", "stop_all"]
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """One process, unmistakably.  ``start_ticks``: clock ticks after boot, as proc(5) has it."""
-
-    pid: int
-    start_ticks: int
-    boot_id: str
-
-
-def boot_id() -> str:
-    """This boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def identify(pid: int) -> Identity | None:
-    """The process that has *pid* now; None when it is gone or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The name, in parentheses, may hold anything; what follows the last parenthesis is field 3.
-    fields = stat.rpartition(")")[2].split()
-    if fields[0] in ("Z", "X") and not _has_other_threads(pid):
-        return None
-    ticks = int(fields[_START_TIME_FIELD - _STATE_FIELD])
-    return Identity(pid=pid, start_ticks=ticks, boot_id=boot_id())
-
-
-def _has_other_threads(pid: int) -> bool:
-    """A killed process shows as a zombie as soon as its main thread ended; until its last thread
-    has, its sockets and locks are still held.
-    """
-    try:
-        return any(name != str(pid) for name in os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return False
-
-
-def is_alive(identity: Identity) -> bool:
-    """True when this very process runs."""
-    return identify(identity.pid) == identity
-
-
-def spawn(argv: Sequence[str], log_path: Path) -> Identity:
+def spawn(argv: Sequence[str], log_path: Path) -> ProcessIdentity:
     """Start *argv* in a session of its own, with both outputs appended to *log_path*.
 
     The child opens its log itself; nothing of ours is inherited, so that our end is not felt.
@@ -87,22 +40,19 @@ def spawn(argv: Sequence[str], log_path: Path) -> Identity:
         setsigmask=[],
         setsigdef=[signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM],
     )
-    # A child that ended already is a zombie until we reap it, so its stat can still be read.
-    return identify(pid) or Identity(pid=pid, start_ticks=-1, boot_id=boot_id())
+    if found := identify(pid):
+        return found
+    with suppress(ChildProcessError):  # it ended already: nobody but us would ever reap it
+        os.waitpid(pid, os.WNOHANG)
+    return ProcessIdentity(pid=pid, start_time_ticks=-1, boot_id=boot_id())
 
 
-def reap(identity: Identity) -> None:
-    """Take the exit code of a child of ours that ended; nothing happens for anybody else."""
-    with suppress(ChildProcessError):
-        os.waitpid(identity.pid, os.WNOHANG)
-
-
-def stop_all(identities: Sequence[Identity], grace_s: float) -> None:
+def stop_all(identities: Sequence[ProcessIdentity], grace_s: float) -> None:
     """Ask every process to end, and kill those that still run after *grace_s*.
 
     Returns when all have ended; that they were gone before is fine.
     """
-    handles = [handle for identity in identities if (handle := _open(identity)) is not None]
+    handles = [handle for identity in identities if (handle := open_pidfd(identity)) is not None]
     try:
         _signal(handles, signal.SIGTERM)
         late = _wait_ends(handles, grace_s)
@@ -113,17 +63,6 @@ def stop_all(identities: Sequence[Identity], grace_s: float) -> None:
             os.close(handle)
     for identity in identities:
         reap(identity)
-
-
-def _open(identity: Identity) -> int | None:
-    try:
-        handle = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return None
-    if not is_alive(identity):
-        os.close(handle)
-        return None
-    return handle
 
 
 def _signal(handles: Sequence[int], number: signal.Signals) -> None:

@@ -16,7 +16,8 @@ import msgspec
 
 from p2pctl.fleet_dir import write_private
 from p2pctl.lab.layout import daemon_config
-from p2pctl.lab.processes import Identity, identify, is_alive, spawn
+from p2pctl.lab.processes import spawn
+from p2pdeploy.process_identity import ProcessIdentity, identify, is_alive
 from p2pdeploy.topology import Host
 
 __all__ = [
@@ -59,16 +60,16 @@ def programs_of(folder: Path, hosts: Sequence[Host]) -> list[Program]:
     ]
 
 
-def start_program(program: Program) -> Identity:
+def start_program(program: Program) -> ProcessIdentity:
     """Start *program* and record which process it is."""
     identity = spawn([sys.executable, *program.arguments], program.log_path)
     write_private(program.record_path, msgspec.json.encode(identity))
     return identity
 
 
-def find_running(programs: Sequence[Program]) -> dict[str, Identity]:
+def find_running(programs: Sequence[Program]) -> dict[str, ProcessIdentity]:
     """The programs that run, by name."""
-    running: dict[str, Identity] = {}
+    running: dict[str, ProcessIdentity] = {}
     for program in programs:
         identity = _recorded(program)
         if identity is not None and is_alive(identity):
@@ -98,9 +99,9 @@ def last_log_lines(program: Program, count: int = 3) -> str:
     return " | ".join(line.strip() for line in lines[-count:] if line.strip())
 
 
-def _recorded(program: Program) -> Identity | None:
+def _recorded(program: Program) -> ProcessIdentity | None:
     try:
-        return msgspec.json.decode(program.record_path.read_bytes(), type=Identity)
+        return msgspec.json.decode(program.record_path.read_bytes(), type=ProcessIdentity)
     except (OSError, msgspec.MsgspecError):
         return None  # never started, or torn by a power cut: the command line still finds it
 

@@ -23,7 +23,6 @@ from p2pctl.lab.layout import (
     read_hosts,
     write_layout,
 )
-from p2pctl.lab.processes import Identity, is_alive, reap
 from p2pctl.lab.programs import (
     CONTROL_PLANE,
     Program,
@@ -35,6 +34,7 @@ from p2pctl.lab.programs import (
 from p2pctl.lab.subnet import claim_recorded, claim_subnet
 from p2pctl.polling import poll
 from p2pdeploy.errors import ConfigError, RefusedError, UnavailableError
+from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
 from p2pdeploy.topology import Host
 
 __all__ = ["RunningFleet", "start_fleet", "take_lock", "wait_end"]
@@ -52,7 +52,7 @@ class RunningFleet(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     hosts: list[Host]
     programs: list[Program]
-    processes: dict[str, Identity]
+    processes: dict[str, ProcessIdentity]
     report: UpReport
 
 
@@ -154,7 +154,7 @@ def wait_end(fleet: RunningFleet, tell: Tell) -> None:
 
 def _prepare(
     folder: Path, host_count: int | None, fault_domain_count: int | None
-) -> tuple[list[Host], dict[str, Identity], socket.socket]:
+) -> tuple[list[Host], dict[str, ProcessIdentity], socket.socket]:
     if is_fleet(folder):
         return _reopen(folder, host_count, fault_domain_count)
     ports = control_plane_ports()
@@ -171,7 +171,7 @@ def _prepare(
 
 def _reopen(
     folder: Path, host_count: int | None, fault_domain_count: int | None
-) -> tuple[list[Host], dict[str, Identity], socket.socket]:
+) -> tuple[list[Host], dict[str, ProcessIdentity], socket.socket]:
     hosts = read_hosts(folder)
     domains = {host.fault_domain for host in hosts}
     for asked, has, option in (
