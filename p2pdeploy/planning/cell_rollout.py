@@ -7,7 +7,9 @@ does the same thing once more: every order is a register that only rises.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -24,6 +26,7 @@ __all__ = [
     "CellRollout",
     "View",
     "ask_abort",
+    "budget_holders",
     "excuse",
     "look",
     "open_cell_rollout",
@@ -50,7 +53,8 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     """One cell's rollout; stored as it is after every look that changed it.
 
     ``result`` while reverting is what it will be called when the way back is done.
-    ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet.  No GO covers it before
+    ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet, and an abort begins what
+    had ended anew, because its hosts go back.  No GO covers it before
     ``hold_until``: a host outside this roster may still be busy with the order before it, and
     only time can tell.  ``lost_since`` and ``going_back`` map hosts to when they were first
     missed, or named to go back.
@@ -103,7 +107,7 @@ def look(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
     rollout = _note_failed(_watch(rollout, view), view)
     if rollout.phase == "activating":
         return _look_activating(_stamp(rollout, view), view)
-    return _look_reverting(rollout, view)
+    return _look_reverting(_stamp_back(rollout, view), view)
 
 
 def ask_abort(
@@ -115,10 +119,16 @@ def ask_abort(
     """
     if rollout.phase == "reverting" or (rollout.phase == "done" and rollout.result != "complete"):
         return rollout, []
-    rollout = msgspec.structs.replace(
-        rollout, phase="reverting", result=result, paused=False, reasons=(reason,), aborted_at=now
-    )
     plan = rollout.plan
+    rollout = msgspec.structs.replace(
+        rollout,
+        phase="reverting",
+        result=result,
+        paused=False,
+        reasons=(reason,),
+        aborted_at=now,
+        ended_at=(0.0,) * len(plan.fault_domains),
+    )
     abort = Abort(
         cell=plan.cell,
         service=plan.service,
@@ -221,7 +231,11 @@ def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, lis
         rollout = msgspec.structs.replace(rollout, reasons=_waits(rollout, view, waiting))
         return _excuse_lost(rollout, view, waiting)
     rollout = msgspec.structs.replace(
-        rollout, phase="done", result="complete", reasons=_leftovers(rollout, failed)
+        rollout,
+        phase="done",
+        result="complete",
+        reasons=_leftovers(rollout, failed),
+        ended_at=_all_ended(rollout, view.now),
     )
     settled = settled_of(rollout, now=view.now)
     return rollout, [settled] if settled else []
@@ -364,6 +378,28 @@ def _stamp(rollout: CellRollout, view: View) -> CellRollout:
     return msgspec.structs.replace(rollout, began_at=tuple(began), ended_at=tuple(ended))
 
 
+def _stamp_back(rollout: CellRollout, view: View) -> CellRollout:
+    """Note when the last host of each fault domain ended its way back."""
+    back = _with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    back |= set(rollout.excused)
+    on_the_way = {
+        member.fault_domain
+        for member in rollout.cell_plan.roster.members
+        if member.host not in back
+    }
+    ended = tuple(
+        at if at or index in on_the_way else view.now for index, at in enumerate(rollout.ended_at)
+    )
+    if ended == rollout.ended_at:
+        return rollout
+    return msgspec.structs.replace(rollout, ended_at=ended)
+
+
+def _all_ended(rollout: CellRollout, now: float) -> tuple[float, ...]:
+    """The rollout is over: nobody waits any more for a host that gave no outcome."""
+    return tuple(at or now for at in rollout.ended_at)
+
+
 # -- reverting -------------------------------------------------------------------------------
 
 
@@ -378,7 +414,8 @@ def _look_reverting(rollout: CellRollout, view: View) -> tuple[CellRollout, list
         if member.host not in back | stuck and member.host not in rollout.excused
     ]
     if any(not _is_lost(rollout, view, host) for host in left):
-        reasons = (*rollout.reasons[:1], *_troubles(rollout, view, left))
+        held_up = [*_busy_reasons(rollout, view), *_troubles(rollout, view, left)]
+        reasons = (*rollout.reasons[:1], *held_up)
         return msgspec.structs.replace(rollout, reasons=reasons), []
     return _end_revert(rollout, view, stuck, sorted(left))
 
@@ -390,37 +427,75 @@ def _is_lost(rollout: CellRollout, view: View, host: HostName) -> bool:
 
 
 def _name_next(rollout: CellRollout, view: View) -> CellRollout:
-    """Fill the window: hosts that may be down because of an order never exceed the budget.
-
-    A host counts from the moment it is named until it attests an outcome, or until so long after
-    that nothing it began can be under way.  One that may still be busy with the aborted plan
-    counts in the same way from the abort on.
-    """
-    plan = rollout.plan
-    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    """Fill the window: hosts that may be down because of an order never exceed the budget."""
     reverted = _with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, reverting=True)
-    accepted = reverted | _with_rank(
-        rollout, view, Rank.ACCEPTED, Rank.STAGED, Rank.STARTED, reverting=True
-    )
-    idle = accepted | _with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
-    hosts = [member.host for member in rollout.cell_plan.roster.members]
-    maybe_busy = [] if view.now >= rollout.aborted_at + quiet_s else hosts
-    busy = {host for host in maybe_busy if host not in idle}
-    window = {
-        host: named_at
-        for host, named_at in rollout.going_back.items()
-        if host not in reverted and view.now < named_at + quiet_s
-    }
-    room = plan.max_unavailable - len(busy | window.keys())
+    accepted = _with_rank(rollout, view, Rank.ACCEPTED, Rank.STAGED, Rank.STARTED, reverting=True)
+    holders = budget_holders(rollout, view)
+    window = {host: at for host, at in rollout.going_back.items() if host in holders}
+    room = rollout.plan.max_unavailable - len(holders)
     ready = [
-        host
-        for host in hosts
-        if host in accepted - reverted and host in view.alive and host not in window
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host in accepted - reverted
+        and member.host in view.alive
+        and member.host not in window
     ]
     window.update(dict.fromkeys(ready[: max(0, room)], view.now))
     if window == rollout.going_back:
         return rollout
     return msgspec.structs.replace(rollout, going_back=window)
+
+
+def budget_holders(rollout: CellRollout, view: View) -> dict[HostName, float]:
+    """Which hosts take room in the budget of a way back, and until when at the latest.
+
+    A host counts from the moment it is named until it attests an outcome, or until so long after
+    that nothing it began can be under way.  One that may still be busy with the aborted plan
+    counts in the same way from the abort on.
+
+    Returns:
+        Host to seconds since the epoch; empty unless the rollout goes back.
+    """
+    if rollout.phase != "reverting":
+        return {}
+    plan = rollout.plan
+    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    ended = (Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
+    reverted = _with_rank(rollout, view, *ended, reverting=True)
+    idle = reverted | _with_rank(rollout, view, *ended)
+    idle |= _with_rank(rollout, view, Rank.ACCEPTED, Rank.STAGED, Rank.STARTED, reverting=True)
+    until = {
+        member.host: rollout.aborted_at + quiet_s
+        for member in rollout.cell_plan.roster.members
+        if member.host not in idle
+    }
+    until |= {
+        host: named_at + quiet_s
+        for host, named_at in rollout.going_back.items()
+        if host not in reverted
+    }
+    return {host: at for host, at in until.items() if view.now < at}
+
+
+def _busy_reasons(rollout: CellRollout, view: View) -> list[Reason]:
+    """Who keeps the others from going back, when the budget has no room left."""
+    holders = budget_holders(rollout, view)
+    if len(holders) < rollout.plan.max_unavailable:
+        return []
+    first = sorted(holders, key=lambda host: (-holders[host], host))[:REASONS_SHOWN_MAX]
+    return [
+        Reason(
+            code="budget-held",
+            message=f"{host} may still be busy until {_clock_time(holders[host])}",
+            host=host,
+        )
+        for host in first
+    ]
+
+
+def _clock_time(seconds: float) -> str:
+    """UTC to the second; rounded up, because until then it may be busy."""
+    return datetime.fromtimestamp(math.ceil(seconds), UTC).strftime("%H:%M:%S UTC")
 
 
 def _end_revert(
@@ -440,7 +515,13 @@ def _end_revert(
         )
         for h in lost
     ]
-    rollout = msgspec.structs.replace(rollout, phase="done", result=result, reasons=tuple(reasons))
+    rollout = msgspec.structs.replace(
+        rollout,
+        phase="done",
+        result=result,
+        reasons=tuple(reasons),
+        ended_at=_all_ended(rollout, view.now),
+    )
     return rollout, [_settled(rollout, rollout.plan.baseline, False, view.now)]
 
 

@@ -20,6 +20,7 @@ from p2pdeploy.planning.cell_rollout import (
     Result,
     View,
     ask_abort,
+    budget_holders,
     excuse,
     settled_of,
 )
@@ -33,7 +34,7 @@ from p2pdeploy.planning.conductor import (
     replace_rollout,
 )
 from p2pdeploy.planning.planner import CellPlan, Limits
-from p2pdeploy.planning.views import fault_domain_views, rollout_state, rollout_view
+from p2pdeploy.planning.views import fault_domain_views, rollout_state, rollout_view, utc
 from p2pdeploy.testing.activation_bench import (
     CELL,
     EPOCH_S,
@@ -337,6 +338,53 @@ def test_hosts_that_may_be_busy_with_the_aborted_plan_take_their_place_in_the_bu
     cell.say([busy2], seq + 1, Rank.ACCEPTED, runs=NEW)
     cell.tick(1)
     assert cell.granted("revert") is not None
+
+
+def test_a_way_back_says_which_host_holds_the_budget_and_until_when() -> None:
+    cell, cell_plan = opened(a_plan(limits=Limits(max_unavailable=1)))
+    plan = cell_plan.plan
+    *others, busy = names(cell_plan)
+    cell.say(others, plan.plan_seq, Rank.HEALTHY, runs=NEW)
+    cell.say([busy], plan.plan_seq, Rank.STARTED)
+    assert budget_holders(cell.rollout(), cell.view) == {}
+    cell.abort()
+    quiet_at = cell.now + plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    cell.tick(1)
+    assert budget_holders(cell.rollout(), cell.view) == {busy: quiet_at}
+    held = [reason for reason in cell.rollout().reasons if reason.code == "budget-held"]
+    assert [reason.host for reason in held] == [busy]
+    assert held[0].message == f"{busy} may still be busy until {utc(quiet_at):%H:%M:%S} UTC"
+    cell.now = quiet_at
+    cell.tick()
+    assert "budget-held" not in {reason.code for reason in cell.rollout().reasons}
+
+
+def test_a_fault_domain_that_goes_back_is_finished_with_its_last_host() -> None:
+    cell, cell_plan = completed()
+    assert all(view.finished_at for view in fault_domain_views(cell.rollout(), {}))
+    cell.abort()
+    *others, last = names(cell_plan)
+    cell.say(others, cell_plan.plan.plan_seq + 1, Rank.HEALTHY)
+    cell.tick(1)
+    first_at = cell.now
+    ends = [view.finished_at for view in fault_domain_views(cell.rollout(), cell.evidence[WEB])]
+    assert ends == [utc(first_at), utc(first_at), None]
+    cell.say([last], cell_plan.plan.plan_seq + 1, Rank.FAILED)
+    cell.tick(1)
+    ends = [view.finished_at for view in fault_domain_views(cell.rollout(), cell.evidence[WEB])]
+    assert ends == [utc(first_at), utc(first_at), utc(cell.now)]
+
+
+def test_a_fault_domain_is_finished_with_the_rollout_though_a_host_was_lost() -> None:
+    cell, cell_plan = opened()
+    cell.abort()
+    *others, lost = names(cell_plan)
+    cell.say(others, cell_plan.plan.plan_seq + 1, Rank.HEALTHY)
+    cell.lose(lost)
+    cell.tick(1)
+    cell.tick(LOST_S)
+    assert cell.rollout().phase == "done"
+    assert cell.rollout().ended_at[-1] == cell.now
 
 
 def test_a_named_host_keeps_its_place_until_it_can_have_nothing_under_way() -> None:
