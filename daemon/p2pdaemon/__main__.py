@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from p2pdeploy.errors import P2PDeployError
 __all__ = ["main"]
 
 INTERNAL_EXIT_CODE = 70  # sysexits.h, EX_SOFTWARE
+PRIVATE_UMASK = 0o077  # what the daemon writes is nobody else's; services get their own umask
 
 _config_option = click.option(
     "--config",
@@ -67,6 +69,7 @@ def stop_services(config_path: Path) -> None:
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:
     """Run *work*; an error is one line and an exit code, never a traceback."""
+    os.umask(PRIVATE_UMASK)
     try:
         trio.run(work)
     except KeyboardInterrupt:

@@ -304,6 +304,25 @@ async def test_services_outlive_every_end_of_their_daemon(
     assert await process.adopt() is None
 
 
+async def test_nobody_else_may_look_at_what_the_daemon_keeps(
+    cell: Cell, config: DaemonConfig, release: Callable[..., Build]
+) -> None:
+    before = os.umask(0o022)
+    try:
+        async with cell.daemon():
+            cell.order(release("1.0.0"), None, 2, 0.1)
+            await cell.attested(healthy("1.0.0"))
+    finally:
+        os.umask(before)
+    kept = [config.state_dir / "inventory.json"]
+    for folder in ("journal", "services"):  # this test staged the release itself
+        kept += [config.state_dir / folder, *(config.state_dir / folder).rglob("*")]
+    modes = {path: path.lstat().st_mode for path in kept if not path.is_symlink()}
+    assert {"host", "port", "run.json", "output.log"} <= {path.name for path in modes}
+    others = [path for path, mode in modes.items() if mode & 0o027]
+    assert others == []
+
+
 async def test_a_kill_during_the_bake_is_finished_by_the_next_daemon(
     cell: Cell, process: ServiceProcess, release: Callable[..., Build]
 ) -> None:

@@ -14,6 +14,7 @@ import h11
 import msgspec
 import trio
 
+from p2pdaemon.services import supervisor
 from p2pdaemon.services.health import CheckResult
 from p2pdaemon.services.http_check import get_status
 
@@ -108,6 +109,7 @@ async def _execute(check: ExecCheck) -> CheckResult:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        umask=supervisor.SERVICE_UMASK,  # what it writes is the service's, like the service's own
     )
     assert process.stdout is not None
     output = bytearray()

@@ -36,6 +36,7 @@ EXIT_LOCKED = 75
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38  # linux/prctl.h
 WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+SERVICE_UMASK = 0o022  # the usual one, whatever the daemon's is
 KILL_AGAIN_S = 0.2  # between two sweeps over descendants that are still dying
 ERROR_BYTES_MAX = 2_000  # a message of the child below PIPE_BUF, so it arrives whole
 
@@ -103,7 +104,7 @@ def become_service(spec: dict[str, Any], supervisor_pid: int, go_fd: int, error_
             os._exit(0)  # the supervisor died before the run was on record
         if spec["no_new_privs"]:
             prctl(PR_SET_NO_NEW_PRIVS, 1)
-        os.umask(0o022)
+        os.umask(SERVICE_UMASK)
         for descriptor, key in ((1, "stdout_path"), (2, "stderr_path")):
             doing = f"cannot open the log {spec[key]}"
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW

@@ -45,6 +45,17 @@ async def get(answer, **options):
         return result.ok, result.detail.replace(str(port), "PORT")
 
 
+@pytest.mark.processes
+async def test_a_program_gets_the_umask_of_services_and_not_ours(tmp_path):
+    check = ExecCheck(("/bin/sh", "-c", "umask"), {}, str(tmp_path))
+    before = os.umask(0o077)
+    try:
+        result = await check_once(check, timeout_s=PATIENT_S, source_address=OWN)
+    finally:
+        os.umask(before)
+    assert result.detail.endswith(", 0022")
+
+
 @pytest.mark.parametrize(
     ("status", "ok"),
     [
