@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +142,60 @@ class _Raising:
 
     def main(self, *_arguments: object, **_options: object) -> None:
         raise self._error
+
+
+@pytest.mark.parametrize("arguments", [("lint", "-o", "json"), ("lint",), ("--help",)])
+def test_a_full_device_is_one_line_and_exit_1(payload: Path, arguments) -> None:
+    where = [str(payload)] if "lint" in arguments else []
+    done = p2pctl_into("/dev/full", [*arguments, *where])
+    assert (done.returncode, done.stderr) == (
+        1,
+        "p2pctl: cannot write the output: No space left on device\n",
+    )
+
+
+def test_an_error_document_that_does_not_fit_is_told_on_stderr() -> None:
+    done = p2pctl_into("/dev/full", ["lint", "/nowhere", "-o", "json"])
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "No space left" in done.stderr
+
+
+def test_a_reader_that_leaves_ends_a_command_quietly(payload: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = p2pctl_into(writer, ["lint", str(payload)])
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def p2pctl_into(output: str | int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run p2pctl as a process of its own, with *output* as its stdout."""
+    with open(output, "w", closefd=isinstance(output, str)) as stdout:
+        return subprocess.run(
+            [sys.executable, "-m", "p2pctl", *arguments],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+
+def test_a_folder_that_cannot_be_written_is_no_defect(p2pctl, monkeypatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/fleet/token")
+    monkeypatch.setattr("p2pctl.cli.main_group", _Raising(full))
+    done = p2pctl("up")
+    assert done.code == 1
+    assert done.err == "p2pctl: /fleet/token: cannot be written: No space left on device\n"
+
+
+def test_an_interrupted_command_prints_an_error_document_with_json(p2pctl, monkeypatch) -> None:
+    monkeypatch.setattr("p2pctl.cli.main_group", _Raising(KeyboardInterrupt()))
+    done = p2pctl("publish", "-o", "json")
+    assert (done.code, done.document()["error"]["code"]) == (130, "interrupted")
+
+
+def test_down_without_a_fleet_says_no_fleet_as_every_command(p2pctl, tmp_path: Path) -> None:
+    done = p2pctl("down", "--dir", tmp_path, "-o", "json")
+    assert (done.code, done.document()["error"]["code"]) == (2, "no-fleet")

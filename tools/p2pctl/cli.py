@@ -14,21 +14,26 @@ exit code         meaning
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import TextIO, cast
 
 import click
 
+from p2pctl.fleet_dir import FOLDER_VARIABLE
 from p2pctl.lazy_group import LazyCommand, LazyGroup
-from p2pctl.options import FOLDER_VARIABLE
-from p2pctl.output import Output, note, print_error
-from p2pdeploy.errors import P2PDeployError
+from p2pctl.output import Output, WatchedStream, abandon_stdout, note, print_error
+from p2pdeploy.errors import P2PDeployError, UnavailableError
 
 __all__ = ["main_group", "run"]
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_MACHINE_SAYS_NO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 REPORT_TO = "the project's issue tracker"
 
 COMMANDS = {
@@ -65,7 +70,23 @@ def main_group(folder: str | None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code.  Never raises, never prints a traceback."""
-    output = _output_asked(arguments)
+    stdout = WatchedStream(sys.stdout)
+    try:
+        with redirect_stdout(cast(TextIO, stdout)):
+            code = _run(arguments, _output_asked(arguments), stdout)
+            stdout.flush()  # what is still buffered may be what does not fit
+        return code
+    except BrokenPipeError:  # the reader of stdout left (`| head`)
+        abandon_stdout()
+        return EXIT_FAILED
+    except OSError as error:
+        abandon_stdout()
+        note(f"p2pctl: cannot write the output: {error.strerror}")
+        return EXIT_FAILED
+
+
+def _run(arguments: Sequence[str], output: Output, stdout: WatchedStream) -> int:
+    """As :func:`run`; raises OSError when stdout takes nothing more."""
     try:
         result = main_group.main(list(arguments), prog_name="p2pctl", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -79,15 +100,13 @@ def run(arguments: Sequence[str]) -> int:
         print_error(_usage_error(error), output)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        note("p2pctl: interrupted")
+        print_error(P2PDeployError("interrupted", code="interrupted"), output)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout left (`| head`).  Point stdout elsewhere: Python flushes it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:  # the last resort: a defect of ours, told in one line
-        print_error(_defect(error), output)
-        return 1
+    except Exception as error:
+        if stdout.failed:
+            raise
+        print_error(_unexpected(error), output)
+        return EXIT_FAILED
 
 
 def _output_asked(arguments: Sequence[str]) -> Output:
@@ -107,6 +126,15 @@ def _usage_error(error: click.ClickException) -> P2PDeployError:
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f"see '{context.command_path} --help'" if context else ""
     return P2PDeployError(error.format_message(), hint=hint, code="usage")
+
+
+def _unexpected(error: Exception) -> P2PDeployError:
+    """The last resort: what the machine refuses as it says it, all else is a defect of ours."""
+    if isinstance(error, OSError) and error.errno in _MACHINE_SAYS_NO:
+        return UnavailableError(
+            f"cannot be written: {error.strerror}", where=str(error.filename or ""), code="disk"
+        )
+    return _defect(error)
 
 
 def _defect(error: Exception) -> P2PDeployError:

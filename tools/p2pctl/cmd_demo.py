@@ -14,11 +14,11 @@ import click
 
 from p2pctl.demo.payloads import find_example
 from p2pctl.demo.story import Stage, StoryResult, tell_story
-from p2pctl.fleet_dir import FleetDir
+from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir
 from p2pctl.lab.layout import HOSTS_MAX, is_fleet
 from p2pctl.lab.starting import FAULT_DOMAINS_DEFAULT, HOSTS_DEFAULT, start_fleet, take_lock
 from p2pctl.lab.stopping import stop_fleet
-from p2pctl.options import FOLDER_VARIABLE, output_option
+from p2pctl.options import output_option
 from p2pctl.output import Output, note, print_json, stderr_console, stdout_console
 from p2pctl.publishing import PublishProgress
 from p2pctl.render.demo import view_story

@@ -13,10 +13,11 @@ from rich.text import Text
 
 from p2pctl.documents import DownReport, UpReport
 from p2pctl.durations import show_duration
+from p2pctl.fleet_dir import FOLDER_VARIABLE
 from p2pctl.lab.layout import HOSTS_MAX, is_fleet
 from p2pctl.lab.starting import start_fleet, take_lock, wait_end
 from p2pctl.lab.stopping import stop_fleet
-from p2pctl.options import FOLDER_VARIABLE, folder_of, output_option
+from p2pctl.options import folder_of, output_option
 from p2pctl.output import Output, note
 from p2pdeploy.errors import ConfigError, UnavailableError
 

@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from p2pctl.options import FOLDER_VARIABLE
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import HostName
 
 if TYPE_CHECKING:
     from p2pctl.client import ApiClient
 
-__all__ = ["FleetDir", "FleetFile", "FleetHost", "open_fleet_dir", "write_private"]
+__all__ = [
+    "FOLDER_VARIABLE",
+    "FleetDir",
+    "FleetFile",
+    "FleetHost",
+    "no_fleet",
+    "open_fleet_dir",
+    "write_private",
+]
+
+FOLDER_VARIABLE = "P2PDEPLOY_DIR"
 
 FLEET_FILE = "fleet.json"
 _FLEET_BYTES_MAX = 1024 * 1024  # 245 hosts are 30 KiB
@@ -57,12 +66,7 @@ class FleetDir(msgspec.Struct, frozen=True):
             with path.open("rb") as file:
                 return msgspec.json.decode(file.read(_FLEET_BYTES_MAX), type=FleetFile)
         except FileNotFoundError as error:
-            raise ConfigError(
-                "there is no fleet in this folder",
-                where=str(self.path),
-                hint=f"'p2pctl up --dir {self.path}' makes one",
-                code="no-fleet",
-            ) from error
+            raise no_fleet(self.path) from error
         except (OSError, msgspec.MsgspecError) as error:
             raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
 
@@ -87,6 +91,16 @@ def open_fleet_dir(folder: Path | None) -> FleetDir:
             code="no-fleet",
         )
     return FleetDir(folder)
+
+
+def no_fleet(folder: Path) -> ConfigError:
+    """The error of every command that was pointed at a folder without a fleet."""
+    return ConfigError(
+        "there is no fleet in this folder",
+        where=str(folder),
+        hint=f"'p2pctl up --dir {folder}' makes one",
+        code="no-fleet",
+    )
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir, open_fleet_dir
 from p2pctl.output import Output, OutputFormat
 
-if TYPE_CHECKING:
-    from p2pctl.fleet_dir import FleetDir
-
-__all__ = ["FOLDER_VARIABLE", "fleet_option", "folder_of", "output_option"]
-
-FOLDER_VARIABLE = "P2PDEPLOY_DIR"
+__all__ = ["fleet_option", "folder_of", "output_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -58,6 +54,4 @@ def _to_output(_context: click.Context, _parameter: click.Parameter, value: Outp
 
 
 def _to_fleet(context: click.Context, _parameter: click.Parameter, value: str | None) -> FleetDir:
-    from p2pctl.fleet_dir import open_fleet_dir
-
     return open_fleet_dir(folder_of(context, value))

@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import msgspec
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Output",
     "OutputFormat",
+    "WatchedStream",
+    "abandon_stdout",
     "note",
     "print_error",
     "print_json",
@@ -74,9 +78,42 @@ def print_error(error: P2PDeployError, output: Output) -> None:
 
 
 def note(text: str) -> None:
-    """One line for people on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """One line for people on stderr; a stderr that takes nothing has nobody to tell."""
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+class WatchedStream:
+    """A text stream that remembers that it failed: an OSError alone tells not what it is about."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str, /) -> int:
+        with self._watch():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._watch():
+            self._stream.flush()
+
+    @contextmanager
+    def _watch(self) -> Generator[None]:
+        try:
+            yield
+        except OSError:
+            self.failed = True
+            raise
+
+
+def abandon_stdout() -> None:
+    """Point stdout elsewhere: Python writes what is left of it at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def stderr_console() -> Console:

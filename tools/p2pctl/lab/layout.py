@@ -11,7 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from p2pctl.fleet_dir import FLEET_FILE, FleetDir, FleetFile, FleetHost, write_private
+from p2pctl.fleet_dir import (
+    FLEET_FILE,
+    FleetDir,
+    FleetFile,
+    FleetHost,
+    no_fleet,
+    write_private,
+)
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import FaultDomain, HostName, cell_id
 from p2pdeploy.topology import Host
@@ -114,11 +121,13 @@ def read_hosts(folder: Path) -> list[Host]:
     """The hosts of an existing fleet.
 
     Raises:
-        ConfigError: the inventory is missing or damaged.
+        ConfigError: there is no fleet, or its inventory is damaged.
     """
     path = folder / INVENTORY_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Host])
+    except FileNotFoundError as error:
+        raise no_fleet(folder) from error
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
 
