@@ -16,15 +16,18 @@ from typing import Any, cast
 import libtorrent as lt
 import trio
 
-from p2pdeploy.errors import IntegrityError, RefusedError, UnavailableError
-from p2pdeploy.swarm.settings import DISK_IO, PIECE_BYTES_MIN, session_settings
+from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.swarm.torrent_params import params_of
 from p2pdeploy.trust.loopback import require_loopback
 
 __all__ = ["Session"]
 
 REFRESH_S = 1.0  # how old a torrent's statistics and its view of neighbours may be
 LISTEN_S = 10.0  # binding takes milliseconds; longer means that libtorrent is stuck
+CHECK_S = 30.0  # opening the files of a release; they are hashed only when they contradict
+CHECK_BYTES_PER_S_MIN = 20_000_000  # a disk that hashes slower than this hangs, in effect
 REMOVE_S = 30.0  # closing files waits for writes under way
 
 
@@ -127,22 +130,19 @@ class Session:
             IntegrityError: not a torrent, pieces below ``PIECE_BYTES_MIN``, or another number of
                 blobs or pieces than the caller says.
             RefusedError: this torrent was added before.
-            UnavailableError: the files cannot be read.
+            UnavailableError: the files cannot be read, or not in time (``check-timeout``).
         """
         params = await trio.to_thread.run_sync(
-            _params_of, torrent_bytes, dict(paths), have, limiter=self._limiter
+            params_of, torrent_bytes, paths, have, limiter=self._limiter
         )
         if self._session.find_torrent(params.ti.info_hashes().get_best()).is_valid():
             raise RefusedError("this torrent is in the session already", code="torrent-present")
         layout = params.ti.layout()
         handle = self._session.add_torrent(params)
         torrent = self._torrents[handle] = Torrent(handle, layout, self._remove, self._touch)
-        checked = self._checked[handle] = trio.Event()
+        self._checked[handle] = trio.Event()
         try:
-            await checked.wait()
-            if torrent.fault is not None:
-                raise torrent.fault
-            await torrent.refresh()
+            await self._wait_checked(handle, torrent, where=str(params.save_path))
         except BaseException:
             with trio.CancelScope(shield=True):
                 await torrent.remove()
@@ -151,6 +151,22 @@ class Session:
             self._checked.pop(handle, None)
         self._work.set()
         return torrent
+
+    async def _wait_checked(self, handle: Any, torrent: Torrent, where: str) -> None:
+        """Until the files were looked at; raises UnavailableError when they cannot be."""
+        timeout_s = CHECK_S + torrent.size_bytes / CHECK_BYTES_PER_S_MIN
+        with trio.move_on_after(timeout_s) as patience:
+            await self._checked[handle].wait()
+        if patience.cancelled_caught:
+            raise UnavailableError(
+                f"libtorrent has not looked at the files within {timeout_s:.0f} s",
+                where=where,
+                hint="is the disk overloaded, or does it hang?",
+                code="check-timeout",
+            )
+        if torrent.fault is not None:
+            raise torrent.fault
+        await torrent.refresh()
 
     async def _remove(self, torrent: Torrent, delete_files: bool) -> None:
         handle = next((key for key, known in self._torrents.items() if known is torrent), None)
@@ -266,42 +282,3 @@ def _is_cancelled(error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(trio.Cancelled) is not None
     return isinstance(error, trio.Cancelled)
-
-
-def _params_of(torrent_bytes: bytes, paths: dict[str, Path], have: list[bool]) -> Any:
-    """Parse a .torrent and say where its blobs lie; runs in a thread."""
-    try:
-        info = lt.torrent_info(cast(Any, lt.bdecode(torrent_bytes)))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise IntegrityError(f"not a torrent: {error}", code="bad-torrent") from error
-    layout = info.layout()
-    blobs = [
-        index
-        for index in range(layout.num_files())
-        if not layout.file_flags(index) & lt.file_flags_t.flag_pad_file
-    ]
-    if info.piece_length() < PIECE_BYTES_MIN:
-        raise IntegrityError(
-            f"pieces of {info.piece_length()} bytes",
-            hint=f"publish again with pieces of at least {PIECE_BYTES_MIN} bytes",
-            code="bad-torrent",
-        )
-    if len(blobs) != len(paths) or len(have) != layout.num_pieces():
-        raise IntegrityError(
-            f"the torrent has {len(blobs)} blobs and {layout.num_pieces()} pieces, "
-            f"the manifest {len(paths)} and {len(have)}",
-            code="bad-torrent",
-        )
-    # Matched by order, not by name: libtorrent cleans names up for file systems that are not ours.
-    in_order = sorted(paths, key=lambda path: [part.encode() for part in path.split("/")])
-    params = lt.add_torrent_params()
-    params.ti = info
-    params.save_path = str(paths[in_order[0]].parent)
-    params.renamed_files = {
-        index: str(paths[path]) for index, path in zip(blobs, in_order, strict=True)
-    }
-    params.have_pieces = have
-    flags = lt.torrent_flags  # neither paused nor queued: we decide what is fetched
-    params.flags = flags.update_subscribe | flags.apply_ip_filter
-    params.flags |= flags.disable_dht | flags.disable_lsd | flags.disable_pex
-    return params

@@ -12,6 +12,7 @@ import trio
 
 from p2pdeploy.errors import ConfigError, IntegrityError, RefusedError, UnavailableError
 from p2pdeploy.messages.deal import bits_of
+from p2pdeploy.swarm import session as session_module
 from p2pdeploy.swarm.session import Session
 
 
@@ -121,6 +122,23 @@ async def test_a_disk_that_fails_is_told_apart_from_a_full_one(lab, small_releas
                 await torrent.wait_piece(6)
         assert caught.value.code == "disk-error"
         assert os.strerror(errno.EISDIR) in str(caught.value)
+
+
+async def test_a_check_that_does_not_end_is_a_clear_error_and_leaves_nothing(
+    lab, small_release, monkeypatch
+):
+    host = lab.host()
+    async with host.session:
+        with monkeypatch.context() as patched:
+            patched.setattr(session_module, "CHECK_S", 0.05)
+            patched.setattr(Session, "_end_check", lambda _self, _handle: None)
+            with trio.fail_after(10), pytest.raises(UnavailableError, match="within 0 s") as caught:
+                await host.add(small_release)
+        assert caught.value.code == "check-timeout"
+        assert caught.value.where.startswith(str(host.root))
+        torrent = await host.add(small_release)
+        await add_all(torrent, small_release, range(7))
+    assert small_release.is_at(host.root)
 
 
 async def test_remove_lets_go_and_the_same_release_can_be_added_again(lab, small_release):
