@@ -106,6 +106,39 @@ async def test_an_oversized_publish_is_refused_by_its_announced_length(tracker) 
     assert answer.startswith(b"HTTP/1.1 413")
 
 
+async def converse(tracker, *parts: bytes) -> bytes:
+    """Send a request to a route that reads no body, and what comes behind it; all that is said."""
+    head = f"Host: 127.0.0.1:{tracker.ports.api}\r\nAuthorization: Bearer {tracker.plane.token}\r\n"
+    stream = await trio.open_tcp_stream("127.0.0.1", tracker.ports.api)
+    said = b""
+    async with stream:
+        for part in parts:
+            await stream.send_all(part.replace(b"HEAD", head.encode()))
+        with trio.fail_after(10):
+            while data := await stream.receive_some(65536):
+                said += data
+    return said
+
+
+async def test_a_small_body_that_no_route_reads_does_not_end_the_connection(tracker) -> None:
+    said = await converse(
+        tracker,
+        b"POST /v1/rollouts/none-1/pause HTTP/1.1\r\nHEADContent-Length: 200000\r\n\r\n",
+        bytes(200_000),
+        b"GET /v1/time HTTP/1.1\r\nHEADConnection: close\r\n\r\n",
+    )
+    assert said.startswith(b"HTTP/1.1 404")
+    assert b'"now"' in said, "the next request on the connection was answered as well"
+
+
+async def test_an_answer_beside_a_body_that_goes_on_says_that_the_connection_ends(tracker) -> None:
+    said = await converse(
+        tracker, b"POST /v1/rollouts/none-1/pause HTTP/1.1\r\nHEADContent-Length: 900000\r\n\r\nx"
+    )
+    assert said.startswith(b"HTTP/1.1 404")
+    assert b"connection: close" in said.lower()
+
+
 async def test_refusals_and_errors_are_counted(tracker) -> None:
     await tracker.http.get("/v1/time", headers={"Authorization": "Bearer wrong"})
     await tracker.http.get("/nowhere")

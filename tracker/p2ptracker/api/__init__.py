@@ -2,6 +2,7 @@
 
 * :mod:`~p2ptracker.api.app`: all routes put together, and the server
 * :mod:`~p2ptracker.api.guard`: token, Host, Origin and size, checked before any route
+* :mod:`~p2ptracker.api.unread_body`: answers given before the body was read
 * :mod:`~p2ptracker.api.failures`: every error as ``{"error": ErrorBody}``
 * :mod:`~p2ptracker.api.releases`: publish, releases, manifests, egress
 * :mod:`~p2ptracker.api.cells`: time, hosts of a cell, sync, deal: what daemons call

@@ -20,11 +20,12 @@ from p2pdeploy.trust.loopback import require_loopback
 from p2ptracker.api.cells import cell_handlers
 from p2ptracker.api.failures import REFUSALS, exception_handlers
 from p2ptracker.api.fleet import fleet_handlers
-from p2ptracker.api.guard import Application, guarded
+from p2ptracker.api.guard import guarded
 from p2ptracker.api.lab import lab_handlers
 from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
+from p2ptracker.api.unread_body import Application, finish_bodies
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["make_app", "serve_api"]
@@ -85,7 +86,7 @@ async def serve_api(
     address = require_loopback(plane.config.address, where="api address")
     bound: list[str] = []
     application: Application = guarded(
-        cast(Application, make_app(plane, desk)),
+        finish_bodies(cast(Application, make_app(plane, desk))),
         token=plane.token,
         own_host=lambda: bound[0],
         refusals=plane.metrics.refusals,

@@ -80,11 +80,7 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
 
 
 def _answer(status: int, body: ErrorBody) -> Response[bytes]:
-    # After a body that is too large the rest of it would be read as the next request.
-    headers = {"Connection": "close"} if status == 413 else {}
-    return Response(
-        error_bytes(body), status_code=status, media_type="application/json", headers=headers
-    )
+    return Response(error_bytes(body), status_code=status, media_type="application/json")
 
 
 def _framework(request: Request[Any, Any, Any], error: HTTPException) -> tuple[int, ErrorBody]:

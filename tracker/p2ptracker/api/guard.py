@@ -9,21 +9,16 @@ An open API on loopback would be code execution for any local user and any web p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter
 
 from p2pdeploy.errors import P2PDeployError, RefusedError, TrustError
 from p2pdeploy.trust.secret import token_matches
 from p2ptracker.api.failures import error_body, error_bytes
+from p2ptracker.api.unread_body import Application, Receive, Scope, Send
 
 __all__ = ["guarded"]
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class ForbiddenError(RefusedError):
