@@ -133,7 +133,7 @@ class HostActivation:
     def _apply(self, event: Event, now: Now) -> list[Effect]:
         match event:
             case Booted():
-                return [effect for slot in self._slots.values() for effect in boot(slot)]
+                return [effect for slot in self._slots.values() for effect in boot(slot, now)]
             case MessageMerged():
                 return self._learn(event.message, now)
             case MembersChanged():
@@ -256,7 +256,7 @@ class HostActivation:
         slot.changing = started
         # The word names the new build from here on, which nobody may take for healthy.
         slot.state, slot.since = "starting", now.wall_s
-        return [Change(slot.record.service, started)]
+        return [Change(slot.record.service, started, started.left_s(now.wall_s))]
 
     # -- what the cell is told ---------------------------------------------------------------
 

@@ -119,7 +119,7 @@ def _staging(slot: Slot, build: Build | None) -> Decision | None:
     return Decision(stage=build, hold=hold)
 
 
-def _started(slot: Slot, duty: Duty, bake_s: float) -> Started:
+def _started(slot: Slot, duty: Duty, bake_s: float, now: Now) -> Started:
     return Started(
         plan_seq=duty.plan_seq,
         attempt=slot.attempt(duty.plan_seq),
@@ -127,6 +127,7 @@ def _started(slot: Slot, duty: Duty, bake_s: float) -> Started:
         previous=slot.record.running,
         bake_s=bake_s,
         activation_max_s=duty.activation_max_s,
+        began_at=now.wall_s,
     )
 
 
@@ -171,7 +172,7 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         )
     if hold := _go_hold(plan, context, me.fault_domain):
         return Decision(hold=hold)
-    return Decision(start=_started(slot, plan, plan.bake_s))
+    return Decision(start=_started(slot, plan, plan.bake_s, now))
 
 
 def _plan_gate(
@@ -208,7 +209,7 @@ def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
         return staging
     if _needs_lease(slot, revert) and (hold := _go_hold(revert, context)):
         return Decision(hold=hold)
-    return Decision(start=_started(slot, revert, 0.0))
+    return Decision(start=_started(slot, revert, 0.0, context.now))
 
 
 def _needs_lease(slot: Slot, duty: Duty) -> bool:
@@ -244,7 +245,7 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
         hold = _go_hold(settled, context)
     if hold is not None:
         return Decision(hold=hold)
-    return Decision(start=_started(slot, settled, 0.0))
+    return Decision(start=_started(slot, settled, 0.0, context.now))
 
 
 # -- the lease -------------------------------------------------------------------------------

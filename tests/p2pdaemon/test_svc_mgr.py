@@ -238,7 +238,7 @@ async def test_one_services_crash_does_not_touch_another(host: Host) -> None:
     started = Started(
         plan_seq=2, attempt=0, build=None, previous=BUILD, bake_s=0, activation_max_s=60
     )
-    core = ScriptedCore(Booted=[Change(HELLO, started), Stage(OTHER, BUILD)])
+    core = ScriptedCore(Booted=[Change(HELLO, started, 60.0), Stage(OTHER, BUILD)])
     async with host.running(core, stage=stage, make_process=make):
         assert (await core.wait(Staged)).service == OTHER
         failed = await core.wait(ActivationFailed)
@@ -253,7 +253,7 @@ async def test_a_change_then_supervision_then_adoption_by_the_next_daemon(
     started = Started(
         plan_seq=2, attempt=0, build=build, previous=None, bake_s=0.2, activation_max_s=20
     )
-    core = ScriptedCore(Booted=[Change(HELLO, started)], Activated=[Run(HELLO, build)])
+    core = ScriptedCore(Booted=[Change(HELLO, started, 20.0)], Activated=[Run(HELLO, build)])
     async with host.running(core):
         activated = await core.wait(Activated)
         ran = await core.wait(ServiceRan)

@@ -313,7 +313,7 @@ class SimHost:
                 self._later(delay_s, partial(self._staged, service, build))
             case act.Change(service=service, started=started):
                 if effect.resume:
-                    self._resume(service, started)
+                    self._resume(service, started, effect.budget_s)
                 else:
                     self._change(service, started)
             case act.Run(service=service, build=build):
@@ -397,10 +397,12 @@ class SimHost:
         self._truth.ended(self.host.name, event.service)
         self.act_event(event)
 
-    def _resume(self, service: ServiceName, started: Started) -> None:
+    def _resume(self, service: ServiceName, started: Started, budget_s: float) -> None:
         """After a crash in the middle: finish if the new build runs, else put the old one back."""
         running = self.processes.running.get(service)
-        if started.build is not None and running == started.build:
+        if budget_s < started.bake_s + 0.1:
+            self._put_back(service, started, INTERRUPTED)
+        elif started.build is not None and running == started.build:
             self._later(0.1, partial(self._bake, service, started))
         elif started.build is None and running is None:
             self._later(0.1, partial(self._end, Activated(service=service, started=started)))
