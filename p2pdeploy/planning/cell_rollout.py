@@ -244,7 +244,7 @@ def _look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, lis
 def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason | None:
     """The reason to stop: the hosts' own brakes hold, or a gate can't open any more."""
     plan, roster = rollout.plan, rollout.cell_plan.roster
-    stuck = doomed(plan, roster, view.evidence, frozenset(rollout.excused), 0)
+    stuck = doomed(plan, roster, view.evidence, frozenset(rollout.excused))
     if not failed or (len(failed) < plan.brakes_max and not stuck):
         return None
     first = min(failed)
@@ -501,7 +501,7 @@ def _clock_time(seconds: float) -> str:
 def _end_revert(
     rollout: CellRollout, view: View, stuck: set[HostName], lost: list[HostName]
 ) -> tuple[CellRollout, list[Order]]:
-    reasons = list(rollout.reasons)
+    reasons = list(rollout.reasons[:1])  # why it went back; who held the budget is over
     result = rollout.result
     if stuck:
         result = "failed"

@@ -359,6 +359,21 @@ def test_a_way_back_says_which_host_holds_the_budget_and_until_when() -> None:
     assert "budget-held" not in {reason.code for reason in cell.rollout().reasons}
 
 
+def test_who_held_the_budget_is_no_reason_any_more_when_the_way_back_has_ended() -> None:
+    cell, cell_plan = opened(a_plan(limits=Limits(max_unavailable=1)))
+    plan_seq = cell_plan.plan.plan_seq
+    *others, busy = names(cell_plan)
+    cell.say(others, plan_seq, Rank.HEALTHY, runs=NEW)
+    cell.say([busy], plan_seq, Rank.STARTED)
+    cell.abort()
+    cell.tick(1)
+    assert "budget-held" in {reason.code for reason in cell.rollout().reasons}
+    cell.say(names(cell_plan), plan_seq + 1, Rank.HEALTHY)
+    cell.tick(1)
+    assert cell.rollout().phase == "done"
+    assert [reason.code for reason in cell.rollout().reasons] == ["operator"]
+
+
 def test_a_fault_domain_that_goes_back_is_finished_with_its_last_host() -> None:
     cell, cell_plan = completed()
     assert all(view.finished_at for view in fault_domain_views(cell.rollout(), {}))
