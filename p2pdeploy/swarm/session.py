@@ -210,9 +210,18 @@ class Session:
                 self._receiver.recv(4096)
             for alert in self._session.pop_alerts():
                 self._take(alert)
-            for torrent in [self._torrents[h] for h in self._suspects if h in self._torrents]:
-                await torrent.refresh()
-            self._suspects.clear()
+            suspects, self._suspects = self._suspects, set()
+            for handle in suspects:
+                await self._look_again(handle)
+
+    async def _look_again(self, handle: Any) -> None:
+        """Learn what lost alerts would have told; also the end of a check, which comes once."""
+        torrent = self._torrents.get(handle)
+        if torrent is None:
+            return
+        await torrent.refresh()
+        if not torrent.checking and handle in self._checked:
+            self._checked[handle].set()
 
     async def _refresh_torrents(self) -> None:
         """Once a second, and only while something downloads, ask for statistics."""

@@ -72,6 +72,7 @@ class Torrent:
         self.banned: set[str] = set()  # addresses of peers that sent garbage
         self.fault: UnavailableError | None = None
         self.removed = trio.Event()
+        self.checking = True  # libtorrent still looks at the files, as far as is known
 
     def __repr__(self) -> str:
         return f"<Torrent {self._have_count}/{self.piece_count} pieces, {self._peers} peers>"
@@ -185,6 +186,8 @@ class Torrent:
             pieces = [status.is_seeding] * self.piece_count
         for piece in meanwhile:
             pieces[piece] = True
+        states = lt.torrent_status.states
+        self.checking = status.state in (states.checking_files, states.checking_resume_data)
         self.note_pieces(pieces)
         self.note_status(status)
 

@@ -86,12 +86,14 @@ class Origin:
         self.down = False
         self.corrupt_left = 0
         self.requests: list[DealRequest] = []
+        self.asked = trio.Event()  # once there is a request
 
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
         await trio.sleep(0.001)
         if self.down:
             raise UnavailableError("the origin is down")
         self.requests.append(request)
+        self.asked.set()
         reply = self.dealer.handle(request, trio.current_time())
         if not isinstance(reply, Deal):
             return reply, b""

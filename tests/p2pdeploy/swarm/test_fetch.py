@@ -16,12 +16,16 @@ from p2pdeploy.swarm.fetch import FetchConfig, ReleaseKey, tell_completed
 HASTY = FetchConfig(missing_s=0.5, all_dealt_s=0.2, connect_s=0.2)
 
 
+TEST_S = 60.0  # no test may hang, whatever it waits for; alone they take a second or two
+
+
 @contextlib.asynccontextmanager
 async def sessions(hosts) -> AsyncIterator[None]:
-    async with contextlib.AsyncExitStack() as stack:
-        for host in hosts:
-            await stack.enter_async_context(host.session)
-        yield
+    with trio.fail_after(TEST_S):
+        async with contextlib.AsyncExitStack() as stack:
+            for host in hosts:
+                await stack.enter_async_context(host.session)
+            yield
 
 
 async def fetch_all(hosts, origin, timeout_s=20.0):
@@ -210,8 +214,7 @@ async def test_a_dealer_that_forgot_sends_next_to_nothing_when_neighbours_have_a
                 await torrent.wait_change()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(host.fetch, torrent, origin, [seed])
-                while not origin.requests:
-                    await torrent.wait_change()
+                await origin.asked.wait()  # of a torrent that is complete nothing more is told
                 torrent._handle.set_download_limit(0)
     assert torrent.complete
     assert torrent.dealt_bytes <= 3 * 32 * 1024

@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 
+import libtorrent as lt
 import pytest
 import trio
 
@@ -137,6 +138,27 @@ async def test_a_check_that_does_not_end_is_a_clear_error_and_leaves_nothing(
         assert caught.value.code == "check-timeout"
         assert caught.value.where.startswith(str(host.root))
         torrent = await host.add(small_release)
+        await add_all(torrent, small_release, range(7))
+    assert small_release.is_at(host.root)
+
+
+async def test_a_check_whose_end_was_lost_with_other_alerts_is_found_out(
+    lab, small_release, monkeypatch
+):
+    """As when 8,000 alerts wait: the one that ends the check comes once only."""
+    take = Session._take
+
+    def lose(session: Session, alert) -> None:
+        if isinstance(alert, lt.torrent_checked_alert):
+            session._suspects.update(session._torrents)
+        else:
+            take(session, alert)
+
+    monkeypatch.setattr(Session, "_take", lose)
+    host = lab.host()
+    async with host.session:
+        with trio.fail_after(10):
+            torrent = await host.add(small_release)
         await add_all(torrent, small_release, range(7))
     assert small_release.is_at(host.root)
 
