@@ -33,6 +33,12 @@ def settled_in(world: World, service: str = "hello") -> Settled:
     return order
 
 
+async def finished(world: World, rollout: RolloutId) -> dict[str, float | None]:
+    """When each fault domain was finished, in seconds since the epoch."""
+    domains = (await world.desk.get(rollout)).fault_domains
+    return {d.name: d.finished_at.timestamp() if d.finished_at else None for d in domains}
+
+
 async def test_a_rollout_whose_hosts_are_healthy_is_complete_and_settles(world: World) -> None:
     await world.apply("1")
     await world.look()
@@ -74,9 +80,14 @@ async def test_a_host_that_fails_aborts_the_plan_and_everybody_goes_back(world: 
     await world.look()
     assert world.granted() == {("hello", "revert")}
     assert len(world.go().grants[0].hosts) <= plan.max_unavailable
+    world.say(("w1", "w3"), back, Rank.HEALTHY, runs="1")
+    await world.look(5)
+    assert await finished(world, HELLO_2) == {"fd0": None, "fd1": world.now}
+    first_at = world.now
     world.say(EVERYBODY, back, Rank.HEALTHY, runs="1")
-    await world.look()
+    await world.look(7)
     assert await world.state(HELLO_2) == "rolled-back"
+    assert await finished(world, HELLO_2) == {"fd0": first_at + 7, "fd1": first_at}
     assert settled_in(world).build == plan.baseline
     assert settled_in(world).plan_seq == back
 
@@ -91,6 +102,7 @@ async def test_an_operators_abort_reaches_the_hosts_at_once(world: World) -> Non
     world.say(EVERYBODY, abort.watermark + 1, Rank.HEALTHY)
     await world.look()
     assert await world.state(HELLO_1) == "aborted"
+    assert set((await finished(world, HELLO_1)).values()) == {world.now}
 
 
 async def test_a_complete_rollout_is_reverted_to_what_was_there_before(world: World) -> None:

@@ -130,3 +130,20 @@ async def test_a_rollout_tells_what_its_fault_domains_wait_for(world: World) -> 
     reasons = await ask(world, "")
     assert reasons[0].code == "activating"
     assert {reason.fault_domain for reason in reasons if reason.code == "waits"} == {"fd1"}
+
+
+async def test_while_going_back_it_is_told_which_hosts_the_others_wait_for(world: World) -> None:
+    plan, busy = world.plan(), ("w2", "w4")
+    assert plan.max_unavailable == len(busy)
+    world.say(("w1", "w3"), plan.plan_seq, Rank.HEALTHY, runs="1")
+    world.say(busy, plan.plan_seq, Rank.STARTED)
+    await world.desk.steer(HELLO_1, "abort")
+    await world.look()
+    held = [reason for reason in await ask(world, "") if reason.code == "budget-held"]
+    assert [reason.host for reason in held] == list(busy)
+    assert held[0].message.startswith("w2 may still be busy until ")
+    assert set(held) <= set(await ask(world, "w1"))
+    assert set(held) & set(await ask(world, "w2")) == {held[1]}, "it does not wait for itself"
+    world.say(("w1", "w3"), plan.plan_seq + 1, Rank.HEALTHY)
+    await world.look()
+    assert set(held).isdisjoint(await ask(world, "w1")), "its fault domain is back"

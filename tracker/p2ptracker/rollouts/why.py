@@ -36,7 +36,7 @@ def reasons_of_host(
         said: The newest attestation of *host* for the service, if it ever made one.
         answer: What its daemon says now, or why it says nothing.
     """
-    known = _known(view, host, said)
+    known = [*_known(view, host, said), *_ahead_on_the_way_back(view, host, said)]
     if isinstance(answer, NotFoundError):
         return [Reason(code=answer.code, message=answer.message, host=host)]
     if isinstance(answer, P2PDeployError):
@@ -49,7 +49,8 @@ def reasons_of_host(
     if not answer.code:
         return known
     domain = said.fault_domain if said else ""
-    return [Reason(code=answer.code, message=answer.message, host=host, fault_domain=domain)]
+    own = Reason(code=answer.code, message=answer.message, host=host, fault_domain=domain)
+    return [own, *_ahead_on_the_way_back(view, host, said)]
 
 
 def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[Reason]:
@@ -61,3 +62,15 @@ def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[
     text += f"; {domain.waits_for}" if domain and domain.waits_for else ""
     code = said.reason_code or said.rank.name.lower()
     return [Reason(code=code, message=text, host=host, fault_domain=said.fault_domain)]
+
+
+def _ahead_on_the_way_back(
+    view: RolloutView, host: HostName, said: Attestation | None
+) -> list[Reason]:
+    """The hosts that *host* waits for while the rollout goes back: they take up the budget."""
+    if view.state != "rolling-back":
+        return []
+    over = {domain.name for domain in view.fault_domains if domain.finished_at}
+    if said is not None and said.fault_domain in over:
+        return []
+    return [r for r in view.reasons if r.code == "budget-held" and r.host != host]
