@@ -40,10 +40,10 @@ def member_of(roster: Roster, host: HostName) -> tuple[int, RosterMember] | None
     return None
 
 
-def rank_in(evidence: Evidence, host: HostName, plan: Plan, attempt: int) -> Rank:
-    """How far *host* is in this attempt of *plan*, by its own word."""
+def rank_in(evidence: Evidence, host: HostName, plan: Plan) -> Rank:
+    """How far *host* is with *plan*, by its own word."""
     word = evidence.get(host)
-    if word is None or word.plan_seq != plan.plan_seq or word.attempt != attempt:
+    if word is None or word.plan_seq != plan.plan_seq:
         return Rank.NONE
     return word.rank
 
@@ -103,14 +103,13 @@ def evidence_hold(
     me: RosterMember,
     evidence: Evidence,
     excused: frozenset[HostName],
-    attempt: int,
 ) -> Hold | None:
     """None when every earlier fault domain and batch is finished, and well enough.
 
     Finished: each of its hosts attested an outcome or is excused, so that none of them can still
     be down because of this plan (``docs/adr/0010``).  Well enough: ``need`` of them are HEALTHY.
     """
-    for step in _steps(plan, roster, evidence, excused, attempt):
+    for step in _steps(plan, roster, evidence, excused):
         if (step.fault_domain, step.batch) >= (me.fault_domain, me.batch):
             return None
         if hold := step.hold():
@@ -118,14 +117,12 @@ def evidence_hold(
     return None
 
 
-def doomed(
-    plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName], attempt: int
-) -> str:
+def doomed(plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName]) -> str:
     """The fault domain or batch that can't become well enough any more; empty if there is none.
 
     What it holds up would wait for ever, so the control plane goes back instead.
     """
-    for step in _steps(plan, roster, evidence, excused, attempt):
+    for step in _steps(plan, roster, evidence, excused):
         if step.size - step.failed < step.need:
             return step.name
     return ""
@@ -161,7 +158,7 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 def _steps(
-    plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName], attempt: int
+    plan: Plan, roster: Roster, evidence: Evidence, excused: frozenset[HostName]
 ) -> Iterator[_Step]:
     """Every batch and then its fault domain as a whole, in activation order."""
     counts: dict[tuple[int, int], list[int]] = {}
@@ -169,7 +166,7 @@ def _steps(
         if member.host in excused:
             continue
         count = counts.setdefault((member.fault_domain, member.batch), [0, 0, 0])
-        rank = rank_in(evidence, member.host, plan, attempt)
+        rank = rank_in(evidence, member.host, plan)
         count[0] += 1
         count[1] += rank is Rank.HEALTHY
         count[2] += rank in _FAILURES
@@ -184,12 +181,12 @@ def _steps(
         yield _Step(index, len(domain.batches), domain.name, domain.failures_max, *whole)
 
 
-def brakes_hold(plan: Plan, roster: Roster, evidence: Evidence, attempt: int) -> Hold | None:
-    """None while fewer than ``brakes_max`` hosts failed or regressed in this attempt."""
+def brakes_hold(plan: Plan, roster: Roster, evidence: Evidence) -> Hold | None:
+    """None while fewer than ``brakes_max`` hosts failed or regressed under *plan*."""
     failed = [
         member.host
         for member in roster.members
-        if rank_in(evidence, member.host, plan, attempt) in _FAILURES
+        if rank_in(evidence, member.host, plan) in _FAILURES
     ]
     if len(failed) < plan.brakes_max:
         return None

@@ -21,7 +21,6 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     plan_seq: int
-    attempt: int
     build: Build | None
     previous: Build | None
     bake_s: float
@@ -49,7 +48,6 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     previous: Build | None = None  # kept on disk for the way back
     started: Started | None = None
     outcome_seq: int = 0
-    outcome_attempt: int = 0
     outcome: Rank = Rank.NONE
     reason_code: str = ""
     reason: str = ""

@@ -103,7 +103,6 @@ def _conclude(slot: Slot, duty: Duty, outcome: Rank) -> Decision:
         slot.record,
         accepted_seq=duty.plan_seq,
         outcome_seq=duty.plan_seq,
-        outcome_attempt=slot.attempt(duty.plan_seq),
         outcome=outcome,
     )
     return Decision(record=record)
@@ -122,7 +121,6 @@ def _staging(slot: Slot, build: Build | None) -> Decision | None:
 def _started(slot: Slot, duty: Duty, bake_s: float, now: Now) -> Started:
     return Started(
         plan_seq=duty.plan_seq,
-        attempt=slot.attempt(duty.plan_seq),
         build=duty.build,
         previous=slot.record.running,
         bake_s=bake_s,
@@ -148,19 +146,18 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         return Decision(hold=hold)
     if now.wall_s >= plan.expires_at:
         return Decision(hold=Hold("plan-expired", "the plan has expired"))
-    attempt = slot.attempt(plan.plan_seq)
-    if slot.has_outcome(plan.plan_seq, attempt):
+    if slot.has_outcome(plan.plan_seq):
         return Decision()
     if slot.record.accepted_seq < plan.plan_seq:
         return _accept(slot, plan)
-    if slot.runs(plan.build) and (slot.state == "healthy" or plan.build is None):
-        return _conclude(slot, plan, Rank.HEALTHY)  # also on RETRY: no restart
+    if slot.runs(plan.build) and slot.state == "healthy":
+        return _conclude(slot, plan, Rank.HEALTHY)
     if staging := _staging(slot, plan.build):
         return staging
     _, me = place
     if context.me in slot.excused(plan.plan_seq):
         return Decision(hold=Hold("excused", "excused from this plan; follows when it settles"))
-    if hold := _plan_gate(slot, plan, me, attempt, context):
+    if hold := _plan_gate(slot, plan, me, context):
         slot.gate_open_since = None
         return Decision(hold=hold)
     if slot.gate_open_since is None:
@@ -175,18 +172,16 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     return Decision(start=_started(slot, plan, plan.bake_s, now))
 
 
-def _plan_gate(
-    slot: Slot, plan: Plan, me: RosterMember, attempt: int, context: Context
-) -> Hold | None:
+def _plan_gate(slot: Slot, plan: Plan, me: RosterMember, context: Context) -> Hold | None:
     roster = slot.roster_for(plan)
     assert roster is not None, "checked by the caller"
     excused = slot.excused(plan.plan_seq)
     grant = grant_of(context.go, plan.service, plan.plan_seq, "activate")
     quiet_at = grant.predecessor_quiet_at if grant else float("inf")
     return (
-        brakes_hold(plan, roster, slot.evidence, attempt)
+        brakes_hold(plan, roster, slot.evidence)
         or interlock_hold(plan, roster, slot.evidence, excused, quiet_at, context.now)
-        or evidence_hold(plan, roster, me, slot.evidence, excused, attempt)
+        or evidence_hold(plan, roster, me, slot.evidence, excused)
         or live_hold(plan, roster, me, context.alive, excused)
     )
 
@@ -195,7 +190,7 @@ def _plan_gate(
 
 
 def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
-    if slot.has_outcome(revert.plan_seq, 0):
+    if slot.has_outcome(revert.plan_seq):
         return Decision()
     if slot.record.accepted_seq < revert.plan_seq:
         return _accept(slot, revert)

@@ -21,7 +21,6 @@ from p2pdeploy.messages.orders import (
     Build,
     Excuse,
     Plan,
-    Retry,
     Revert,
     Rollout,
     Roster,
@@ -44,7 +43,6 @@ class Slot:
     revert: Revert | None = None
     roster: Roster | None = None
     excuse: Excuse | None = None
-    retry: Retry | None = None
     settled: Settled | None = None
     evidence: dict[HostName, Attestation] = field(default_factory=dict[HostName, Attestation])
 
@@ -85,10 +83,6 @@ class Slot:
                 known = (self.excuse.plan_seq, self.excuse.excuse_seq) if self.excuse else (-1, -1)
                 if (message.plan_seq, message.excuse_seq) > known:
                     self.excuse = message
-            case Retry():
-                known = (self.retry.plan_seq, self.retry.attempt) if self.retry else (-1, -1)
-                if (message.plan_seq, message.attempt) > known:
-                    self.retry = message
             case Settled():
                 known = (self.settled.plan_seq, self.settled.issued_at) if self.settled else (-1, 0)
                 if (message.plan_seq, message.issued_at) > known:
@@ -135,12 +129,6 @@ class Slot:
             return frozenset()
         return frozenset(self.excuse.hosts)
 
-    def attempt(self, plan_seq: int) -> int:
-        """The newest attempt of this plan; 0 until a RETRY raises it."""
-        if self.retry is None or self.retry.plan_seq != plan_seq:
-            return 0
-        return self.retry.attempt
-
     def runs(self, build: Build | None) -> bool:
         """Whether *build* is the last one that became healthy here (None: nothing is).
 
@@ -154,23 +142,18 @@ class Slot:
             return self.hold
         return self.staging_problem
 
-    def has_outcome(self, plan_seq: int, attempt: int) -> bool:
+    def has_outcome(self, plan_seq: int) -> bool:
         record = self.record
-        return (
-            record.outcome_seq == plan_seq
-            and record.outcome_attempt == attempt
-            and record.outcome >= Rank.HEALTHY
-        )
+        return record.outcome_seq == plan_seq and record.outcome >= Rank.HEALTHY
 
-    def rank(self, duty: Duty | None) -> tuple[int, int, Rank]:
-        """(plan_seq, attempt, rank) to attest: how far this host is with *duty*."""
+    def rank(self, duty: Duty | None) -> tuple[int, Rank]:
+        """(plan_seq, rank) to attest: how far this host is with *duty*."""
         record = self.record
         if self.changing is not None:
-            return self.changing.plan_seq, self.changing.attempt, Rank.STARTED
+            return self.changing.plan_seq, Rank.STARTED
         if duty is None or record.accepted_seq < duty.plan_seq:
-            return record.outcome_seq, record.outcome_attempt, record.outcome
-        attempt = self.attempt(duty.plan_seq)
-        if self.has_outcome(duty.plan_seq, attempt):
-            return duty.plan_seq, attempt, record.outcome
+            return record.outcome_seq, record.outcome
+        if self.has_outcome(duty.plan_seq):
+            return duty.plan_seq, record.outcome
         staged = duty.build is None or duty.build.digest in self.staged
-        return duty.plan_seq, attempt, Rank.STAGED if staged else Rank.ACCEPTED
+        return duty.plan_seq, Rank.STAGED if staged else Rank.ACCEPTED

@@ -12,7 +12,6 @@ key                       version
 ``go``                    lease_seq, 0
 ``abort/SERVICE``         watermark, 0
 ``excuse/SERVICE``        plan_seq, excuse_seq
-``retry/SERVICE``         plan_seq, attempt
 ``settled/SERVICE``       plan_seq, issued_at in ms
 ``att/SERVICE/HOST``      epoch, seq
 ========================  =============================================================
@@ -36,7 +35,6 @@ from p2pdeploy.messages.orders import (
     Excuse,
     Go,
     Plan,
-    Retry,
     Revert,
     Rollout,
     Roster,
@@ -100,8 +98,6 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
             return f"abort/{service}", (message.watermark, 0)
         case Excuse():
             return f"excuse/{service}", (message.plan_seq, message.excuse_seq)
-        case Retry():
-            return f"retry/{service}", (message.plan_seq, message.attempt)
         case Settled():
             return f"settled/{service}", (message.plan_seq, message.issued_at * 1000)
         case Release():

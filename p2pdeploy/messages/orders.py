@@ -24,7 +24,6 @@ __all__ = [
     "Grant",
     "Order",
     "Plan",
-    "Retry",
     "Revert",
     "Rollout",
     "Roster",
@@ -76,14 +75,17 @@ class FaultDomainPlan(Order, frozen=True):
 
 
 class Plan(Order, frozen=True, tag="plan"):
-    """How one cell takes one build.  ``build`` is None for a removal, ``baseline`` for none."""
+    """How one cell takes one build.  ``baseline`` is None when there is nothing to go back to.
+
+    ``kind`` has one value so far; a host drops a plan of a kind that it does not know.
+    """
 
     cell: CellId
     service: ServiceName
     rollout_id: RolloutId
     plan_seq: int
-    kind: Literal["install", "remove"]
-    build: Build | None
+    kind: Literal["install"]
+    build: Build
     baseline: Build | None
     roster_digest: Digest
     fault_domains: tuple[FaultDomainPlan, ...]
@@ -176,15 +178,6 @@ class Excuse(Order, frozen=True, tag="excuse"):
     excuse_seq: int
     hosts: tuple[HostName, ...]
     reason: str
-
-
-class Retry(Order, frozen=True, tag="retry"):
-    """A new attempt of a plan: failures of earlier attempts no longer brake it."""
-
-    cell: CellId
-    service: ServiceName
-    plan_seq: int
-    attempt: int
 
 
 class Settled(Order, frozen=True, tag="settled"):

@@ -88,7 +88,7 @@ def plan_cell(
     facts: CellFacts,
     *,
     service: ServiceName,
-    build: Build | None,
+    build: Build,
     rollout_id: RolloutId,
     limits: Limits,
     now: float,
@@ -126,7 +126,7 @@ def plan_cell(
         service=service,
         rollout_id=rollout_id,
         plan_seq=plan_seq,
-        kind="install" if build else "remove",
+        kind="install",
         build=build,
         baseline=facts.baseline,
         roster_digest=digest_of(encode(roster)),
@@ -235,6 +235,5 @@ def _revert_of(plan: Plan) -> Revert:
     )
 
 
-def _runs(word: Attestation | None, build: Build | None) -> bool:
-    running = (word.version, word.digest) if word else ("", "")
-    return running == ((build.version, build.digest) if build else ("", ""))
+def _runs(word: Attestation | None, build: Build) -> bool:
+    return word is not None and (word.version, word.digest) == (build.version, build.digest)

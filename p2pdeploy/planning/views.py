@@ -124,9 +124,9 @@ def _waits_for(cell: CellRollout, evidence: Evidence, fault_domain: int) -> str:
     plan, roster = cell.plan, cell.cell_plan.roster
     excused = frozenset(cell.excused)
     for member in roster.members:
-        open_here = rank_in(evidence, member.host, plan, 0) < Rank.STARTED
+        open_here = rank_in(evidence, member.host, plan) < Rank.STARTED
         if member.fault_domain == fault_domain and member.host not in excused and open_here:
-            hold = evidence_hold(plan, roster, member, evidence, excused, 0)
+            hold = evidence_hold(plan, roster, member, evidence, excused)
             return hold.message if hold else ""
     return ""
 

@@ -87,7 +87,7 @@ def hosts_of(count: int, fault_domains: int) -> tuple[Host, ...]:
 
 def a_plan(
     *,
-    build: Build | None = NEW,
+    build: Build = NEW,
     baseline: Build | None = OLD,
     hosts: int = 6,
     fault_domains: int = 3,
@@ -125,7 +125,7 @@ def rollout_of(cell_plan: CellPlan, *, failure_fraction_max: float = 0.99) -> Ro
     return Rollout(
         rollout_id=plan.rollout_id,
         service=plan.service,
-        build=plan.build or OLD,
+        build=plan.build,
         target=Target(environment="lab", machine_function="web"),
         failure_fraction_max=failure_fraction_max,
         max_unavailable=plan.max_unavailable,
@@ -195,19 +195,16 @@ def a_settled(
     )
 
 
-def a_word(
-    host: str, plan_seq: int, rank: Rank, *, attempt: int = 0, runs: Build | None = OLD
-) -> Attestation:
-    """What *host* says of itself; a later plan, attempt or rank is a newer word."""
+def a_word(host: str, plan_seq: int, rank: Rank, *, runs: Build | None = OLD) -> Attestation:
+    """What *host* says of itself; a later plan or rank is a newer word."""
     return Attestation(
         cell=CELL,
         host=HostName(host),
         service=WEB,
         fault_domain=FaultDomain("fd0"),
         epoch=1,
-        seq=plan_seq * 1_000 + attempt * 10 + rank,
+        seq=plan_seq * 1_000 + rank,
         plan_seq=plan_seq,
-        attempt=attempt,
         rank=rank,
         version=runs.version if runs else Version(""),
         digest=runs.digest if runs else Digest(""),
@@ -287,7 +284,7 @@ class Bench:
         place = next((m for m in cell_plan.roster.members if m.host == self.me), None)
         if but != "orders":
             self.learn(*orders_of(cell_plan))
-        if but != "stage" and cell_plan.plan.build:
+        if but != "stage":
             self.stage(cell_plan.plan.build, service=cell_plan.plan.service)
         if but != "alive":
             self.see(*members)

@@ -23,7 +23,6 @@ from p2pdeploy.messages.orders import (
     Excuse,
     Go,
     Plan,
-    Retry,
     Revert,
     Rollout,
     Roster,
@@ -33,9 +32,7 @@ from p2pdeploy.messages.release import Release
 
 __all__ = ["Envelope", "HmacKeyring", "Sealed", "Sealer", "Verifier", "open_envelope", "seal"]
 
-Sealed = (
-    Rollout | Plan | Revert | Roster | Go | Abort | Excuse | Retry | Settled | Attestation | Release
-)
+Sealed = Rollout | Plan | Revert | Roster | Go | Abort | Excuse | Settled | Attestation | Release
 """Every message that exists only inside an envelope."""
 
 # Which role may say what; a host may speak only for itself (checked in open_envelope).
@@ -45,7 +42,6 @@ ROLE_OF: dict[type, str] = {
     Revert: "deployer",
     Roster: "deployer",
     Excuse: "deployer",
-    Retry: "deployer",
     Settled: "deployer",
     Go: "go",
     Abort: "abort",

@@ -28,7 +28,6 @@ Release = Callable[..., Build]
 def started(build: Build | None, previous: Build | None, **more: Any) -> Started:
     values: dict[str, Any] = {
         "plan_seq": 4,
-        "attempt": 0,
         "bake_s": 0.3,
         "activation_max_s": 20.0,
         **more,

@@ -21,9 +21,7 @@ RECORD = ServiceRecord(
     service=ServiceName("hello"),
     accepted_seq=3,
     running=BUILD,
-    started=Started(
-        plan_seq=3, attempt=1, build=BUILD, previous=None, bake_s=2.5, activation_max_s=60.0
-    ),
+    started=Started(plan_seq=3, build=BUILD, previous=None, bake_s=2.5, activation_max_s=60.0),
     outcome=Rank.HEALTHY,
 )
 

@@ -17,7 +17,7 @@ from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import IntegrityError, P2PDeployError, TrustError
 from p2pdeploy.ids import Digest, ServiceName, Version
-from p2pdeploy.messages.orders import Build, Retry
+from p2pdeploy.messages.orders import Build, Excuse
 from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.build import build as build_payload
 from p2pdeploy.swarm.session import Session
@@ -120,11 +120,13 @@ async def test_a_release_whose_envelope_is_forged_is_refused(
 ) -> None:
     release, manifest = published
     build = Build(version=release.version, digest=release.manifest_digest)
-    retry = Retry(cell=config.cell, service=HELLO, plan_seq=1, attempt=1)
+    excuse = Excuse(
+        cell=config.cell, service=HELLO, plan_seq=1, excuse_seq=1, hosts=(), reason="gone"
+    )
     for envelope in (
         sealed(release, HmacKeyring(b"another fleet")),
         sealed(release, role="deployer"),
-        sealed(retry, role="deployer"),
+        sealed(excuse, role="deployer"),
     ):
         registry = Registry(envelope, manifest)
         assert isinstance(await stage(config, registry, build), TrustError)

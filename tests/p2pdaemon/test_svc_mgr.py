@@ -235,9 +235,7 @@ async def test_one_services_crash_does_not_touch_another(host: Host) -> None:
         await crashed.wait()
         return Staged(service=service, digest=build.digest)
 
-    started = Started(
-        plan_seq=2, attempt=0, build=None, previous=BUILD, bake_s=0, activation_max_s=60
-    )
+    started = Started(plan_seq=2, build=None, previous=BUILD, bake_s=0, activation_max_s=60)
     core = ScriptedCore(Booted=[Change(HELLO, started, 60.0), Stage(OTHER, BUILD)])
     async with host.running(core, stage=stage, make_process=make):
         assert (await core.wait(Staged)).service == OTHER
@@ -250,9 +248,7 @@ async def test_a_change_then_supervision_then_adoption_by_the_next_daemon(
     host: Host, release: Callable[..., Build], process: ServiceProcess
 ) -> None:
     build = release("1.0.0")
-    started = Started(
-        plan_seq=2, attempt=0, build=build, previous=None, bake_s=0.2, activation_max_s=20
-    )
+    started = Started(plan_seq=2, build=build, previous=None, bake_s=0.2, activation_max_s=20)
     core = ScriptedCore(Booted=[Change(HELLO, started, 20.0)], Activated=[Run(HELLO, build)])
     async with host.running(core):
         activated = await core.wait(Activated)

@@ -11,7 +11,7 @@ from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ProtocolError, TrustError
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Retry
+from p2pdeploy.messages.orders import Excuse
 from p2pdeploy.messages.release import Release
 from p2pdeploy.testing.activation_bench import (
     CELL,
@@ -43,7 +43,7 @@ ORDERS: tuple[Sealed, ...] = (
     PLAN.roster,
     a_go(activate(PLAN)),
     abort_of(PLAN),
-    Retry(cell=CELL, service=WEB, plan_seq=4, attempt=1),
+    Excuse(cell=CELL, service=WEB, plan_seq=4, excuse_seq=1, hosts=(), reason="gone"),
     a_settled(NEW, 4),
     Release(
         service=WEB,

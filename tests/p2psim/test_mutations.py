@@ -43,10 +43,9 @@ def test_a_gate_that_is_blind_to_batches_is_found(monkeypatch: pytest.MonkeyPatc
         me: RosterMember,
         evidence: Evidence,
         excused: frozenset[HostName],
-        attempt: int,
     ) -> Hold | None:
         in_front = RosterMember(me.host, me.fault_domain, 0)
-        return evidence_hold(plan, roster, in_front, evidence, excused, attempt)
+        return evidence_hold(plan, roster, in_front, evidence, excused)
 
     monkeypatch.setattr(rules, "evidence_hold", whole_fault_domains)
     assert "I3" in found_in(5, 8)

@@ -19,16 +19,14 @@ from p2pdeploy.activation.events import (
 )
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
-from p2pdeploy.messages.orders import Build, Retry
+from p2pdeploy.messages.orders import Build
 from p2pdeploy.testing.activation_bench import (
-    CELL,
     EPOCH_S,
     NEW,
     OLD,
     WEB,
     Bench,
     a_plan,
-    a_word,
     abort_of,
     orders_of,
 )
@@ -48,7 +46,7 @@ def failed(
 def begun_record(*, build: Build | None = NEW, previous: Build | None = OLD) -> ServiceRecord:
     """What is on disk of a host whose daemon died after STARTED."""
     started = Started(
-        plan_seq=SEQ, attempt=0, build=build, previous=previous, bake_s=0.0, activation_max_s=60.0
+        plan_seq=SEQ, build=build, previous=previous, bake_s=0.0, activation_max_s=60.0
     )
     return ServiceRecord(service=WEB, accepted_seq=SEQ, running=previous, started=started)
 
@@ -243,25 +241,6 @@ def test_a_failed_host_whose_old_build_breaks_stays_failed() -> None:
     assert bench.said.rank is Rank.FAILED
 
 
-def test_hosts_healthy_in_the_last_attempt_attest_again_without_a_restart() -> None:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
-    bench.learn(Retry(cell=CELL, service=WEB, plan_seq=SEQ, attempt=1))
-    assert (bench.said.attempt, bench.said.rank) == (1, Rank.HEALTHY)
-    assert len(bench.changes) == 1
-
-
-def test_a_failed_host_tries_again_only_in_a_new_attempt() -> None:
-    bench = Bench("h3")
-    bench.send(failed(bench.begin(PLAN)))
-    bench.learn(Retry(cell=CELL, service=WEB, plan_seq=SEQ, attempt=1))
-    others = ("h1", "h4", "h2", "h5")
-    bench.learn(*(a_word(host, SEQ, Rank.HEALTHY, attempt=1) for host in others))
-    bench.wait(PLAN.plan.settle_s)
-    assert bench.starting is not None
-    assert bench.starting.attempt == 1
-
-
 @pytest.mark.parametrize(("away_s", "left_s"), [(0.0, 100.0), (70.0, 30.0), (500.0, 0.0)])
 def test_a_resumed_change_gets_only_the_time_it_has_left(away_s: float, left_s: float) -> None:
     record = begun_record()
@@ -320,7 +299,7 @@ def test_what_happens_outside_a_change_never_starts_one(happenings: list[str]) -
 
 
 @pytest.mark.parametrize("rank", [Rank.HEALTHY, Rank.FAILED])
-def test_within_one_attempt_the_rank_only_rises(rank: Rank) -> None:
+def test_under_one_plan_the_rank_only_rises(rank: Rank) -> None:
     bench = Bench("h3")
     started = bench.begin(PLAN)
     done = Activated(service=WEB, started=started)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from p2pdeploy.activation.effects import Change, Persist
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Excuse, Plan, Retry, Rollout
+from p2pdeploy.messages.orders import Excuse, Plan, Rollout
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.testing.activation_bench import (
     CELL,
@@ -226,10 +226,10 @@ def test_enough_healthy_hosts_do_not_do_while_one_has_no_outcome() -> None:
     assert bench.why == "settling"
 
 
-def test_health_under_another_plan_or_attempt_does_not_count() -> None:
+def test_health_under_another_plan_does_not_count() -> None:
     bench = Bench("h4")
     bench.ready(PLAN, but="evidence")
-    bench.learn(a_word("h1", SEQ - 2, Rank.HEALTHY), a_word("h1", SEQ, Rank.HEALTHY, attempt=1))
+    bench.learn(a_word("h1", SEQ - 2, Rank.HEALTHY))
     assert bench.why == "evidence"
 
 
@@ -276,17 +276,6 @@ def test_brakes_stop_hosts_whose_gate_is_open(rank: Rank) -> None:
     bench.wait(PLAN.plan.settle_s)
     assert PLAN.plan.brakes_max == 1
     assert bench.why == "brakes"
-
-
-def test_a_retry_releases_the_brakes_of_the_attempt_before() -> None:
-    bench = Bench("h1")
-    bench.ready(PLAN, but="settle")
-    bench.learn(a_word("h6", SEQ, Rank.FAILED))
-    assert bench.why == "brakes"
-    bench.learn(Retry(cell=CELL, service=WEB, plan_seq=SEQ, attempt=1))
-    bench.wait(PLAN.plan.settle_s)
-    assert bench.starting is not None
-    assert bench.starting.attempt == 1
 
 
 # -- 5. settle and live guard -----------------------------------------------------------------
