@@ -38,3 +38,22 @@ def test_a_path_that_is_no_directory_is_one_error(p2pctl, tmp_path: Path) -> Non
     done = p2pctl("lint", tmp_path / "none", "-o", "json")
     assert done.code == 2
     assert done.document()["error"]["code"] == "not-a-directory"
+
+
+def test_a_payload_without_service_toml_is_a_finding(p2pctl, payload: Path) -> None:
+    (payload / "service.toml").unlink()
+    done = p2pctl("lint", payload, "-o", "json")
+    assert done.code == 1
+    report = done.document()
+    assert (report["ok"], report["effective"]) == (False, None)
+    assert ["service.toml" in finding["message"] for finding in report["findings"]] == [True]
+
+
+def test_a_linked_service_toml_is_a_finding_that_says_so(p2pctl, payload: Path) -> None:
+    (payload / "service.toml").rename(payload / "real.toml")
+    (payload / "service.toml").symlink_to("real.toml")
+    done = p2pctl("lint", payload, "-o", "json")
+    assert done.code == 1
+    found = done.document()["findings"]
+    assert [finding["file"] for finding in found] == [str(payload / "service.toml")]
+    assert "symbolic link" in found[0]["message"]

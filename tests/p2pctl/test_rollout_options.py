@@ -3,7 +3,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from p2pctl.cmd_rollout import EXIT_OF_STATUS, parse_max_unavailable
+from p2pctl.cmd_rollout import EXIT_OF_STATUS
+from p2pctl.rollout_request import parse_max_unavailable
 from p2pdeploy.messages.api import FINAL_STATES
 
 
@@ -55,3 +56,10 @@ def fleet_file(tmp_path):
         '{"api":"http://127.99.99.99:7400","announce":"","hosts":{}}'
     )
     return tmp_path
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "-inf", "1", "-0.1", "x"])
+def test_a_failure_fraction_that_is_no_share_is_a_usage_error(p2pctl, fleet_file, share) -> None:
+    target = ("--env", "lab", "--mf", "web", "--dir", fleet_file, "-o", "json")
+    done = p2pctl("rollout", "apply", "hello", "1", f"--failure-fraction={share}", *target)
+    assert (done.code, done.document()["error"]["code"]) == (2, "usage")

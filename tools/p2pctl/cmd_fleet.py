@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from p2pctl.fleet_dir import FleetDir
+from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_versions, view_where
@@ -19,7 +20,7 @@ def fleet() -> None:
 
 
 @fleet.command("versions")
-@click.argument("service", metavar="SVC")
+@click.argument("service", metavar="SVC", type=NAME)
 @output_option
 @fleet_option
 def versions(service: str, output: Output, fleet: FleetDir) -> None:
@@ -30,7 +31,7 @@ def versions(service: str, output: Output, fleet: FleetDir) -> None:
 
 
 @fleet.command("where")
-@click.argument("service", metavar="SVC")
+@click.argument("service", metavar="SVC", type=NAME)
 @click.argument("version", metavar="VER")
 @output_option
 @fleet_option

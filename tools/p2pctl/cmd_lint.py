@@ -12,7 +12,7 @@ from p2pctl.output import Output
 from p2pctl.render.listings import view_lint
 from p2pdeploy.errors import ConfigError, PayloadError
 from p2pdeploy.payload.service_spec import effective
-from p2pdeploy.payload.service_toml import lint_tree, read_service_toml
+from p2pdeploy.payload.service_toml import SERVICE_TOML, lint_tree, read_service_toml
 from p2pdeploy.payload.walk import walk
 
 __all__ = ["lint", "lint_report"]
@@ -35,18 +35,9 @@ def lint_report(path: Path) -> LintReport:
     """Judge the tree at *path*; raises ConfigError when it is no directory."""
     if not path.is_dir():
         raise ConfigError("not a directory", where=str(path), code="not-a-directory")
-    findings = [
-        LintFinding(
-            file=found.file,
-            line=found.line,
-            key=found.key,
-            message=found.message,
-            hint=found.hint,
-            severity=found.severity,
-        )
-        for found in lint_tree(path)
-    ]
-    findings += _tree_faults(path)
+    findings = _file_findings(path)
+    seen = {finding.file for finding in findings}
+    findings += [fault for fault in _tree_faults(path) if fault.file not in seen]
     ok = not any(finding.severity == "error" for finding in findings)
     try:
         settings = effective(read_service_toml(path))
@@ -55,19 +46,37 @@ def lint_report(path: Path) -> LintReport:
     return LintReport(ok=ok, findings=findings, effective=settings)
 
 
+def _file_findings(path: Path) -> list[LintFinding]:
+    """All faults of the service.toml; one when there is none that can be read."""
+    try:
+        found = lint_tree(path)
+    except PayloadError as error:
+        return [_as_finding(error)]
+    return [
+        LintFinding(
+            file=finding.file,
+            line=finding.line,
+            key=finding.key,
+            message=finding.message,
+            hint=finding.hint,
+            severity=finding.severity,
+        )
+        for finding in found
+    ]
+
+
 def _tree_faults(path: Path) -> list[LintFinding]:
     """What publish would refuse about the files themselves: the first fault, as publish has it."""
     try:
         walk(path)
     except PayloadError as error:
-        return [
-            LintFinding(
-                file=error.where,
-                line=0,
-                key="",
-                message=error.message,
-                hint=error.hint,
-                severity="error",
-            )
-        ]
+        return [_as_finding(error)]
     return []
+
+
+def _as_finding(error: PayloadError) -> LintFinding:
+    file, message, hint = error.where, error.message, error.hint
+    if Path(file).name == SERVICE_TOML and Path(file).is_symlink():
+        message = "is a symbolic link, which is not followed"
+        hint = f"put the {SERVICE_TOML} itself at the root of the payload"
+    return LintFinding(file=file, line=0, key="", message=message, hint=hint, severity="error")

@@ -7,6 +7,7 @@ import sys
 import click
 
 from p2pctl.fleet_dir import FleetDir
+from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output, print_json
 from p2pdeploy.ids import check_label, check_service
@@ -18,8 +19,8 @@ _LINES_MAX = 10_000  # a daemon answers from memory; more belongs into a log sto
 
 
 @click.command("logs")
-@click.argument("host", metavar="HOST")
-@click.argument("service", metavar="SVC")
+@click.argument("host", metavar="HOST", type=NAME)
+@click.argument("service", metavar="SVC", type=NAME)
 @click.option(
     "--lines", "-n", type=click.IntRange(1, _LINES_MAX), default=_LINES_SHOWN, show_default=True
 )

@@ -11,6 +11,7 @@ from rich.text import Text
 from p2pctl.documents import PublishReport
 from p2pctl.durations import show_duration
 from p2pctl.fleet_dir import FleetDir
+from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output, stderr_console
 from p2pctl.publishing import PublishProgress, publish_tree
@@ -21,7 +22,7 @@ __all__ = ["publish", "view_published"]
 
 
 @click.command("publish")
-@click.argument("service", metavar="SVC")
+@click.argument("service", metavar="SVC", type=NAME)
 @click.argument("version", metavar="VER")
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @output_option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from p2pctl.fleet_dir import FleetDir
+from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_release, view_releases
@@ -21,7 +22,7 @@ def release() -> None:
 
 
 @release.command("show")
-@click.argument("service", metavar="SVC")
+@click.argument("service", metavar="SVC", type=NAME)
 @click.argument("version", metavar="VER")
 @output_option
 @fleet_option
@@ -33,7 +34,7 @@ def show(service: str, version: str, output: Output, fleet: FleetDir) -> None:
 
 
 @release.command("list")
-@click.argument("service", metavar="SVC")
+@click.argument("service", metavar="SVC", type=NAME)
 @click.option("--limit", type=click.IntRange(min=1), default=_RELEASES_SHOWN, show_default=True)
 @click.option("--after", metavar="VER", default="", help="Start behind this version.")
 @output_option

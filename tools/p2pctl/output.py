@@ -54,7 +54,8 @@ class Output(msgspec.Struct, frozen=True):
         if self.is_json:
             print_json(document)
         else:
-            stdout_console().print(view(document))
+            # A table wider than the terminal loses nothing: the terminal wraps it.
+            stdout_console().print(view(document), crop=False)
 
 
 def print_json(document: object) -> None:

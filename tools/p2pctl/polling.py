@@ -6,9 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 
-__all__ = ["WATCH_EVERY_S", "poll"]
+__all__ = ["WATCH_EVERY_S", "left_s", "poll"]
 
 WATCH_EVERY_S = 0.25  # what a person sees as live; one small request each
+
+
+def left_s(deadline: float) -> float:
+    """Seconds until *deadline* (of ``time.monotonic``); 0 when it has passed."""
+    return max(0.0, deadline - time.monotonic())
 
 
 def poll(timeout_s: float | None, every_s: float = WATCH_EVERY_S) -> Iterator[float]:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from p2pctl.durations import show_duration
 from p2pctl.render.glyphs import styled
-from p2pctl.render.listings import plain_table, show_bytes
+from p2pctl.render.listings import show_bytes
+from p2pctl.render.tables import plain_table
 
 if TYPE_CHECKING:
     from p2pctl.demo.story import Chapter, StoryResult

@@ -14,10 +14,10 @@ from rich.text import Text
 from p2pctl.documents import LintReport
 from p2pctl.durations import show_duration
 from p2pctl.render.glyphs import styled
+from p2pctl.render.tables import plain_table
 from p2pdeploy.messages.api import HostView, ReleaseView, ServiceView, VersionsView, WhereRow
 
 __all__ = [
-    "plain_table",
     "show_bytes",
     "show_time",
     "view_hosts",
@@ -27,17 +27,6 @@ __all__ = [
     "view_versions",
     "view_where",
 ]
-
-
-def plain_table(*columns: str) -> Table:
-    """A table without lines, as kubectl has it: easy to read, easy to cut."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
-    return table
-
-
-_NUMBERS = {"SIZE", "FILES", "HOSTS", "AGE", "SECONDS", "PER HOST"}
 
 
 def show_bytes(count: int) -> str:

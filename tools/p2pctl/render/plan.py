@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from p2pctl.durations import show_duration
-from p2pctl.render.listings import plain_table
+from p2pctl.render.tables import plain_table
 from p2pdeploy.messages.api import PlannedCell, RolloutPlanView
 
 __all__ = ["show_batches", "view_plan"]

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from p2pctl.durations import show_duration
 from p2pctl.render.glyphs import FAULT_DOMAIN_ORDER, bar, look, styled
-from p2pctl.render.listings import plain_table, show_bytes, show_time
+from p2pctl.render.listings import show_bytes, show_time
+from p2pctl.render.tables import plain_table
 from p2pdeploy.messages.api import FaultDomainView, HostView, Reason, RolloutView
 
 __all__ = ["fault_domain_state", "rollout_line", "view_history", "view_reasons", "view_rollout"]

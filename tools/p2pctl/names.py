@@ -1,0 +1,30 @@
+"""Names on the command line that become part of a URL."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+__all__ = ["NAME", "NameType", "is_plain_name"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def is_plain_name(text: str) -> bool:
+    """True when *text* can stand in a path as it is, and leads nowhere else."""
+    return bool(_PLAIN.fullmatch(text)) and text not in (".", "..")
+
+
+class NameType(click.ParamType[str]):
+    """An id, a host or a service: what breaks a URL is a wrong command line, not a request."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_plain_name(value):
+            self.fail(f"{value!r} is no name; use A-Z a-z 0-9 . _ -", param, ctx)
+        return value
+
+
+NAME = NameType()

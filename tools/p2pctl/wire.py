@@ -1,0 +1,132 @@
+"""One HTTP call to the control plane: a document, or one of our errors.
+
+What the API refused comes out as it said it, anything else as :class:`UnavailableError`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+
+from p2pdeploy.codec import encode
+from p2pdeploy.errors import (
+    NotFoundError,
+    P2PDeployError,
+    PayloadError,
+    RefusedError,
+    TrustError,
+    UnavailableError,
+)
+from p2pdeploy.messages.api import ErrorDocument
+from p2pdeploy.trust.loopback import require_loopback
+
+__all__ = ["TIMEOUT_S", "Wire"]
+
+T = TypeVar("T")
+
+TIMEOUT_S = 15.0  # the API answers from a local database; more means it is stuck
+
+_ERROR_OF: dict[int, type[P2PDeployError]] = {
+    401: TrustError,
+    403: TrustError,
+    404: NotFoundError,
+    409: RefusedError,
+    422: PayloadError,
+    503: UnavailableError,
+}
+
+
+class Wire:
+    """One connection pool to one control plane; close it.
+
+    Args:
+        api: ``http://ADDRESS:PORT``.
+        token: The fleet's bearer token.
+        folder: Named in errors, so that the user knows which fleet did not answer.
+        local_address: The address outgoing connections bind; None lets the kernel choose.
+
+    Raises:
+        ConfigError: *api* is outside 127.0.0.0/8.
+    """
+
+    def __init__(
+        self, api: str, token: str, *, folder: Path, local_address: str | None = None
+    ) -> None:
+        require_loopback(httpx2.URL(api).host, where=f"{folder}/fleet.json: api")
+        self._folder = folder
+        self._http = httpx2.Client(
+            base_url=api,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            # No proxy and no .netrc: a fleet on loopback is talked to directly.
+            trust_env=False,
+            transport=httpx2.HTTPTransport(local_address=local_address, trust_env=False),
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def get(self, path: str, kind: type[T], *, timeout_s: float = TIMEOUT_S, **query: Any) -> T:
+        """Read *kind* from *path*; a query that is None is left out."""
+        params = {key: value for key, value in query.items() if value is not None}
+        return self._call("GET", path, kind, params=params, timeout=timeout_s)
+
+    def post(
+        self,
+        path: str,
+        kind: type[T],
+        *,
+        document: object = None,
+        packed: msgspec.Struct | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> T:
+        """Send a JSON document, a MessagePack one or nothing to *path*; read *kind*."""
+        if packed is not None:
+            content, form = encode(packed), "application/msgpack"
+        else:
+            content, form = msgspec.json.encode(document), "application/json"
+        if packed is None and document is None:
+            return self._call("POST", path, kind, timeout=timeout_s)
+        headers = {"Content-Type": form}
+        return self._call("POST", path, kind, content=content, headers=headers, timeout=timeout_s)
+
+    def _call(self, method: str, path: str, kind: type[T], **request: Any) -> T:
+        try:
+            response = self._http.request(method, path, **request)
+        except httpx2.TimeoutException as error:
+            raise self._unavailable("did not answer in time") from error
+        except httpx2.RequestError as error:
+            raise self._unavailable("does not answer") from error
+        if not response.is_success:
+            raise _refusal(response)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.MsgspecError as error:
+            raise UnavailableError(
+                f"the control plane answered something else than expected: {error}",
+                where=str(response.url),
+                hint="is it of the same version as this p2pctl?",
+                code="bad-answer",
+            ) from error
+
+    def _unavailable(self, what: str) -> UnavailableError:
+        return UnavailableError(
+            f"the control plane at {self._http.base_url} {what}",
+            where=str(self._folder),
+            hint=f"is the fleet up? 'p2pctl up --dir {self._folder}' starts it",
+            code="control-plane-down",
+        )
+
+
+def _refusal(response: httpx2.Response) -> P2PDeployError:
+    status = response.status_code
+    kind = _ERROR_OF.get(status, UnavailableError if status >= 500 else RefusedError)
+    try:
+        body = msgspec.json.decode(response.content, type=ErrorDocument).error
+    except msgspec.MsgspecError:
+        return kind(f"the control plane answered HTTP {status}", where=str(response.url))
+    return kind(body.message, where=body.where, hint=body.hint, code=body.code)
