@@ -18,7 +18,7 @@ from p2pdeploy.payload.cut import CHUNK_BYTES_MAX
 from p2pdeploy.payload.layout import piece_size_for, plan_blobs
 from p2pdeploy.payload.merkle import HASH_BYTES, layer_root
 from p2pdeploy.payload.paths import link_fault, path_fault, path_key
-from p2pdeploy.payload.service_toml import SERVICE_TOML
+from p2pdeploy.payload.service_spec import SERVICE_TOML
 
 __all__ = ["check_chunk_index", "check_manifest"]
 

@@ -16,6 +16,7 @@ from p2pdeploy.ids import ServiceName
 
 __all__ = [
     "SERVICE_PATH",
+    "SERVICE_TOML",
     "VARIABLES",
     "ActivationSection",
     "HealthSection",
@@ -27,6 +28,9 @@ __all__ = [
     "service_environment",
     "variable_fault",
 ]
+
+SERVICE_TOML = "service.toml"
+"""Where a payload says how to run it: at its root."""
 
 SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of a service unless the host is configured otherwise."""

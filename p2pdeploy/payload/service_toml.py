@@ -21,6 +21,7 @@ from p2pdeploy.errors import PayloadError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.payload.service_rules import HEALTH_KINDS, REQUIRED, RULES
 from p2pdeploy.payload.service_spec import (
+    SERVICE_TOML,
     ServiceSpec,
     effective,
     expand,
@@ -40,7 +41,6 @@ __all__ = [
     "service_environment",
 ]
 
-SERVICE_TOML = "service.toml"
 SERVICE_TOML_BYTES_MAX = 64 * 1024  # people write it; also bounds what a host parses
 
 _TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
