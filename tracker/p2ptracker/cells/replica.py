@@ -28,7 +28,7 @@ from p2pdeploy.trust.envelope import Sealed
 
 __all__ = ["CellReplica"]
 
-# Delegates sync every second; three lost syncs and a pause of the event loop fit in between.
+# Delegates sync every two seconds at the latest; two lost syncs fit in between.
 DELEGATE_SILENT_S = 6.0
 
 _BELIEVED_ALIVE = (Status.ALIVE, Status.SUSPECT)
