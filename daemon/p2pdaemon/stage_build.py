@@ -34,7 +34,8 @@ from p2pdeploy.payload import stage
 from p2pdeploy.payload.check import check_manifest
 from p2pdeploy.payload.delta import DeltaResult, Older, local_pieces
 from p2pdeploy.payload.torrent import piece_count, torrent_bytes, verify_piece
-from p2pdeploy.swarm.fetch import ReleaseKey, fetch_release
+from p2pdeploy.swarm.dealer_client import ReleaseKey
+from p2pdeploy.swarm.fetch import fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.trust.envelope import Verifier, open_envelope

@@ -14,7 +14,7 @@ import trio
 
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName
-from p2pdeploy.swarm.fetch import DealerClient, ReleaseKey, tell_completed
+from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey, tell_completed
 from p2pdeploy.swarm.torrent import Torrent
 
 __all__ = ["SeedTeller"]

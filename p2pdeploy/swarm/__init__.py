@@ -10,5 +10,7 @@ Reading order:
   :mod:`~p2pdeploy.swarm.torrent_params`
 * :mod:`~p2pdeploy.swarm.torrent`: one torrent in that session (shell)
 * :mod:`~p2pdeploy.swarm.faults`: what its disk errors mean (shell)
-* :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell)
+* :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer
+* :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell), in the loops of
+  :mod:`~p2pdeploy.swarm.draw_deals`, which ask :mod:`~p2pdeploy.swarm.nearby`
 """

@@ -1,109 +1,26 @@
 """Fetch one release: draw deals from the origin and let the mesh bring the rest (shell).
 
-* Two to four loops draw deals.  When there is nothing to draw, or the origin is down, one loop
-  goes on asking for all, with jitter.
-* The neighbours are pushed into libtorrent again and again; it connects to those it lacks.
-* Once the dealer has nothing new, pieces that no connected neighbour had for five seconds are
-  asked for by number.  (Before that most pieces are with nobody: they are not lost, just undealt.)
-* While the neighbours together have all that we lack, next to nothing is drawn: a dealer that was
-  restarted has forgotten that they do.
-* Without the origin the fetch goes on as long as neighbours have pieces.
-
-Memory: one piece per loop, plus what libtorrent queues (``settings``).
+Without the origin the fetch goes on as long as neighbours have pieces.  How it is done stands in
+:mod:`~p2pdeploy.swarm.draw_deals`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
-from p2pdeploy.errors import IntegrityError, P2PDeployError, UnavailableError
-from p2pdeploy.ids import CellId, Digest, HostName
-from p2pdeploy.messages.deal import (
-    MISSING_MAX,
-    AllDealt,
-    Deal,
-    DealReply,
-    DealRequest,
-    HolderHint,
-    WaitDeal,
-)
+from p2pdeploy.ids import HostName
+from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
+from p2pdeploy.swarm.draw_deals import DealLoops, FetchConfig, Neighbour
 from p2pdeploy.swarm.torrent import Torrent
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = [
-    "DealerClient",
-    "FetchConfig",
-    "FetchReport",
-    "Neighbour",
-    "ReleaseKey",
-    "fetch_release",
-    "tell_completed",
-]
-
-REFUSALS_MAX = 8  # wrong pieces in a row before the origin's copy counts as corrupt
-STORE_S = 30.0  # hashing and writing one piece; a disk slower than this is a fault of its own
-REPORT_S = 2.0  # the last word to the dealer is worth this much delay
-
-# Hashing this much takes a fifth of a millisecond, as long as the way to a thread and back.
-INLINE_BYTES_MAX = 256 * 1024
-_verifying = trio.CapacityLimiter(2)  # SHA-256 of one larger piece at a time per core
-
-
-class Neighbour(NamedTuple):
-    """Where a host of the mesh listens for peers."""
-
-    name: HostName
-    address: str
-    port: int
-
-
-class DealerClient(Protocol):
-    """The way to the origin."""
-
-    async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
-        """Ask once.  The bytes are those of a ``Deal`` and empty for other replies.
-
-        Raises:
-            P2PDeployError: no usable answer; it is asked again later.
-        """
-        ...
-
-
-class ReleaseKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Who fetches what: the fixed part of every request."""
-
-    cell: CellId
-    manifest_digest: Digest
-    host: HostName
-
-
-class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds.
-
-    ``deal_loops``: deals drawn at once, 2 to 4.  ``connect_s``: how often neighbours are pushed.
-    ``missing_s``: how long nobody near must lack a piece before it is asked for by number.
-    ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
-    ``all_dealt_s``: how often to report when the dealer has nothing more; below the silence after
-    which it takes a host for dead.
-    """
-
-    deal_loops: int = 3
-    connect_s: float = 1.5
-    missing_s: float = 5.0
-    retry_min_s: float = 0.25
-    retry_max_s: float = 5.0
-    all_dealt_s: float = 3.0
-    deal_timeout_s: float = 120.0
-
-    def __post_init__(self) -> None:
-        assert 2 <= self.deal_loops <= 4
-        assert self.retry_min_s <= self.retry_max_s
+__all__ = ["FetchReport", "fetch_release"]
 
 
 class FetchReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,229 +65,16 @@ async def fetch_release(
             that has changed.
         IntegrityError: the origin sends one wrong piece after another; a person must look at it.
     """
-    fetch = _Fetch(torrent, dealer, key, verify_piece, jitter, config or FetchConfig())
+    loops = DealLoops(torrent, dealer, key, verify_piece, jitter, config or FetchConfig())
     started_at = trio.current_time()
     dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
     torrent.clear_fault()
-    await fetch.run(neighbours, locate)
+    await loops.run(neighbours, locate)
     await torrent.refresh()
     return FetchReport(
         dealt_bytes=torrent.dealt_bytes - dealt_bytes,
         peer_bytes=torrent.peer_bytes - peer_bytes,
         reused_bytes=reused_bytes,
         duration_s=trio.current_time() - started_at,
-        refused_deals=fetch.refused,
+        refused_deals=loops.refused,
     )
-
-
-async def tell_completed(torrent: Torrent, dealer: DealerClient, key: ReleaseKey) -> None:
-    """Tell a dealer that may have forgotten it: this host has all of *torrent* and seeds it.
-
-    Raises:
-        P2PDeployError: the dealer did not take it in.
-    """
-    assert torrent.complete, "the dealer refuses the claim of a host that lacks pieces"
-    await dealer.deal(
-        DealRequest(
-            cell=key.cell,
-            manifest_digest=key.manifest_digest,
-            host=key.host,
-            have=torrent.have_bitmap(),
-            fresh=True,
-            completed=True,
-        )
-    )
-
-
-class _Fetch:
-    """The state that the loops of one fetch share."""
-
-    def __init__(
-        self,
-        torrent: Torrent,
-        dealer: DealerClient,
-        key: ReleaseKey,
-        verify_piece: Callable[[int, bytes], bool],
-        jitter: Random,
-        config: FetchConfig,
-    ) -> None:
-        self._torrent = torrent
-        self._dealer = dealer
-        self._key = key
-        self._verify_piece = verify_piece
-        self._jitter = jitter
-        self._config = config
-        self._last_deal_s = 0.0
-        self._exhausted = False  # the dealer had nothing new when it was last asked
-        self._absent_since: dict[int, float] = {}  # piece -> when no neighbour had it first
-        self._near_at, self._near = (
-            -1.0,
-            False,
-        )  # whether neighbours have all we lack, and as of when
-        self._scout = 0  # the loop that asks for all while there is nothing to draw; -1: all do
-        self._fresh = True  # until the dealer has answered once
-        self._dropped: list[int] = []  # dealt pieces that we could not use, to be told
-        self._resume = trio.Event()
-        self._refused_in_a_row = 0
-        self.refused = 0
-        self._fault: P2PDeployError | None = None
-
-    async def run(
-        self,
-        neighbours: Callable[[], Sequence[Neighbour]],
-        locate: Callable[[HostName], Neighbour | None],
-    ) -> None:
-        async with trio.open_nursery() as nursery:
-            for number in range(self._config.deal_loops):
-                nursery.start_soon(self._draw_deals, number, locate, nursery.cancel_scope)
-            nursery.start_soon(self._push_neighbours, neighbours)
-            try:
-                await self._torrent.wait_complete()
-            except UnavailableError as error:
-                self._fault = error
-            nursery.cancel_scope.cancel()
-        if self._fault is not None and not self._torrent.complete:
-            raise self._fault
-        await self._report_completed()
-
-    async def _push_neighbours(self, neighbours: Callable[[], Sequence[Neighbour]]) -> None:
-        while True:
-            for neighbour in neighbours():
-                if neighbour.name != self._key.host:
-                    self._torrent.connect(neighbour.address, neighbour.port)
-            self._note_absent(trio.current_time())
-            await trio.sleep(self._config.connect_s)
-
-    def _note_absent(self, now: float) -> None:
-        """Remember since when no neighbour has had each piece we lack."""
-        torrent = self._torrent
-        if not self._exhausted or torrent.availability_at < 0:
-            self._absent_since.clear()
-            return
-        for piece in range(torrent.piece_count):
-            if torrent.has(piece) or torrent.peers_have(piece):
-                self._absent_since.pop(piece, None)
-            else:
-                self._absent_since.setdefault(piece, now)
-
-    def _all_near(self) -> bool:
-        """Whether connected neighbours have all that we lack; judged once per word from them."""
-        torrent = self._torrent
-        if torrent.availability_at != self._near_at:
-            self._near_at = torrent.availability_at
-            self._near = all(
-                torrent.has(piece) or torrent.peers_have(piece)
-                for piece in range(torrent.piece_count)
-            )
-        return self._near
-
-    def _request(self, *, completed: bool = False) -> DealRequest:
-        long_ago = trio.current_time() - self._config.missing_s
-        missing = [
-            piece
-            for piece, since in self._absent_since.items()
-            if since <= long_ago and not self._torrent.has(piece)
-        ]
-        return DealRequest(
-            cell=self._key.cell,
-            manifest_digest=self._key.manifest_digest,
-            host=self._key.host,
-            have=self._torrent.have_bitmap(),
-            missing=tuple(missing[:MISSING_MAX]),
-            dropped=tuple(self._dropped[:MISSING_MAX]),
-            last_deal_s=self._last_deal_s,
-            fresh=self._fresh,
-            completed=completed,
-        )
-
-    async def _draw_deals(
-        self,
-        number: int,
-        locate: Callable[[HostName], Neighbour | None],
-        cancel_scope: trio.CancelScope,
-    ) -> None:
-        retry_s = self._config.retry_min_s
-        if number != self._scout:
-            await self._resume.wait()  # the first request goes alone: it tells what we have
-        while self._refused_in_a_row < REFUSALS_MAX:
-            if not self._fresh and self._all_near():
-                self._exhausted = True
-                await self._pause(number, self._config.all_dealt_s)
-            asked_at = trio.current_time()
-            try:
-                request = self._request()
-                with trio.fail_after(self._config.deal_timeout_s):
-                    reply, data = await self._dealer.deal(request)
-            except (P2PDeployError, trio.TooSlowError):
-                await self._pause(number, retry_s)
-                retry_s = min(retry_s * 2, self._config.retry_max_s)
-                continue
-            retry_s = self._config.retry_min_s
-            self._fresh = False
-            self._dropped = [piece for piece in self._dropped if piece not in request.dropped]
-            match reply:
-                case Deal():
-                    await self._take(number, reply, data, asked_at)
-                case HolderHint():
-                    holder = locate(reply.host)
-                    if holder is not None:
-                        self._torrent.connect(holder.address, holder.port)
-                case WaitDeal():
-                    self._exhausted = True
-                    await self._pause(number, min(reply.retry_after_s, self._config.retry_max_s))
-                case AllDealt():
-                    self._exhausted = True
-                    await self._pause(number, self._config.all_dealt_s)
-        self._fault = IntegrityError(
-            f"the origin sent {REFUSALS_MAX} wrong pieces in a row", code="origin-corrupt"
-        )
-        cancel_scope.cancel()
-
-    async def _take(self, number: int, deal: Deal, data: bytes, asked_at: float) -> None:
-        """Verify a dealt piece and hand it to libtorrent; wrong bytes go nowhere."""
-        fits = len(data) == deal.size_bytes and 0 <= deal.piece < self._torrent.piece_count
-        if not fits or not await self._is_right(deal.piece, data):
-            self.refused += 1
-            self._refused_in_a_row += 1
-            self._dropped.append(deal.piece)
-            await self._pause(number, self._config.retry_min_s)
-            return
-        self._refused_in_a_row = 0
-        if deal.piece not in self._absent_since:  # else we asked for it; nothing new was left
-            self._exhausted = False
-        if self._scout == number:
-            self._scout = -1
-            self._resume.set()
-            self._resume = trio.Event()
-        self._torrent.add_piece(deal.piece, data)
-        with trio.move_on_after(STORE_S):
-            await self._wait_stored(deal.piece)
-        self._last_deal_s = trio.current_time() - asked_at
-
-    async def _is_right(self, piece: int, data: bytes) -> bool:
-        if len(data) <= INLINE_BYTES_MAX:
-            return self._verify_piece(piece, data)
-        return await trio.to_thread.run_sync(self._verify_piece, piece, data, limiter=_verifying)
-
-    async def _wait_stored(self, piece: int) -> None:
-        try:
-            await self._torrent.wait_piece(piece)
-        except UnavailableError:
-            await trio.sleep_forever()  # the main wait raises the same and cancels this loop
-
-    async def _pause(self, number: int, pause_s: float) -> None:
-        """One loop sleeps and asks again; the others sleep until it has drawn a deal."""
-        if self._scout < 0:
-            self._scout = number
-        if self._scout == number:
-            await trio.sleep(pause_s * self._jitter.uniform(0.75, 1.25))
-        else:
-            await self._resume.wait()
-
-    async def _report_completed(self) -> None:
-        """Tell the dealer, so that it counts on this host; not worth an error."""
-        with trio.move_on_after(REPORT_S):
-            try:
-                await self._dealer.deal(self._request(completed=True))
-            except P2PDeployError:
-                return

@@ -18,7 +18,9 @@ from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.payload.torrent import piece_spans, torrent_bytes, verify_piece
 from p2pdeploy.swarm.deal import DealConfig, Dealer
-from p2pdeploy.swarm.fetch import FetchConfig, FetchReport, Neighbour, ReleaseKey, fetch_release
+from p2pdeploy.swarm.dealer_client import ReleaseKey
+from p2pdeploy.swarm.draw_deals import FetchConfig, Neighbour
+from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 

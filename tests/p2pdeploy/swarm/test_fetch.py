@@ -11,7 +11,8 @@ import trio
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.deal import bits_of
-from p2pdeploy.swarm.fetch import FetchConfig, ReleaseKey, tell_completed
+from p2pdeploy.swarm.dealer_client import ReleaseKey, tell_completed
+from p2pdeploy.swarm.draw_deals import FetchConfig
 
 HASTY = FetchConfig(missing_s=0.5, all_dealt_s=0.2, connect_s=0.2)
 
