@@ -18,7 +18,7 @@ from p2pdeploy.activation.gate import doomed
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.messages.orders import Abort, Build, Excuse, Order, Plan, Settled
+from p2pdeploy.messages.orders import Abort, Excuse, Order, Plan, Settled
 from p2pdeploy.planning.planner import CellPlan
 
 __all__ = [
@@ -184,21 +184,20 @@ def excuse(
 
 
 def settled_of(rollout: CellRollout, *, now: float) -> Settled | None:
-    """What the cell settled on when this rollout ended; None before that, or when it failed."""
-    if rollout.phase != "done" or rollout.result == "failed":
+    """What the cell settled on when this rollout ended; None before that.
+
+    A plan that completed settles its build.  A way back that ended settles the baseline, also
+    when a host failed on it: the others run it, and whoever comes late is to get there as well.
+    """
+    if rollout.phase != "done":
         return None
     plan = rollout.plan
     complete = rollout.result == "complete"
-    return _settled(rollout, plan.build if complete else plan.baseline, complete, now)
-
-
-def _settled(rollout: CellRollout, build: Build | None, complete: bool, now: float) -> Settled:
-    plan = rollout.plan
     return Settled(
         cell=plan.cell,
         service=plan.service,
         plan_seq=plan.plan_seq if complete else plan.plan_seq + 1,
-        build=build,
+        build=plan.build if complete else plan.baseline,
         hosts=rollout.cell_plan.only,
         max_unavailable=plan.max_unavailable,
         activation_max_s=plan.activation_max_s,
@@ -522,7 +521,8 @@ def _end_revert(
         reasons=tuple(reasons),
         ended_at=_all_ended(rollout, view.now),
     )
-    return rollout, [_settled(rollout, rollout.plan.baseline, False, view.now)]
+    settled = settled_of(rollout, now=view.now)
+    return rollout, [settled] if settled else []
 
 
 def _with_rank(

@@ -429,8 +429,12 @@ def test_a_baseline_that_is_unhealthy_is_called_a_failure() -> None:
     cell.abort()
     cell.say(names(cell_plan), seq + 1, Rank.HEALTHY)
     cell.say(names(cell_plan)[:1], seq + 1, Rank.FAILED)
-    cell.tick(1)
+    issued = cell.tick(1)
     assert cell.rollout().result == "failed"
+    settled = settled_of(cell.rollout(), now=cell.now)
+    assert settled in issued, "the others are there, and late hosts follow them"
+    assert settled is not None
+    assert (settled.build, settled.plan_seq) == (OLD, seq + 1)
     assert cell.rollout().reasons[-1].code == "baseline-unhealthy"
 
 
