@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from p2pctl.documents import UpReport
 from p2pctl.lab.layout import read_hosts
 from p2pctl.lab.programs import CONTROL_PLANE, find_running, programs_of
+from p2pctl.lab.readiness import RunningFleet, hosts_that_answer
 from p2pctl.polling import poll
 from p2pdeploy.process_identity import is_alive
 
@@ -123,3 +125,20 @@ def test_up_after_a_crash_adopts_what_runs_and_starts_the_rest(p2pctl, fleet_dir
     after = find_running(programs)
     assert after["h01"] == before["h01"]
     assert after["h02"] != before["h02"]
+
+
+def test_only_a_daemon_that_answers_as_the_process_started_counts_as_joined(
+    fleet_dir: Path,
+) -> None:
+    hosts = read_hosts(fleet_dir)
+    programs = programs_of(fleet_dir, hosts)
+    fleet = RunningFleet(
+        folder=fleet_dir,
+        hosts=hosts,
+        programs=programs,
+        processes=find_running(programs),
+        report=UpReport(dir="", api="", hosts=2, started=[], adopted=[], seconds=0.0),
+    )
+    assert hosts_that_answer(fleet) == {"h01", "h02"}
+    fleet.processes["h02"] = fleet.processes[CONTROL_PLANE]  # another process than answers there
+    assert hosts_that_answer(fleet) == {"h01"}

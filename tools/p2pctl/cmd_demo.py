@@ -16,7 +16,8 @@ from p2pctl.demo.payloads import find_example
 from p2pctl.demo.story import Stage, StoryResult, tell_story
 from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir
 from p2pctl.lab.layout import HOSTS_MAX, is_fleet
-from p2pctl.lab.starting import FAULT_DOMAINS_DEFAULT, HOSTS_DEFAULT, start_fleet, take_lock
+from p2pctl.lab.locking import FolderLock
+from p2pctl.lab.starting import FAULT_DOMAINS_DEFAULT, HOSTS_DEFAULT, start_fleet
 from p2pctl.lab.stopping import stop_fleet
 from p2pctl.options import output_option
 from p2pctl.output import Output, note, print_json, stderr_console, stdout_console
@@ -95,8 +96,8 @@ def _play(
     home: Path, hello: Path, host_count: int, fault_domains: int, data_mib: int, keep: bool
 ) -> StoryResult:
     """Bring the fleet up, tell the story, take it down (not with *keep*, if all was told)."""
-    lock = take_lock(home)
     stays = False
+    lock = FolderLock(home)
     try:
         fleet = start_fleet(
             home,
@@ -126,7 +127,7 @@ def _play(
         if not stays and is_fleet(home):
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # going down is not interrupted half-way
             stop_fleet(home, note)
-        os.close(lock)
+        lock.close()
 
 
 def _check_room(home: Path, host_count: int, data_mib: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -15,11 +14,12 @@ from p2pctl.documents import DownReport, UpReport
 from p2pctl.durations import show_duration
 from p2pctl.fleet_dir import FOLDER_VARIABLE
 from p2pctl.lab.layout import HOSTS_MAX, is_fleet
-from p2pctl.lab.starting import start_fleet, take_lock, wait_end
+from p2pctl.lab.locking import FolderLock
+from p2pctl.lab.starting import start_fleet, wait_end
 from p2pctl.lab.stopping import stop_fleet
 from p2pctl.options import folder_of, output_option
 from p2pctl.output import Output, note
-from p2pdeploy.errors import ConfigError, UnavailableError
+from p2pdeploy.errors import ConfigError, P2PDeployError, UnavailableError
 
 __all__ = ["down", "up"]
 
@@ -60,27 +60,26 @@ def up(
     # Set for SIGINT too: a shell starts its background jobs with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    lock = take_lock(folder)
-    try:
-        fleet = start_fleet(
-            folder,
-            host_count=host_count,
-            fault_domain_count=fault_domain_count,
-            detach=detach,
-            tell=note,
-        )
-        output.show(fleet.report, _view_up)
-        if not detach:
-            note("Ctrl-C takes the fleet down")
-            wait_end(fleet, note)
-    except KeyboardInterrupt:
-        _take_down(folder)
-    except UnavailableError:
-        if not detach:
+    with FolderLock(folder):
+        try:
+            fleet = start_fleet(
+                folder,
+                host_count=host_count,
+                fault_domain_count=fault_domain_count,
+                detach=detach,
+                tell=note,
+            )
+            output.show(fleet.report, _view_up)
+            if not detach:
+                note("Ctrl-C takes the fleet down")
+                wait_end(fleet, note)
+        except KeyboardInterrupt:
             _take_down(folder)
-        raise
-    finally:
-        os.close(lock)
+        except P2PDeployError as error:
+            # What `down` overtook may have started one more process than `down` saw.
+            if error.code == "taken-down" or (isinstance(error, UnavailableError) and not detach):
+                _take_down(folder)
+            raise
 
 
 def _take_down(folder: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from p2pctl.lab.processes import spawn, stop_all
-from p2pctl.lab.programs import Program, find_running, last_log_lines, start_program
+from p2pctl.lab.programs import Program, find_running, last_words, start_program
 from p2pctl.polling import poll
 from p2pdeploy.process_identity import identify, is_alive, reap
 
@@ -102,7 +102,7 @@ def test_a_program_is_found_by_its_record_and_without_it_by_its_command_line(
     assert find_running([program]) == {}
     identity = start_program(program)
     try:
-        wait_for(lambda: last_log_lines(program) == "up")
+        wait_for(lambda: last_words(program) == "up")
         assert find_running([program]) == {"one": identity}
         program.record_path.write_bytes(b"{torn")
         assert find_running([program]) == {"one": identity}

@@ -4,7 +4,9 @@
 * :mod:`~p2pctl.lab.subnet`: a free 127.A.B.0/24, claimed by binding
 * :mod:`~p2pctl.lab.processes`: start a process, find it again, stop it
 * :mod:`~p2pctl.lab.programs`: which processes a fleet consists of, and which of them run
-* :mod:`~p2pctl.lab.starting`, :mod:`~p2pctl.lab.stopping`: the fleet as a whole
+* :mod:`~p2pctl.lab.locking`: one ``up`` at a time on a folder
+* :mod:`~p2pctl.lab.starting`, :mod:`~p2pctl.lab.readiness`, :mod:`~p2pctl.lab.stopping`: the
+  fleet as a whole
 
 ::
 

@@ -25,13 +25,23 @@ __all__ = [
     "Program",
     "find_running",
     "forget",
-    "last_log_lines",
+    "last_words",
+    "mark_down",
     "programs_of",
+    "record_mode",
     "start_program",
+    "was_detached",
+    "was_taken_down",
 ]
 
 CONTROL_PLANE = "control-plane"
-_LOG_TAIL_BYTES = 4096
+_LOG_TAIL_BYTES = 64 * 1024  # a logged traceback is one line of some KiB
+_WORDS_MAX = 200  # characters; the log has the rest
+_MODE_FILE = "run/up.json"
+
+
+class _Mode(msgspec.Struct, frozen=True):
+    detached: bool
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,15 +98,49 @@ def forget(program: Program) -> None:
     program.record_path.unlink(missing_ok=True)
 
 
-def last_log_lines(program: Program, count: int = 3) -> str:
-    """The last lines that *program* wrote, as one line for an error message."""
+def record_mode(folder: Path, *, detached: bool) -> None:
+    """Record that an ``up`` is at work, or has been; ``down`` removes the record."""
+    write_private(folder / _MODE_FILE, msgspec.json.encode(_Mode(detached)))
+
+
+def was_detached(folder: Path) -> bool:
+    """True when the fleet was started with ``--detach``, and not taken down since."""
+    try:
+        return msgspec.json.decode((folder / _MODE_FILE).read_bytes(), type=_Mode).detached
+    except (OSError, msgspec.MsgspecError):
+        return False
+
+
+def mark_down(folder: Path) -> None:
+    """Tell an ``up`` at work that the fleet is being taken down."""
+    (folder / _MODE_FILE).unlink(missing_ok=True)
+
+
+def was_taken_down(folder: Path) -> bool:
+    """True when a ``down`` came after :func:`record_mode`."""
+    return not (folder / _MODE_FILE).exists()
+
+
+def last_words(program: Program) -> str:
+    """What *program* wrote last, as words for an error message: never JSON, never a traceback."""
     try:
         with program.log_path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return " | ".join(line.strip() for line in lines[-count:] if line.strip())
+    said = [line.strip() for line in lines if line.strip()]
+    return _readable(said[-1])[:_WORDS_MAX] if said else ""
+
+
+def _readable(line: str) -> str:
+    """The event and error of a JSON log line, else the line itself."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, object])
+    except msgspec.MsgspecError:
+        return "(an unreadable line)" if line.startswith("{") else line
+    words = [str(fields[key]).strip() for key in ("event", "error") if fields.get(key)]
+    return " ".join(": ".join(words).split())
 
 
 def _recorded(program: Program) -> ProcessIdentity | None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from p2pctl.documents import DownReport
 from p2pctl.lab.layout import daemon_config, read_hosts
 from p2pctl.lab.processes import stop_all
-from p2pctl.lab.programs import CONTROL_PLANE, find_running, forget, programs_of
-from p2pctl.lab.starting import MODE_FILE
+from p2pctl.lab.programs import CONTROL_PLANE, find_running, forget, mark_down, programs_of
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.topology import Host
 
@@ -37,6 +36,7 @@ def stop_fleet(folder: Path, tell: Callable[[str], None]) -> DownReport:
     """
     hosts = read_hosts(folder)
     programs = programs_of(folder, hosts)
+    mark_down(folder)  # before we look: an `up` at work starts nothing after it
     running = find_running(programs)
     if daemons := [name for name in running if name != CONTROL_PLANE]:
         tell(f"stopping {len(daemons)} daemons")
@@ -47,7 +47,6 @@ def stop_fleet(folder: Path, tell: Callable[[str], None]) -> DownReport:
         stop_all([running[CONTROL_PLANE]], _GRACE_S)
     for program in programs:
         forget(program)
-    (folder / MODE_FILE).unlink(missing_ok=True)
     if faults:
         raise UnavailableError(
             f"services did not stop: {'; '.join(faults)}",
