@@ -11,10 +11,10 @@ from tests.integration.fleet import Fleet, Served
 
 __all__ = ["Monitor", "watch_service"]
 
-_EVERY_S = 0.1
+_EVERY_S = 0.05
 # A sample that took longer shows its first and its last host at different moments: bake and settle
 # of the tests' rollouts lie between one fault domain's return and the next one's stop.
-_MOMENT_S = 0.5
+_MOMENT_S = 0.4
 _JOIN_TIMEOUT_S = 60.0  # one sample of every host, each of which may time out
 Sample = dict[str, Served | None]
 

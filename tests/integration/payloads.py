@@ -87,7 +87,7 @@ def write_payload(
     gate: Path | None = None,
     note: str = "",
     data_bytes: int = 0,
-    bake_s: float = 0.5,
+    bake_s: float = 0.3,
     start_timeout_s: float = 15.0,
 ) -> Path:
     """Write a payload into *folder* and return it.
@@ -122,7 +122,7 @@ env = {{ {table} }}
 stop_timeout_s = 3
 [health]
 http = "http://$HOST:$PORT/healthz"
-interval_s = 0.4
+interval_s = 0.2
 start_timeout_s = {start_timeout_s}
 [activation]
 bake_s = {bake_s}
@@ -144,7 +144,7 @@ command = ["python3", "-m", "http.server", "--bind", "$HOST", "$PORT"]
 [health]
 tcp = "$HOST:$PORT"
 [activation]
-bake_s = 0.5
+bake_s = 0.3
 """
     )
     return folder

@@ -115,10 +115,14 @@ def test_garbage_on_a_hosts_streams_gets_no_answer(fleet: Fleet, port: str) -> N
 @pytest.mark.parametrize("port", [API_PORT, ANNOUNCE_PORT, UPLOAD_PORT])
 def test_garbage_on_the_control_planes_streams_is_survived(fleet: Fleet, port: int) -> None:
     address = fleet.file()["api"].removeprefix("http://").partition(":")[0]
+    before = _counted(_api_metrics(fleet), "p2p_announce_requests", outcome="malformed")
     for data in (*_garbage()[:20], FRAME_OF_4_GIB, b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100_000):
         answer = _say(address, port, data)
         assert b"Traceback" not in answer
         assert not re.match(rb"HTTP/1.1 (2|5)", answer), answer
+    if port == ANNOUNCE_PORT:
+        after = _counted(_api_metrics(fleet), "p2p_announce_requests", outcome="malformed")
+        assert after > before
 
 
 @pytest.mark.parametrize(
