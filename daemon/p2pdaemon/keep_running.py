@@ -113,10 +113,15 @@ async def _watch(process: ServiceProcess, run: Run, tell: Tell) -> ExitRecord | 
         await process.wait_health(run, until=Health.HEALTHY)
     if patience.cancelled_caught:
         text = f"not healthy within {timeout_s:g} s: {run.counter.last_failure}"
-        await tell(ServiceBroke(service=process.service, code="never-healthy", reason=text))
+        await tell(_sick(process, run, "never-healthy", text))
     while True:
         await process.wait_health(run, until=Health.HEALTHY)
         await tell(ServiceRan(service=process.service, port=run.port))
         detail = await process.wait_health(run, until=Health.UNHEALTHY)
         _log.warning("service unhealthy", service=process.service, detail=detail)
-        await tell(ServiceBroke(service=process.service, code="unhealthy", reason=detail))
+        await tell(_sick(process, run, "unhealthy", detail))
+
+
+def _sick(process: ServiceProcess, run: Run, code: str, reason: str) -> ServiceBroke:
+    """It runs and is not well: operators want to know where."""
+    return ServiceBroke(service=process.service, code=code, reason=reason, port=run.port)

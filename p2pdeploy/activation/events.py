@@ -119,11 +119,15 @@ class ServiceRan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceBroke(msgspec.Struct, frozen=True, kw_only=True):
-    """Outside any change: the service crash-loops or stays unhealthy."""
+    """Outside any change: the service crash-loops or stays unhealthy.
+
+    ``port`` is where it listens all the same; 0 leaves what was known.
+    """
 
     service: ServiceName
     code: str
     reason: str
+    port: int = 0
 
 
 class Woken(msgspec.Struct, frozen=True):

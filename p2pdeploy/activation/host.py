@@ -200,7 +200,7 @@ class HostActivation:
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
             return effects
-        slot = self._slot(message.service)
+        slot = self._slot(message.service, now)
         if slot is None:
             return effects
         before = slot.record
@@ -213,10 +213,11 @@ class HostActivation:
             effects.append(supervision)  # the ABORT covers what runs: from now on it only stays
         return effects
 
-    def _slot(self, service: ServiceName) -> Slot | None:
+    def _slot(self, service: ServiceName, now: Now) -> Slot | None:
         slot = self._slots.get(service)
         if slot is None and len(self._slots) < SERVICES_PER_HOST_MAX:
-            slot = self._slots[service] = Slot(ServiceRecord(service=service), known=True)
+            record = ServiceRecord(service=service)
+            slot = self._slots[service] = Slot(record, known=True, since=now.wall_s)
         return slot
 
     # -- what a service does next ------------------------------------------------------------

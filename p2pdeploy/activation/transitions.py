@@ -31,7 +31,7 @@ def boot(slot: Slot, now: Now) -> list[Effect]:
         slot.known, slot.state = True, "starting"
         return _resume(slot, slot.record.started, now)
     if slot.record.running is None:
-        slot.state, slot.known = "absent", True
+        slot.state, slot.known, slot.since = "absent", True, now.wall_s
     return [keep(slot), run(slot)]
 
 
@@ -167,6 +167,7 @@ def broke(slot: Slot, event: ServiceBroke, now: Now) -> list[Effect]:
     if slot.changing is not None or slot.record.running is None:
         return []
     slot.state, slot.known, slot.broken, slot.since = "failed", True, True, now.wall_s
+    slot.port = event.port or slot.port
     record = msgspec.structs.replace(
         slot.record, reason_code=event.code, reason=event.reason[:REASON_CHARS_MAX]
     )

@@ -292,7 +292,9 @@ async def test_a_service_that_turns_sick_is_reported_and_left_alone(
         broke = await core.wait(ServiceBroke)
     assert broke.code == "unhealthy"
     assert "500" in broke.reason
-    assert await process.adopt() is not None
+    run = await process.adopt()
+    assert run is not None
+    assert broke.port == run.port, "it listens all the same"
 
 
 @pytest.mark.processes
