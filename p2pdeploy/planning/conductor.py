@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
-from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S
+from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S, SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Go, Grant, Order, Rollout, Settled
 from p2pdeploy.planning.cell_rollout import CellRollout, View, look, open_cell_rollout
@@ -34,6 +34,8 @@ __all__ = [
     "replace_rollout",
 ]
 
+# As many services as a host may run; an older one can't be reverted any more, only rolled out.
+FINISHED_MAX = SERVICES_PER_HOST_MAX
 SETTLED_RENEW_S = 3600.0  # a late host needs one that has not expired (24 h)
 Evidence = Mapping[ServiceName, Mapping[HostName, Attestation]]
 
@@ -48,7 +50,8 @@ class Entry(msgspec.Struct, frozen=True):
 class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the control plane must remember of one cell.
 
-    ``entries`` are in order of acceptance; of each service only the newest is kept.
+    ``entries`` are in order of acceptance; of each service only the newest is kept, and of those
+    that have ended the newest ``FINISHED_MAX``.
     ``busy_until`` is per service the latest time at which something that a GO allowed may still
     be under way; ``activating_until`` the same for what it let activate, since the last rollout
     that left no host behind.
@@ -85,8 +88,7 @@ def open_rollout(
     quiet_at = conducted.busy_until.get(service, 0.0)
     hold_until = quiet_at if _somebody_may_be_busy(conducted, cell_plan, evidence) else 0.0
     opened = open_cell_rollout(cell_plan, quiet_at=quiet_at, hold_until=hold_until)
-    kept = tuple(e for e in conducted.entries if e.rollout.plan.service != service)
-    entries = (*kept, Entry(rollout.rollout_id, opened))
+    entries = (*_kept(conducted, service, rollout.issued_at), Entry(rollout.rollout_id, opened))
     activating_until = dict(conducted.activating_until)
     before = latest(conducted, service)
     if before and before.rollout.result == "complete" and not before.rollout.excused:
@@ -96,6 +98,18 @@ def open_rollout(
         conducted, entries=entries, activating_until=activating_until
     )
     return conducted, orders
+
+
+def _kept(conducted: Conducted, service: ServiceName, now: float) -> list[Entry]:
+    """The entries beside a new one of *service*: whatever may move, and the newest that ended."""
+    others = [e for e in conducted.entries if e.rollout.plan.service != service]
+    ended = [
+        e
+        for e in others
+        if e.rollout.phase == "done" and conducted.busy_until.get(e.rollout.plan.service, 0) <= now
+    ]
+    surplus = ended[: max(0, len(ended) - FINISHED_MAX)]
+    return [e for e in others if e not in surplus]
 
 
 def _somebody_may_be_busy(

@@ -25,6 +25,7 @@ from p2pdeploy.planning.cell_rollout import (
     settled_of,
 )
 from p2pdeploy.planning.conductor import (
+    FINISHED_MAX,
     SETTLED_RENEW_S,
     Conducted,
     activates_before,
@@ -742,6 +743,34 @@ def test_an_aborted_plan_gives_way_when_its_hosts_have_left_it() -> None:
     cell.say(names(web)[:1], web.plan.plan_seq + 1, Rank.ACCEPTED)
     cell.tick(1)
     assert cell.granted("activate", API)
+
+
+def test_rollouts_that_have_ended_are_forgotten_beyond_a_bound() -> None:
+    cell = Cell(1)
+    services = [ServiceName(f"s{number:03d}") for number in range(FINISHED_MAX + 3)]
+    for service in services:
+        cell_plan = a_plan(hosts=1, fault_domains=1, service=service)
+        cell.evidence[service] = {}
+        cell.open(cell_plan)
+        cell.say(names(cell_plan), cell_plan.plan.plan_seq, Rank.HEALTHY, runs=NEW, service=service)
+        cell.tick(1)
+        assert cell.rollout(service).phase == "done"
+    kept = [entry.rollout.plan.service for entry in cell.conducted.entries]
+    assert kept == services[-FINISHED_MAX - 1 :]
+    assert set(services) == cell.conducted.settled.keys(), "late hosts still get there"
+
+
+def test_a_rollout_under_way_is_never_forgotten() -> None:
+    cell, _ = opened()
+    cell.pause()
+    for number in range(FINISHED_MAX + 3):
+        service = ServiceName(f"s{number:03d}")
+        cell_plan = a_plan(service=service)
+        cell.evidence[service] = {}
+        cell.open(cell_plan)
+        cell.say(names(cell_plan), cell_plan.plan.plan_seq, Rank.HEALTHY, runs=NEW, service=service)
+        cell.tick(1)
+    assert cell.rollout(WEB).phase == "activating"
 
 
 # -- late hosts -------------------------------------------------------------------------------
