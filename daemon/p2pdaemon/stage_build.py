@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TypeVar, TypeVarTuple, Unpack
 
 import structlog
 import trio
@@ -23,32 +22,25 @@ from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.isolate import isolated
 from p2pdaemon.mesh import Mesh
+from p2pdaemon.release_parts import ReleaseParts, disk_hop
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
-from p2pdeploy.errors import IntegrityError, TrustError, UnavailableError
+from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.messages.release import Release
 from p2pdeploy.payload import stage
-from p2pdeploy.payload.check import check_manifest
 from p2pdeploy.payload.delta import DeltaResult, Older, local_pieces
 from p2pdeploy.payload.torrent import piece_count, torrent_bytes, verify_piece
 from p2pdeploy.swarm.dealer_client import ReleaseKey
-from p2pdeploy.swarm.fetch import fetch_release
+from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
-from p2pdeploy.trust.envelope import Verifier, open_envelope
+from p2pdeploy.trust.envelope import Verifier
 
 __all__ = ["BuildStager"]
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
 _log = structlog.get_logger(part="stage")
-# Hashing and copying of one release at a time: two would only fight for the disk, and the daemon
-# must stay below 150 MiB while it fetches.
-_disk = trio.CapacityLimiter(1)
 
 
 class BuildStager:
@@ -81,7 +73,7 @@ class BuildStager:
         self._session = session
         self._mesh = mesh
         self._rng = rng
-        self._keys = keys
+        self._parts = ReleaseParts(store, control, keys)
         self._torrents: dict[Digest, Torrent] = {}
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
@@ -120,11 +112,11 @@ class BuildStager:
 
     async def seed_all(self) -> None:
         """Seed every release that is staged on this disk."""
-        for digest in await _hop(self._store.digests):
+        for digest in await disk_hop(self._store.digests):
             async with self._using(digest):
-                if not await _hop(self._store.is_staged, digest):
+                if not await disk_hop(self._store.is_staged, digest):
                     continue
-                manifest = await _hop(self._store.read_manifest, digest)
+                manifest = await disk_hop(self._store.read_manifest, digest)
                 if manifest is not None:
                     await isolated(f"seed {digest}", partial(self._seed, digest, manifest))
 
@@ -143,7 +135,7 @@ class BuildStager:
             if digest in self._users or is_kept():
                 return False
             await self._drop(digest)
-            await _hop(self._store.remove, digest)
+            await disk_hop(self._store.remove, digest)
             return True
 
     @asynccontextmanager
@@ -159,8 +151,8 @@ class BuildStager:
                 del self._users[digest]
 
     async def _stage(self, service: ServiceName, build: Build) -> Staged:
-        manifest = await self._manifest(service, build)
-        if await _hop(self._store.is_staged, build.digest):
+        manifest = await self._parts.manifest(service, build)
+        if await disk_hop(self._store.is_staged, build.digest):
             await isolated(f"seed {service}", partial(self._seed, build.digest, manifest))
             return Staged(service=service, digest=build.digest)
         return await self._fetch(service, build.digest, manifest)
@@ -171,82 +163,25 @@ class BuildStager:
         if torrent is not None:
             await torrent.remove()
 
-    # -- the parts of a release --------------------------------------------------------------
-
-    async def _manifest(self, service: ServiceName, build: Build) -> Manifest:
-        """The manifest of *build*.  It lies on the disk only after its release was vouched for,
-        so what was fetched once is staged, seeded and gone back to without the control plane.
-        """
-        digest = build.digest
-        manifest = await _hop(self._store.read_manifest, digest)
-        if manifest is None:
-            release = await self._release(service, build)
-            data = await self._control.fetch_manifest(digest)
-            manifest = Manifest.from_bytes(data)
-            await _hop(check_manifest, manifest)
-            if manifest.size_bytes != release.size_bytes:
-                raise IntegrityError("the release's envelope names another size", where=digest)
-            await _hop(self._store.write_manifest, digest, data)
-        if manifest.service != service:
-            raise IntegrityError(f"is a release of {manifest.service!r}", where=digest)
-        return manifest
-
-    async def _release(self, service: ServiceName, build: Build) -> Release:
-        """The registry's word on *build*; refused unless it names this very service and digest."""
-        where = f"{service} {build.version}"
-        envelope = await self._control.fetch_release_envelope(service, build.version)
-        release = open_envelope(envelope, self._keys)
-        if not isinstance(release, Release):
-            raise TrustError(f"the envelope holds a {type(release).__name__}", where=where)
-        if (release.service, release.version) != (service, build.version):
-            raise IntegrityError(
-                f"the envelope is of {release.service} {release.version}", where=where
-            )
-        if release.manifest_digest != build.digest:
-            raise IntegrityError("the envelope names another digest than the plan", where=where)
-        return release
-
-    async def _chunk_index(self, digest: Digest, manifest: Manifest) -> ChunkIndex:
-        index = await _hop(self._store.read_chunk_index, digest, manifest)
-        if index is None:
-            data = await self._control.fetch_chunk_index(digest, manifest.chunk_index)
-            await _hop(self._store.write_chunk_index, digest, manifest, data)
-            index = ChunkIndex.from_bytes(data)
-        return index
+    # -- fetching --------------------------------------------------------------------------
 
     async def _fetch(self, service: ServiceName, digest: Digest, manifest: Manifest) -> Staged:
-        index = await self._chunk_index(digest, manifest)
+        index = await self._parts.chunk_index(digest, manifest)
         root = self._store.root(digest)
         await self._drop(digest)  # of an earlier try; what it fetched is found on the disk
-        await _hop(stage.prepare, root, manifest)
-        here = await _hop(_local_pieces, self._store, service, digest, manifest, index)
+        await disk_hop(stage.prepare, root, manifest)
+        here = await disk_hop(_local_pieces, self._store, service, digest, manifest, index)
         async with self._adding:
             torrent = await self._add(digest, manifest, here.have)
-        _log.info(
-            "fetching",
-            service=service,
-            digest=digest,
-            pieces=len(here.have),
-            pieces_here=sum(here.have),
-        )
+        log = _log.bind(service=service, digest=digest)
+        log.info("fetching", pieces=len(here.have), pieces_here=sum(here.have))
         async with AsyncExitStack() as unfinished:
             unfinished.push_async_callback(self._abandon, digest)
-            report = await fetch_release(
-                torrent,
-                self._control,
-                key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
-                neighbours=self._mesh.neighbours,
-                locate=self._mesh.locate,
-                verify_piece=partial(verify_piece, manifest),
-                jitter=self._rng,
-                reused_bytes=here.reused_bytes,
-            )
-            await _hop(stage.finish, root, manifest)
+            report = await self._fetch_pieces(torrent, digest, manifest, here.reused_bytes)
+            await disk_hop(stage.finish, root, manifest)
             unfinished.pop_all()
-        _log.info(
+        log.info(
             "staged",
-            service=service,
-            digest=digest,
             dealt_bytes=report.dealt_bytes,
             peer_bytes=report.peer_bytes,
             reused_bytes=here.reused_bytes,
@@ -257,6 +192,20 @@ class BuildStager:
             digest=digest,
             fetched_bytes=report.dealt_bytes + report.peer_bytes,
             reused_bytes=here.reused_bytes,
+        )
+
+    async def _fetch_pieces(
+        self, torrent: Torrent, digest: Digest, manifest: Manifest, reused_bytes: int
+    ) -> FetchReport:
+        return await fetch_release(
+            torrent,
+            self._control,
+            key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
+            neighbours=self._mesh.neighbours,
+            locate=self._mesh.locate,
+            verify_piece=partial(verify_piece, manifest),
+            jitter=self._rng,
+            reused_bytes=reused_bytes,
         )
 
     async def _abandon(self, digest: Digest) -> None:
@@ -277,7 +226,7 @@ class BuildStager:
             blob.path: stage.blob_path(root, manifest, number)
             for number, blob in enumerate(manifest.blobs)
         }
-        data = await _hop(torrent_bytes, manifest, digest)
+        data = await disk_hop(torrent_bytes, manifest, digest)
         torrent = self._torrents[digest] = await self._session.add(data, paths, have)
         return torrent
 
@@ -296,7 +245,3 @@ def _local_pieces(
         if old_index is not None:
             olds.append(Older(old, old_index, store.root(other)))
     return local_pieces(manifest, index, olds, store.root(digest))
-
-
-async def _hop(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-    return await trio.to_thread.run_sync(work, *args, limiter=_disk)
