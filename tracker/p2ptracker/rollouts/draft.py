@@ -78,20 +78,16 @@ def draft_rollout(
     Raises:
         RefusedError: no target host is alive, or the limits are not sensible.
     """
+    service = request.service
     plan = partial(
-        plan_cell,
-        service=request.service,
-        build=build,
-        rollout_id=rollout_id,
-        limits=limits,
-        now=now,
+        plan_cell, service=service, build=build, rollout_id=rollout_id, limits=limits, now=now
     )
     planned = {cell: plan(facts) for cell, (_, facts) in cells.items()}
     cell_plans = tuple(found for found in planned.values() if found is not None)
     if not cell_plans:
         raise RefusedError("no target host is alive", hint="p2pctl hosts", code="none-alive")
     view = plan_view(
-        service=request.service,
+        service=service,
         version=request.version,
         limits=limits,
         cells=cell_plans,
@@ -99,15 +95,20 @@ def draft_rollout(
         check_index="",
         reasons=[_left_out(cells[cell][1]) for cell, found in planned.items() if found is None],
     )
-    index = digest_of(msgspec.json.encode(view))[:CHECK_INDEX_CHARS]
     return Draft(
         request=request,
         rollout_id=rollout_id,
         build=build,
         cell_plans=cell_plans,
-        view=msgspec.structs.replace(view, check_index=index),
+        view=_indexed(view),
         drafted_at=now,
     )
+
+
+def _indexed(view: RolloutPlanView) -> RolloutPlanView:
+    """With the check index, which is made from all the rest."""
+    index = digest_of(msgspec.json.encode(view))[:CHECK_INDEX_CHARS]
+    return msgspec.structs.replace(view, check_index=index)
 
 
 def _current(request: RolloutRequest, conducted: Conducted) -> str:
