@@ -1,4 +1,4 @@
-"""The invariants I1 to I6, as independent judges of ground truth.
+"""The invariants I1 to I6, I12 and I14, as independent judges of ground truth.
 
 They share no code with the cores: what a host may do is derived here once more from the plan,
 the orders as issued and the records as written.
@@ -7,20 +7,18 @@ the orders as issued and the records as written.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from p2pdeploy.activation.record import ServiceRecord
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import Digest, HostName, ServiceName
+from p2pdeploy.messages.orders import Build
+from p2psim.ledger import Ledger, Touch
 
-if TYPE_CHECKING:
-    from p2psim.truth import Touch, Truth
-
-__all__ = ["at_persist", "at_touch"]
+__all__ = ["at_persist", "at_run", "at_start", "at_touch"]
 
 Finding = tuple[str, str]
 
 
-def at_touch(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def at_touch(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """Everything that must hold at the instant a host begins to change a running service."""
     yield from _one_at_a_time_on_a_host(truth, touch)
     yield from _budget(truth, touch)
@@ -45,7 +43,29 @@ def at_persist(
         yield "I5", f"{host} forgot the abort of plan {before.watermark}"
 
 
-def _order(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def at_run(
+    truth: Ledger,
+    host: HostName,
+    service: ServiceName,
+    build: Build,
+    record: ServiceRecord | None,
+) -> Iterator[Finding]:
+    """I4, at boot and after a crash as well: nobody starts a build whose abort it has stored."""
+    came_with = record.running_seq if record is not None and record.running == build else 0
+    known = record is not None and came_with <= record.watermark
+    if known and (service, came_with) in truth.aborted_at:
+        yield "I4", f"{host} started {service} {build.version} of the aborted plan {came_with}"
+
+
+def at_start(
+    host: HostName, service: ServiceName, build: Build, on_disk: frozenset[Digest]
+) -> Iterator[Finding]:
+    """I12: whatever has to run, the way back above all, was kept on disk until then."""
+    if build.digest not in on_disk:
+        yield "I12", f"{host} has to start {service} {build.version}, which was collected"
+
+
+def _order(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """I1: every earlier fault domain had journaled enough HEALTHY, in truth."""
     plan_seq = touch.started.plan_seq
     cell_plan = truth.plans[touch.service, plan_seq]
@@ -67,7 +87,7 @@ def _order(truth: Truth, touch: Touch) -> Iterator[Finding]:
             )
 
 
-def _one_fault_domain(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def _one_fault_domain(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """I2: the hosts that plans have down, of whatever service, lie in one fault domain."""
     down: dict[int, str] = {}
     for (host, service), other in truth.changing.items():
@@ -80,7 +100,7 @@ def _one_fault_domain(truth: Truth, touch: Touch) -> Iterator[Finding]:
         yield "I2", f"{touch.host} started while fault domains {sorted(down)} are down: {names}"
 
 
-def _budget(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def _budget(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """I3: at most max_unavailable hosts of a service are down because of orders.
 
     A service that was down already when its host began loses nothing, and is not counted.
@@ -95,7 +115,7 @@ def _budget(truth: Truth, touch: Touch) -> Iterator[Finding]:
         yield "I3", f"{len(busy)} hosts are being changed, at most {budget} may: {', '.join(busy)}"
 
 
-def _budget_of(truth: Truth, touch: Touch) -> int:
+def _budget_of(truth: Ledger, touch: Touch) -> int:
     """The budget of the order that governs: a way back and a settled build have their plan's."""
     governing = (touch.started.plan_seq, touch.started.plan_seq - 1)
     return max(
@@ -105,7 +125,7 @@ def _budget_of(truth: Truth, touch: Touch) -> int:
     )
 
 
-def _halt(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def _halt(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """I4: no start after the last lease that covers the plan, nor later than abort + lease."""
     plan_seq = touch.started.plan_seq
     plan = truth.plans[touch.service, plan_seq].plan
@@ -123,13 +143,13 @@ def _halt(truth: Truth, touch: Touch) -> Iterator[Finding]:
         yield "I4", f"{touch.host} started plan {plan_seq} {late_s:.1f} s after its abort"
 
 
-def _abort_sticky(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def _abort_sticky(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """I5: a host that has persisted an abort never starts what it covers."""
     if touch.started.plan_seq <= touch.watermark:
         yield "I5", f"{touch.host} started plan {touch.started.plan_seq} after storing its abort"
 
 
-def _single_plan(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def _single_plan(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     """I6: nobody starts a plan while another host is busy with an older order."""
     for (host, service), other in sorted(truth.changing.items()):
         older = other.started.plan_seq < touch.started.plan_seq
@@ -141,7 +161,7 @@ def _single_plan(truth: Truth, touch: Touch) -> Iterator[Finding]:
             )
 
 
-def _one_at_a_time_on_a_host(truth: Truth, touch: Touch) -> Iterator[Finding]:
+def _one_at_a_time_on_a_host(truth: Ledger, touch: Touch) -> Iterator[Finding]:
     services = sorted(service for host, service in truth.changing if host == touch.host)
     if len(services) > 1:
         yield "I2", f"{touch.host} changes {' and '.join(services)} at once"

@@ -39,7 +39,7 @@ from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import seal
 from p2psim.network import Network
 from p2psim.options import Options, rng_for
-from p2psim.processes import Behaviour, ProcessTable
+from p2psim.processes import Behaviour, Outcome, ProcessTable
 from p2psim.trust import CachingVerifier
 from p2psim.truth import Truth
 from p2psim.world import World
@@ -81,7 +81,8 @@ class SimHost:
         )
         self.records: dict[ServiceName, ServiceRecord] = {}
         self._host_record = HostRecord()
-        self._disk: set[Digest] = set()
+        self._disk: dict[ServiceName, frozenset[Digest]] = {}
+        self._fetching: dict[ServiceName, Build] = {}
         self._life = 0  # rises with every boot; callbacks of an earlier life do nothing
         self._boot_at_s = 0.0
         self._paused_until_s = 0.0
@@ -123,6 +124,7 @@ class SimHost:
         self._truth.happened("daemon died while changing", self._truth.is_changing(self.host.name))
         self._life += 1
         self.up = False
+        self._fetching.clear()
         self.gossip = self.activation = None
         self._backlog.clear()
         self._paused_until_s = 0.0  # the supervisor starts a new process, which runs
@@ -309,7 +311,9 @@ class SimHost:
                 sealed = seal(word, self._verifier.keyring.named(f"host/{word.host}"))
                 self._later(0.0, partial(self.gossip_event, gev.LocalItemPublished(sealed)))
             case act.Stage(service=service, build=build):
-                delay_s = 0.0 if build.digest in self._disk else self._rng.uniform(0.2, 4.0)
+                there = build.digest in self._on_disk(service)
+                delay_s = 0.0 if there else self._rng.uniform(0.2, 4.0)
+                self._fetching[service] = build
                 self._later(delay_s, partial(self._staged, service, build))
             case act.Change(service=service, started=started):
                 if effect.resume:
@@ -320,8 +324,12 @@ class SimHost:
                 self._run(service, build, start=effect.start)
             case act.Wake(at_boot_s=at_s):
                 self._later(at_s - self._world.now_s, partial(self.act_event, Woken()))
-            case act.Keep() | act.StopStaging():
-                pass
+            case act.Keep(service=service, digests=digests):
+                left = self._on_disk(service) & digests  # the worst case: all else goes at once
+                self._truth.happened("builds were collected", left < self._on_disk(service))
+                self._disk[service] = left
+            case act.StopStaging(service=service):
+                self._fetching.pop(service, None)
 
     def _persist(self, effect: act.Persist) -> None:
         """Write one record whole or not at all; the daemon may die on either side of it."""
@@ -341,8 +349,19 @@ class SimHost:
             self._later(delay_s, partial(self.act_event, Persisted(record.service)))
 
     def _staged(self, service: ServiceName, build: Build) -> None:
-        self._disk.add(build.digest)
+        if self._fetching.get(service) != build:
+            return  # called off, or another build is wanted by now
+        del self._fetching[service]
+        self._disk[service] = self._on_disk(service) | {build.digest}
         self.act_event(Staged(service=service, digest=build.digest))
+
+    def _on_disk(self, service: ServiceName) -> frozenset[Digest]:
+        return self._disk.get(service, frozenset())
+
+    def _start(self, service: ServiceName, build: Build, bake_s: float) -> Outcome:
+        """Start *build*, for whatever reason."""
+        self._truth.started(self.host.name, service, build, self._on_disk(service))
+        return self.processes.start(build, bake_s)
 
     def _change(self, service: ServiceName, started: Started) -> None:
         """Stop the old, start the new; every step takes time and can be cut short by a crash."""
@@ -358,7 +377,7 @@ class SimHost:
         if started.build is None:
             self._end(Activated(service=service, started=started))
             return
-        outcome = self.processes.start(started.build, started.bake_s)
+        outcome = self._start(service, started.build, started.bake_s)
         if outcome.failed_after_s is not None:
             failed = partial(self._put_back, service, started, outcome.code)
             self._later(outcome.failed_after_s, failed)
@@ -380,7 +399,7 @@ class SimHost:
         self._later(0.0, partial(self.act_event, going_back))
         delay_s = 0.1
         if started.previous is not None and not untouched:
-            delay_s = self.processes.start(started.previous, 0.0).healthy_after_s
+            delay_s = self._start(service, started.previous, 0.0).healthy_after_s
 
         def restored() -> None:
             if started.previous is not None:
@@ -420,7 +439,8 @@ class SimHost:
             gone = ServiceBroke(service=service, code="aborted", reason="aborted")
             self._later(0.05, partial(self.act_event, gone))
             return
-        outcome = self.processes.start(build, 0.0)
+        self._truth.ran(self.host.name, service, build, self.records.get(service))
+        outcome = self._start(service, build, 0.0)
         if outcome.failed_after_s is not None:
             broke = ServiceBroke(service=service, code=outcome.code, reason=outcome.code)
             self._later(outcome.failed_after_s, partial(self.act_event, broke))

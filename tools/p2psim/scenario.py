@@ -50,7 +50,7 @@ class Scenario:
 
     def __init__(self, options: Options, world: World) -> None:
         self.options, self.world = options, world
-        self.truth = Truth(world)
+        self.truth = Truth(world=world)
         self.network = Network(world, options, rng_for(options.seed, "network"))
         verifier = CachingVerifier(HmacKeyring(b"simulated"))
         inventory = [_host(n, options.fault_domains) for n in range(options.hosts)]

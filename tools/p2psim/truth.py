@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
-
 from p2pdeploy.activation.record import ServiceRecord, Started
-from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.ids import Digest, HostName, ServiceName
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Excuse, Go, Order, Settled
+from p2pdeploy.messages.orders import Abort, Build, Excuse, Go, Order, Settled
 from p2pdeploy.planning.planner import CellPlan
 from p2psim import checkers
+from p2psim.ledger import Ledger, Touch, Violation
 from p2psim.world import World
 
-__all__ = ["SITUATIONS", "Touch", "Truth", "Violation"]
+__all__ = ["SITUATIONS", "Truth"]
 
 # Every fault and every rule must bite somewhere in a long run; what stays at 0 tests nothing.
 SITUATIONS = (
@@ -33,6 +32,7 @@ SITUATIONS = (
     "a rollout went back",
     "a service regressed",
     "a start was taken back at the last look",
+    "builds were collected",
     "abort hit a host that was changing",
     "an interrupted change was undone",
     "an operator aborted",
@@ -48,53 +48,11 @@ SITUATIONS = (
 )
 
 
-class Violation(msgspec.Struct, frozen=True):
-    """One broken invariant: which, when, and what was seen."""
-
-    invariant: str
-    at_s: float
-    detail: str
-
-
-class Touch(msgspec.Struct, frozen=True):
-    """A host began to change a service; ``interrupts`` if that was running until then."""
-
-    at_s: float
-    wall_s: float
-    host: HostName
-    service: ServiceName
-    started: Started
-    watermark: int  # of the host's record at that instant
-    interrupts: bool
-
-
-@dataclass
-class Truth:
-    """The ledger of one world."""
+@dataclass(kw_only=True)
+class Truth(Ledger):
+    """The ledger of one world, and how facts come into it."""
 
     world: World
-    plans: dict[tuple[ServiceName, int], CellPlan] = field(
-        default_factory=dict[tuple[ServiceName, int], CellPlan]
-    )
-    changing: dict[tuple[HostName, ServiceName], Touch] = field(
-        default_factory=dict[tuple[HostName, ServiceName], Touch]
-    )
-    healthy: dict[tuple[ServiceName, int], set[HostName]] = field(
-        default_factory=dict[tuple[ServiceName, int], set[HostName]]
-    )
-    excused: dict[tuple[ServiceName, int], frozenset[HostName]] = field(
-        default_factory=dict[tuple[ServiceName, int], frozenset[HostName]]
-    )
-    settled: set[tuple[ServiceName, int]] = field(default_factory=set[tuple[ServiceName, int]])
-    aborted_at: dict[tuple[ServiceName, int], float] = field(
-        default_factory=dict[tuple[ServiceName, int], float]
-    )
-    leases: list[Go] = field(default_factory=list[Go])
-    ended_at: dict[tuple[HostName, ServiceName, int], float] = field(
-        default_factory=dict[tuple[HostName, ServiceName, int], float]
-    )
-    touches: list[Touch] = field(default_factory=list[Touch])
-    violations: list[Violation] = field(default_factory=list[Violation])
     sometimes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SITUATIONS, 0))
 
     def happened(self, name: str, condition: bool = True) -> None:
@@ -175,6 +133,20 @@ class Truth:
             touched = any(t.host == host and t.started == begun for t in self.touches[-1_000:])
             self.happened("an interrupted change was undone", touched)
             self.happened("a start was taken back at the last look", not touched)
+
+    def ran(
+        self, host: HostName, service: ServiceName, build: Build, record: ServiceRecord | None
+    ) -> None:
+        """A supervisor starts *build* outside any change."""
+        for invariant, detail in checkers.at_run(self, host, service, build, record):
+            self.violate(invariant, detail)
+
+    def started(
+        self, host: HostName, service: ServiceName, build: Build, on_disk: frozenset[Digest]
+    ) -> None:
+        """A process of *build* is started, for whatever reason."""
+        for invariant, detail in checkers.at_start(host, service, build, on_disk):
+            self.violate(invariant, detail)
 
     def violate(self, invariant: str, detail: str) -> None:
         self.world.note(f"VIOLATION {invariant}: {detail}")
