@@ -27,9 +27,9 @@ def show_live(api: ApiClient, rollout_id: str, output: Output, *, with_hosts: bo
     """Show the rollout until it is final; the last state stays on the screen."""
     console = stdout_console()
     if output.is_json:
-        _show_changes(api, rollout_id, print_json)
+        _show_changes(api, rollout_id, show=print_json, look=_whole)
     elif not console.is_terminal:
-        _show_changes(api, rollout_id, _print_line)
+        _show_changes(api, rollout_id, show=_print_line, look=rollout_line)
     else:
         with Live(console=console, refresh_per_second=_REDRAWS_PER_S) as live:
             for view in follow(api, rollout_id):
@@ -37,12 +37,23 @@ def show_live(api: ApiClient, rollout_id: str, output: Output, *, with_hosts: bo
                 live.update(view_rollout(view, datetime.now(UTC), hosts))
 
 
-def _show_changes(api: ApiClient, rollout_id: str, show: Callable[[RolloutView], None]) -> None:
-    last: RolloutView | None = None
+def _show_changes(
+    api: ApiClient,
+    rollout_id: str,
+    *,
+    show: Callable[[RolloutView], None],
+    look: Callable[[RolloutView], object],
+) -> None:
+    """Show the rollout each time that *look* of it, which leaves out its age, has changed."""
+    last: object = None
     for view in follow(api, rollout_id):
-        if view != last:
+        if (now := look(view)) != last:
             show(view)
-        last = view
+        last = now
+
+
+def _whole(view: RolloutView) -> RolloutView:
+    return view
 
 
 def _print_line(view: RolloutView) -> None:

@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 
 from p2pctl.demo.loopback import limit_s
-from p2pctl.demo.payloads import change_data, find_example, generate_data
+from p2pctl.demo.payloads import (
+    DATA_FILE,
+    change_data,
+    delta_bytes_max,
+    find_example,
+    generate_data,
+    start_tree,
+)
 from p2pctl.demo.served import NO_ANSWER, ask_versions, reported_versions
 from p2pdeploy.errors import ConfigError
+from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.api import HostView, ServiceView
+from p2pdeploy.payload.build import build
 
 SIZE = 4 * 1024 * 1024 + 12_345
 
@@ -26,17 +35,43 @@ def test_data_is_the_same_for_the_same_seed_and_of_the_size_asked_for(tmp_path: 
 
 def test_a_change_replaces_two_percent_and_shifts_every_later_byte(tmp_path: Path) -> None:
     path = tmp_path / "data"
-    generate_data(path, SIZE, 1)
+    size = 4 * 16 * 1024 * 1024 + 12_345
+    generate_data(path, size, 1)
     before = path.read_bytes()
     change_data(path, 2)
     after = path.read_bytes()
-    inserted = 16 * 777
-    assert len(after) == SIZE + inserted
+    inserted = 4 * 777
+    assert len(after) == size + inserted
     assert after[-1000:] == before[-1000:]
-    stride, replaced = SIZE // 16, int(SIZE * 0.02) // 16
-    kept = [before[n * stride + replaced : (n + 1) * stride] for n in range(15)]
+    stride, replaced = size // 4, int(size * 0.02) // 4
+    kept = [before[n * stride + replaced : (n + 1) * stride] for n in range(3)]
     assert all(part in after for part in kept)
-    assert not any(before[n * stride : n * stride + 64] in after for n in range(16))
+    assert not any(before[n * stride : n * stride + 64] in after for n in range(4))
+
+
+@pytest.mark.parametrize("data_mib", [1, 2, 4, 8, 16])
+def test_a_change_of_little_data_moves_no_more_than_the_story_tells(
+    tmp_path: Path, data_mib: int
+) -> None:
+    tree = tmp_path / "hello"
+    start_tree(find_example(None), tree)
+    generate_data(tree / DATA_FILE, data_mib * 1024 * 1024, 1)
+    before = chunks_in(tree)
+    change_data(tree / DATA_FILE, 2)
+    after = chunks_in(tree)
+    moved = sum(size for digest, size in after.items() if digest not in before)
+    assert 0 < moved <= delta_bytes_max(sum(after.values())) < data_mib * 1024 * 1024
+
+
+def chunks_in(tree: Path) -> dict[bytes, int]:
+    """Sizes of the chunks of *tree* by digest."""
+    built = build(tree, ServiceName("hello"))
+    with built.sources:
+        return {
+            blob.digests[number * 32 : number * 32 + 32]: size
+            for blob in built.chunk_index.blobs
+            for number, size in enumerate(blob.sizes_bytes)
+        }
 
 
 def test_a_missing_example_is_a_clear_error(tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ import msgspec
 
 from p2pctl.client import ApiClient
 from p2pctl.demo.loopback import limit_s, measure_goodput
-from p2pctl.demo.payloads import BROKEN_MARK, DATA_FILE, change_data, generate_data, start_tree
+from p2pctl.demo.payloads import (
+    BROKEN_MARK,
+    DATA_FILE,
+    change_data,
+    delta_bytes_max,
+    generate_data,
+    start_tree,
+)
 from p2pctl.demo.served import ask_versions, reported_versions
 from p2pctl.documents import DemoReport, DemoRollout
 from p2pctl.durations import show_duration
@@ -33,8 +40,6 @@ __all__ = ["Chapter", "Stage", "StoryResult", "tell_story"]
 
 SERVICE = ServiceName("hello")
 FIRST, SECOND, BROKEN = Version("1.0.0"), Version("1.1.0"), Version("1.2.0")
-# 2 % changed at 16 places, each touching a chunk or two of up to 256 KiB: far below a tenth.
-DELTA_SHARE_MAX = 0.10
 _ROLLOUT_TIMEOUT_S = 300.0
 _REPORT_TIMEOUT_S = 15.0  # reports travel by gossip and sync: about two seconds
 _SEED = 20_240_229
@@ -171,8 +176,11 @@ def _judge_first(stage: Stage, chapter: Chapter) -> list[str]:
 def _judge_second(stage: Stage, chapter: Chapter) -> list[str]:
     faults = _judge_first(stage, chapter)
     moved, size = chapter.rollout.bytes_per_host_max, chapter.size_bytes
-    if moved > size * DELTA_SHARE_MAX:
-        faults.append(f"{chapter.rollout.version} moved {moved} bytes to a host, of {size}")
+    if moved > delta_bytes_max(size):
+        faults.append(
+            f"{chapter.rollout.version} moved {moved} bytes to a host, of {size}; "
+            f"{delta_bytes_max(size)} were expected at most"
+        )
     return faults
 
 
