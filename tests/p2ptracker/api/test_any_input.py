@@ -35,7 +35,7 @@ from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, World, open_world
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = 10  # of each operation, right and wrong; the whole file takes some ten seconds
+EXAMPLES = 6  # of each operation, right and wrong; the whole file takes some ten seconds
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 # The only route that needs another machine: "not now" is its right answer when that is down.
 ASKS_A_HOST = "/v1/hosts/{host}/services/{service}/logs"
