@@ -77,20 +77,20 @@ def start_fleet(
         record_mode(folder, detached=detach)
         processes = dict(running)
         started = _start_rest(folder, programs, processes, tell)
-        report = UpReport(
-            dir=str(folder),
-            api=f"http://{prefix_of(hosts)}.1:{API_PORT}",
-            hosts=len(hosts),
-            started=started,
-            adopted=sorted(running),
-            seconds=0.0,
-        )
+        report = _report(folder, hosts, started=started, adopted=sorted(running))
         fleet = RunningFleet(
             folder=folder, hosts=hosts, programs=programs, processes=processes, report=report
         )
         wait_ready(fleet, tell)
     seconds = round(time.monotonic() - started_at, 3)
     return msgspec.structs.replace(fleet, report=msgspec.structs.replace(report, seconds=seconds))
+
+
+def _report(folder: Path, hosts: list[Host], *, started: list[str], adopted: list[str]) -> UpReport:
+    api = f"http://{prefix_of(hosts)}.1:{API_PORT}"
+    return UpReport(
+        dir=str(folder), api=api, hosts=len(hosts), started=started, adopted=adopted, seconds=0.0
+    )
 
 
 def _start_rest(

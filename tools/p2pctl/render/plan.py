@@ -28,7 +28,10 @@ def view_plan(plan: RolloutPlanView) -> RenderableType:
         parts += _cell(cell)
     parts += [Text(f"{reason.code}: {reason.message}") for reason in plan.reasons]
     parts += [Text(""), Text("limits in force:", style="bold"), _limits(plan)]
-    parts += [Text(""), Text(f"check-index {plan.check_index}")]
+    parts += [
+        Text(""),
+        Text(f"check-index {plan.check_index}  (--check-index makes apply refuse any other plan)"),
+    ]
     return Group(*parts)
 
 
