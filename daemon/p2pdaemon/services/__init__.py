@@ -5,7 +5,8 @@ Reading order:
 * :mod:`~p2pdaemon.services.records`: a run's order, the proof that it runs, how it ended
 * :mod:`~p2pdaemon.services.supervisor`: the program that runs one service once
 * :mod:`~p2pdaemon.services.rundir`: the folder of runs, its lock, and settling what was left
-* :mod:`~p2pdaemon.services.runner`: the daemon's side: start, adopt, wait, stop
+* :mod:`~p2pdaemon.services.runner`: the daemon's side: start, adopt, wait, stop, over
+  :mod:`~p2pdaemon.services.spawn`: starting one supervisor
 * :mod:`~p2pdaemon.services.restart` and :mod:`~p2pdaemon.services.health`: pure cores
 * :mod:`~p2pdaemon.services.check` and :mod:`~p2pdaemon.services.http_check`: one health check
 * :mod:`~p2pdaemon.services.port`, :mod:`~p2pdaemon.services.logs` and

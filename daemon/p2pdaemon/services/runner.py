@@ -7,18 +7,14 @@ next daemon knows what this one knew.  A supervisor that is our own child is rea
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import trio
 
-from p2pdaemon.services import supervisor
 from p2pdaemon.services.records import ExitRecord, RunningService, RunRecord, RunSpec
 from p2pdaemon.services.rundir import (
     add_run,
@@ -28,26 +24,24 @@ from p2pdaemon.services.rundir import (
     settle,
     try_lock,
 )
+from p2pdaemon.services.spawn import (
+    KILL_GRACE_S,
+    START_TIMEOUT_S,
+    end_supervisor,
+    error_in,
+    read_news,
+    spawn_supervisor,
+)
 from p2pdeploy.errors import RefusedError, UnavailableError
-from p2pdeploy.process_identity import is_alive, open_pidfd, reap, send, wait_end
+from p2pdeploy.process_identity import is_alive, open_pidfd, reap, send
 
 __all__ = ["ServiceRunner"]
 
-START_TIMEOUT_S = 20.0  # an interpreter's start and two fsyncs, on a disk that is busy staging
 ADOPT_TIMEOUT_S = START_TIMEOUT_S  # a supervisor started by the daemon before may be as slow
 ADOPT_POLL_S = 0.02
-KILL_GRACE_S = 5.0  # for the supervisor to kill, reap and journal after the stop timeout
-NEWS_BYTES_MAX = 4_096
 LOG_CHARS_MAX = 500  # the last line of a traceback says it
-FREE_FD_MIN = 10  # above every number that a supervisor's descriptors are moved to
 
 _process_threads = trio.CapacityLimiter(8)  # starts and journal reads of one daemon at a time
-
-
-class _News(msgspec.Struct, frozen=True):
-    """What a supervisor says once: why nothing runs; empty when it runs."""
-
-    error: str
 
 
 class ServiceRunner:
@@ -79,7 +73,7 @@ class ServiceRunner:
             run_dir, pid, news_fd = await trio.to_thread.run_sync(
                 self._launch, spec, limiter=_process_threads
             )
-            news = await _read_news(news_fd)
+            news = await read_news(news_fd)
             return await trio.to_thread.run_sync(
                 self._confirm, run_dir, pid, news, limiter=_process_threads
             )
@@ -95,18 +89,18 @@ class ServiceRunner:
             try:
                 settle(self._base_dir)
                 run_dir = add_run(self._base_dir, spec)
-                return run_dir, *_spawn_supervisor(run_dir, lock_fd)
+                return run_dir, *spawn_supervisor(run_dir, lock_fd)
             except OSError as error:
                 raise UnavailableError(
                     f"the service cannot be started: {error}", where=str(self._base_dir)
                 ) from error
 
     def _confirm(self, run_dir: Path, pid: int, news: bytes) -> RunningService:
-        error = msgspec.json.decode(news, type=_News).error if news else "it says nothing"
+        error = error_in(news)
         record = read_record(run_dir / "run.json", RunRecord)
         if record is not None and not error:
             return _running(run_dir, record)
-        _end_supervisor(pid)
+        end_supervisor(pid)
         log = (run_dir / "supervisor.log").read_text(errors="replace").strip()
         raise UnavailableError(
             f"the supervisor did not start the service: {error}",
@@ -210,53 +204,3 @@ class ServiceRunner:
 def _running(run_dir: Path, record: RunRecord) -> RunningService:
     spec = msgspec.json.decode((run_dir / "spec.json").read_bytes(), type=RunSpec)
     return RunningService(run_dir=run_dir, record=record, stop_timeout_s=spec.stop_timeout_s)
-
-
-def _spawn_supervisor(run_dir: Path, lock_fd: int) -> tuple[int, int]:
-    """Start the supervisor and give it the lock; return its pid and where its news arrives."""
-    program = [sys.executable, "-I", "-S", "-X", "utf8", supervisor.__file__]
-    news_read, news_write = os.pipe()
-    with ExitStack() as on_failure, ExitStack() as ours:
-        on_failure.callback(os.close, news_read)
-        ours.callback(os.close, news_write)
-        # posix_spawn moves them to 3 and 4; from above both, no move overwrites the other.
-        news_high = fcntl.fcntl(news_write, fcntl.F_DUPFD_CLOEXEC, FREE_FD_MIN)
-        ours.callback(os.close, news_high)
-        lock_high = fcntl.fcntl(lock_fd, fcntl.F_DUPFD_CLOEXEC, FREE_FD_MIN)
-        ours.callback(os.close, lock_high)
-        log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        pid = os.posix_spawn(
-            sys.executable,
-            [*program, str(run_dir / "spec.json"), "handed-over"],
-            {},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, str(run_dir / "supervisor.log"), log_flags, 0o600),
-                (os.POSIX_SPAWN_DUP2, news_high, supervisor.READY_FD),
-                (os.POSIX_SPAWN_DUP2, lock_high, supervisor.LOCK_FD),
-            ],
-        )
-        on_failure.pop_all()
-    return pid, news_read
-
-
-def _end_supervisor(pid: int) -> None:
-    """Kill and reap our child *pid*, so that nothing comes up after we said that nothing did."""
-    pidfd = os.pidfd_open(pid)  # nobody else has reaped it, so it is still this one
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        wait_end(pidfd, KILL_GRACE_S)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    finally:
-        os.close(pidfd)
-
-
-async def _read_news(news_fd: int) -> bytes:
-    """Return what the supervisor says about its start; empty when it died or takes too long."""
-    news = b""
-    async with trio.lowlevel.FdStream(news_fd) as stream:
-        with trio.move_on_after(START_TIMEOUT_S):
-            while len(news) < NEWS_BYTES_MAX and (more := await stream.receive_some(1_024)):
-                news += more
-    return news

@@ -97,7 +97,7 @@ async def test_exit_while_no_daemon_ran_is_known_to_the_next(runner, a_run, tmp_
     assert end.exit_code == 9
 
 
-@pytest.mark.parametrize("point", ["settle", "add_run", "_spawn_supervisor", "_read_news"])
+@pytest.mark.parametrize("point", ["settle", "add_run", "spawn_supervisor", "read_news"])
 async def test_daemon_killed_at_any_step_of_a_start_leaves_the_truth(
     runner, a_run, tmp_path, point, said, until
 ):
