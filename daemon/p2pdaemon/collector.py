@@ -24,7 +24,10 @@ class Collector:
 
     def keep(self, service: ServiceName, digests: frozenset[Digest]) -> None:
         """The core's latest word on *service*."""
-        self._kept[service] = digests
+        if digests:
+            self._kept[service] = digests
+        else:
+            self._kept.pop(service, None)
 
     def keeps(self, digest: Digest) -> bool:
         """Whether the core asks for *digest* now."""

@@ -136,6 +136,17 @@ class Slot:
         """
         return self.record.running == build
 
+    def is_idle(self, wall_s: float) -> bool:
+        """Whether nothing of the service is here, and no order has this host bring it."""
+        record, duty = self.record, self.duty()
+        if not self.known or self.changing or self.confirming or self.staging:
+            return False
+        if record.running is not None or record.started is not None or isinstance(duty, Plan):
+            return False
+        if duty is None or duty.build is None or self.has_outcome(duty.plan_seq):
+            return True
+        return isinstance(duty, Settled) and wall_s >= duty.not_after
+
     def trouble(self) -> Hold | None:
         """What holds this host that is its own to mend, so that the cell is told of it."""
         if self.hold is not None and self.hold.code in ("clock-unsynchronised", "clock-behind"):

@@ -9,15 +9,21 @@ from __future__ import annotations
 import pytest
 
 from p2pdeploy.activation import host as activation_host
-from p2pdeploy.activation import rules
+from p2pdeploy.activation import rules, transitions
+from p2pdeploy.activation.effects import Keep, Run
 from p2pdeploy.activation.gate import Evidence, evidence_hold
 from p2pdeploy.activation.lease import Hold
+from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.activation.service import Duty, Slot
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.orders import Plan, Revert, Roster, RosterMember
 from p2pdeploy.planning import grants
+from p2psim.options import draw_options
 from p2psim.run import run_seed
+from p2psim.scenario import Scenario, build_of
+from p2psim.world import World
 
+WEB = ServiceName("web")
 pytestmark = pytest.mark.slow
 
 
@@ -84,6 +90,46 @@ def test_going_back_without_being_named_is_found(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(rules, "_needs_lease", only_forwards)
     assert "I3" in found_in(14, 21)
+
+
+def test_an_aborted_build_that_is_started_at_boot_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert boots_with_an_aborted_build() == set()
+
+    def always_start(slot: Slot) -> Run:
+        return Run(slot.record.service, slot.record.running)
+
+    monkeypatch.setattr(transitions, "run", always_start)
+    assert boots_with_an_aborted_build() == {"I4"}
+
+
+def boots_with_an_aborted_build() -> set[str]:
+    """What is found when a host reboots that runs what its stored ABORT covers."""
+    scenario = Scenario(draw_options(0, hosts=3, fault_domains=3), World())
+    truth, host = scenario.truth, scenario.hosts[HostName("h01")]
+    build = build_of(WEB, "1")
+    truth.aborted_at[WEB, 4] = 0.0
+    host.records[WEB] = ServiceRecord(
+        service=WEB, accepted_seq=4, watermark=4, running=build, running_seq=4
+    )
+    host.put_on_disk(WEB, build)
+    host.boot()
+    scenario.world.run_until(5.0)
+    return {violation.invariant for violation in truth.violations}
+
+
+def test_a_way_back_that_is_not_kept_on_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_keep = transitions.keep
+
+    def only_what_comes(slot: Slot) -> Keep:
+        keep = true_keep(slot)
+        if slot.plan is None:
+            return keep
+        return Keep(keep.service, keep.digests & {slot.plan.build.digest})
+
+    monkeypatch.setattr(transitions, "keep", only_what_comes)
+    assert "I12" in found_in(0)
 
 
 def test_two_services_that_activate_side_by_side_are_found(

@@ -328,6 +328,8 @@ class SimHost:
                 left = self._on_disk(service) & digests  # the worst case: all else goes at once
                 self._truth.happened("builds were collected", left < self._on_disk(service))
                 self._disk[service] = left
+            case act.Forget(service=service):
+                self.records.pop(service, None)
             case act.StopStaging(service=service):
                 self._fetching.pop(service, None)
 
@@ -352,8 +354,12 @@ class SimHost:
         if self._fetching.get(service) != build:
             return  # called off, or another build is wanted by now
         del self._fetching[service]
-        self._disk[service] = self._on_disk(service) | {build.digest}
+        self.put_on_disk(service, build)
         self.act_event(Staged(service=service, digest=build.digest))
+
+    def put_on_disk(self, service: ServiceName, build: Build) -> None:
+        """*build* is there from now on, until it is collected."""
+        self._disk[service] = self._on_disk(service) | {build.digest}
 
     def _on_disk(self, service: ServiceName) -> frozenset[Digest]:
         return self._disk.get(service, frozenset())
