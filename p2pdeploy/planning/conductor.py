@@ -15,13 +15,14 @@ from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S, SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Go, Grant, Order, Rollout, Settled
-from p2pdeploy.planning.cell_rollout import CellRollout, View, look, open_cell_rollout
+from p2pdeploy.planning.cell_rollout import CellRollout, View, open_cell_rollout
 from p2pdeploy.planning.grants import (
     activation_blocker,
     activation_holder,
     converge_grant,
     grant_for,
 )
+from p2pdeploy.planning.look import look
 from p2pdeploy.planning.planner import CellPlan
 
 __all__ = [

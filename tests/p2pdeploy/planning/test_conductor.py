@@ -15,13 +15,9 @@ from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Abort, Build, Excuse, Go, Grant, Order, Plan, Settled
 from p2pdeploy.planning.cell_rollout import (
-    LOST_S,
     CellRollout,
     Result,
     View,
-    ask_abort,
-    budget_holders,
-    excuse,
     settled_of,
 )
 from p2pdeploy.planning.conductor import (
@@ -35,6 +31,8 @@ from p2pdeploy.planning.conductor import (
     replace_rollout,
 )
 from p2pdeploy.planning.planner import CellPlan, Limits
+from p2pdeploy.planning.reverting import LOST_S, budget_holders
+from p2pdeploy.planning.steering import ask_abort, excuse
 from p2pdeploy.planning.views import fault_domain_views, rollout_state, rollout_view, utc
 from p2pdeploy.testing.activation_bench import (
     CELL,

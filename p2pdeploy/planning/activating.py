@@ -1,0 +1,131 @@
+"""One look at a rollout that goes forward: is it done, has it failed, and what does it wait for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.activation.gate import doomed
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import Reason
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Order
+from p2pdeploy.planning.cell_rollout import (
+    REASONS_SHOWN_MAX,
+    CellRollout,
+    View,
+    all_ended,
+    is_quiet,
+    settled_of,
+    troubles,
+    with_rank,
+)
+from p2pdeploy.planning.steering import ask_abort, excuse
+
+__all__ = ["look_activating"]
+
+
+def look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
+    """Stop it, complete it, excuse a host that was lost for long, or say what it waits for."""
+    rollout = _stamp(rollout, view)
+    plan = rollout.plan
+    failed = with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
+    if reason := _failure(rollout, view, failed):
+        return ask_abort(rollout, result="rolled-back", reason=reason, now=view.now)
+    if view.now >= plan.expires_at and not rollout.paused:  # a paused one waits for its person
+        reason = Reason(code="plan-expired", message="the plan was not finished in time")
+        return ask_abort(rollout, result="failed", reason=reason, now=view.now)
+    healthy = with_rank(rollout, view, Rank.HEALTHY)
+    waiting = [
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host not in healthy
+        and member.host not in failed
+        and member.host not in rollout.excused
+    ]
+    if waiting:
+        rollout = msgspec.structs.replace(rollout, reasons=_waits(rollout, view, waiting))
+        return _excuse_lost(rollout, view, waiting)
+    rollout = msgspec.structs.replace(
+        rollout,
+        phase="done",
+        result="complete",
+        reasons=_leftovers(rollout, failed),
+        ended_at=all_ended(rollout, view.now),
+    )
+    settled = settled_of(rollout, now=view.now)
+    return rollout, [settled] if settled else []
+
+
+def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason | None:
+    """The reason to stop: the hosts' own brakes hold, or a gate can't open any more."""
+    plan, roster = rollout.plan, rollout.cell_plan.roster
+    stuck = doomed(plan, roster, view.evidence, frozenset(rollout.excused))
+    if not failed or (len(failed) < plan.brakes_max and not stuck):
+        return None
+    first = min(failed)
+    word = view.evidence[first]
+    return Reason(
+        code=word.reason_code or "failed",
+        message=word.reason or "failed",
+        host=first,
+        fault_domain=word.fault_domain,
+    )
+
+
+def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[Reason, ...]:
+    if rollout.paused:
+        return (Reason(code="paused", message="paused by an operator"),)
+    lost = sorted(host for host in waiting if host not in view.alive)
+    if lost:
+        return tuple(
+            Reason(
+                code="host-unreachable",
+                message=f"{host} cannot be reached; waiting until it returns or is excused",
+                host=host,
+            )
+            for host in lost[:REASONS_SHOWN_MAX]
+        )
+    members = rollout.cell_plan.roster.members
+    names = [rollout.plan.fault_domains[m.fault_domain].name for m in members if m.host in waiting]
+    going_on = Reason(
+        code="activating",
+        message=f"{len(waiting)} of {len(members)} hosts to go, now in {names[0]}",
+        fault_domain=names[0],
+    )
+    return (going_on, *troubles(rollout, view, waiting))
+
+
+def _excuse_lost(
+    rollout: CellRollout, view: View, waiting: list[HostName]
+) -> tuple[CellRollout, list[Order]]:
+    """Excuse hosts that were lost so long that nothing they began can be under way any more."""
+    for host in waiting:
+        if host in view.alive or not is_quiet(rollout, view, host):
+            continue
+        excused, orders, refusal = excuse(rollout, (host,), "unreachable", view)
+        if not refusal:
+            return excused, orders
+    return rollout, []
+
+
+def _leftovers(rollout: CellRollout, failed: set[HostName]) -> tuple[Reason, ...]:
+    reasons = [Reason(code="host-failed", message="failed, tolerated", host=h) for h in failed]
+    reasons += [Reason(code="excused", message="excused", host=h) for h in rollout.excused]
+    return tuple(sorted(reasons, key=lambda reason: reason.host))
+
+
+def _stamp(rollout: CellRollout, view: View) -> CellRollout:
+    """Note when each fault domain began and ended, as seen from here."""
+    began, ended = list(rollout.began_at), list(rollout.ended_at)
+    for index, domain in enumerate(rollout.plan.fault_domains):
+        moved = with_rank(
+            rollout, view, Rank.STARTED, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, index=index
+        )
+        final = moved - with_rank(rollout, view, Rank.STARTED, index=index)
+        if moved and not began[index]:
+            began[index] = view.now
+        if len(final) == domain.size and not ended[index]:
+            ended[index] = view.now
+    if (tuple(began), tuple(ended)) == (rollout.began_at, rollout.ended_at):
+        return rollout
+    return msgspec.structs.replace(rollout, began_at=tuple(began), ended_at=tuple(ended))

@@ -1,0 +1,166 @@
+"""One look at a rollout that goes back: who is named next, who holds the budget, and the end."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+import msgspec
+
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import Reason
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Order
+from p2pdeploy.planning.cell_rollout import (
+    REASONS_SHOWN_MAX,
+    CellRollout,
+    View,
+    all_ended,
+    settled_of,
+    troubles,
+    with_rank,
+)
+
+__all__ = ["LOST_S", "budget_holders", "look_reverting"]
+
+LOST_S = 10.0  # beside the 5 to 25 s that membership takes: longer than a restart of a daemon
+
+
+def look_reverting(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
+    """Name the next hosts to go back, as far as ``max_unavailable`` has room for them."""
+    rollout = _name_next(_stamp_back(rollout, view), view)
+    back = with_rank(rollout, view, Rank.HEALTHY, reverting=True)
+    stuck = with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    left = [
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host not in back | stuck and member.host not in rollout.excused
+    ]
+    if any(not _is_lost(rollout, view, host) for host in left):
+        held_up = [*_busy_reasons(rollout, view), *troubles(rollout, view, left)]
+        reasons = (*rollout.reasons[:1], *held_up)
+        return msgspec.structs.replace(rollout, reasons=reasons), []
+    return _end_revert(rollout, view, stuck, sorted(left))
+
+
+def _is_lost(rollout: CellRollout, view: View, host: HostName) -> bool:
+    """Whether the way back may end without *host*: it was missed for long enough to believe it."""
+    since = rollout.lost_since.get(host)
+    return bool(view.alive) and since is not None and view.now - since >= LOST_S
+
+
+def _name_next(rollout: CellRollout, view: View) -> CellRollout:
+    """Fill the window: hosts that may be down because of an order never exceed the budget."""
+    reverted = with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    accepted = with_rank(rollout, view, Rank.ACCEPTED, Rank.STAGED, Rank.STARTED, reverting=True)
+    holders = budget_holders(rollout, view)
+    window = {host: at for host, at in rollout.going_back.items() if host in holders}
+    room = rollout.plan.max_unavailable - len(holders)
+    ready = [
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host in accepted - reverted
+        and member.host in view.alive
+        and member.host not in window
+    ]
+    window.update(dict.fromkeys(ready[: max(0, room)], view.now))
+    if window == rollout.going_back:
+        return rollout
+    return msgspec.structs.replace(rollout, going_back=window)
+
+
+def budget_holders(rollout: CellRollout, view: View) -> dict[HostName, float]:
+    """Which hosts take room in the budget of a way back, and until when at the latest.
+
+    A host counts from the moment it is named until it attests an outcome, or until so long after
+    that nothing it began can be under way.  One that may still be busy with the aborted plan
+    counts in the same way from the abort on.
+
+    Returns:
+        Host to seconds since the epoch; empty unless the rollout goes back.
+    """
+    if rollout.phase != "reverting":
+        return {}
+    plan = rollout.plan
+    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    ended = (Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
+    reverted = with_rank(rollout, view, *ended, reverting=True)
+    idle = reverted | with_rank(rollout, view, *ended)
+    idle |= with_rank(rollout, view, Rank.ACCEPTED, Rank.STAGED, Rank.STARTED, reverting=True)
+    until = {
+        member.host: rollout.aborted_at + quiet_s
+        for member in rollout.cell_plan.roster.members
+        if member.host not in idle
+    }
+    until |= {
+        host: named_at + quiet_s
+        for host, named_at in rollout.going_back.items()
+        if host not in reverted
+    }
+    return {host: at for host, at in until.items() if view.now < at}
+
+
+def _busy_reasons(rollout: CellRollout, view: View) -> list[Reason]:
+    """Who keeps the others from going back, when the budget has no room left."""
+    holders = budget_holders(rollout, view)
+    if len(holders) < rollout.plan.max_unavailable:
+        return []
+    first = sorted(holders, key=lambda host: (-holders[host], host))[:REASONS_SHOWN_MAX]
+    return [
+        Reason(
+            code="budget-held",
+            message=f"{host} may still be busy until {_clock_time(holders[host])}",
+            host=host,
+        )
+        for host in first
+    ]
+
+
+def _clock_time(seconds: float) -> str:
+    """UTC to the second; rounded up, because until then it may be busy."""
+    return datetime.fromtimestamp(math.ceil(seconds), UTC).strftime("%H:%M:%S UTC")
+
+
+def _end_revert(
+    rollout: CellRollout, view: View, stuck: set[HostName], lost: list[HostName]
+) -> tuple[CellRollout, list[Order]]:
+    reasons = list(rollout.reasons[:1])  # why it went back; who held the budget is over
+    result = rollout.result
+    if stuck:
+        result = "failed"
+        reasons += [
+            Reason(code="baseline-unhealthy", message="could not go back to the baseline", host=h)
+            for h in sorted(stuck)
+        ]
+    reasons += [
+        Reason(
+            code="host-unreachable", message="cannot be reached; goes back when it returns", host=h
+        )
+        for h in lost
+    ]
+    rollout = msgspec.structs.replace(
+        rollout,
+        phase="done",
+        result=result,
+        reasons=tuple(reasons),
+        ended_at=all_ended(rollout, view.now),
+    )
+    settled = settled_of(rollout, now=view.now)
+    return rollout, [settled] if settled else []
+
+
+def _stamp_back(rollout: CellRollout, view: View) -> CellRollout:
+    """Note when the last host of each fault domain ended its way back."""
+    back = with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    back |= set(rollout.excused)
+    on_the_way = {
+        member.fault_domain
+        for member in rollout.cell_plan.roster.members
+        if member.host not in back
+    }
+    ended = tuple(
+        at if at or index in on_the_way else view.now for index, at in enumerate(rollout.ended_at)
+    )
+    if ended == rollout.ended_at:
+        return rollout
+    return msgspec.structs.replace(rollout, ended_at=ended)
