@@ -105,19 +105,7 @@ def plan_cell(
     if not present:
         return None
     unavailable_max = resolve_max_unavailable(limits, [host.fault_domain for host in present])
-    domains: list[FaultDomainPlan] = []
-    members: list[RosterMember] = []
-    for index, (name, hosts) in enumerate(fault_domains_of(present).items()):
-        failures_max, batches = _batches(
-            len(hosts), index == 0, limits.failure_fraction_max, unavailable_max
-        )
-        domains.append(
-            FaultDomainPlan(
-                name=name, size=len(hosts), failures_max=failures_max, batches=tuple(batches)
-            )
-        )
-        numbers = [number for number, size in enumerate(batches) for _ in range(size)]
-        members += [RosterMember(h.name, index, n) for h, n in zip(hosts, numbers, strict=True)]
+    domains, members = _in_order(present, limits.failure_fraction_max, unavailable_max)
     # The way back of the last plan took its number + 1; two higher leaves it alone.
     plan_seq = facts.plan_seq_max + 2
     roster = Roster(cell=facts.cell, service=service, plan_seq=plan_seq, members=tuple(members))
@@ -149,6 +137,24 @@ def plan_cell(
         unchanged=tuple(h.name for h in present if _runs(facts.evidence.get(h.name), build)),
         only=() if facts.whole_cell else tuple(h.name for h in facts.hosts),
     )
+
+
+def _in_order(
+    hosts: list[Host], failure_fraction: float, unavailable_max: int
+) -> tuple[list[FaultDomainPlan], list[RosterMember]]:
+    """The fault domains in activation order, and every host's place in them."""
+    domains: list[FaultDomainPlan] = []
+    members: list[RosterMember] = []
+    for index, (name, inside) in enumerate(fault_domains_of(hosts).items()):
+        failures_max, batches = _batches(len(inside), index == 0, failure_fraction, unavailable_max)
+        domains.append(
+            FaultDomainPlan(
+                name=name, size=len(inside), failures_max=failures_max, batches=tuple(batches)
+            )
+        )
+        numbers = [number for number, size in enumerate(batches) for _ in range(size)]
+        members += [RosterMember(h.name, index, n) for h, n in zip(inside, numbers, strict=True)]
+    return domains, members
 
 
 def resolve_max_unavailable(limits: Limits, fault_domains: Sequence[str]) -> int:

@@ -97,7 +97,7 @@ class Host:
 
     def hears(self, *rumours: object, message: object = None, cell: CellId = CELL) -> list[object]:
         sender = a_member(2)
-        packet = Packet(cell, sender.name, message, tuple(rumours))  # type: ignore[arg-type]
+        packet = Packet(cell, sender.name, message, tuple(rumours))  # type: ignore[arg-type]  # any kind of message
         return list(self.core.handle(PacketReceived(sender.address, PORT, packet), 1.0))
 
 

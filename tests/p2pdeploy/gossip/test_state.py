@@ -120,7 +120,7 @@ def test_versions_cover_every_key_once() -> None:
 
 def an_attestation(**changes: object) -> Attestation:
     fields = {"cell": CELL, "host": "h1", "service": WEB, "fault_domain": "fd0"}
-    return Attestation(**{**fields, "epoch": 3, "seq": 4, **changes})  # type: ignore[arg-type]
+    return Attestation(**{**fields, "epoch": 3, "seq": 4, **changes})  # type: ignore[arg-type]  # the fields have several types
 
 
 def test_each_kind_of_message_has_its_key_and_version() -> None:

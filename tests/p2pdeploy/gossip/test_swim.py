@@ -142,7 +142,7 @@ def test_a_helper_pings_and_passes_the_answer_on() -> None:
     token = ping.message.token
     assert effects == [
         Say(target.address, PORT, Ping(token, target.name)),
-        SetTimer(RelayTimedOut(token), pytest.approx(1.4)),  # type: ignore[arg-type]
+        SetTimer(RelayTimedOut(token), pytest.approx(1.4)),  # type: ignore[arg-type]  # approx for a float
     ]
     assert host.swim.acked(token) == [Say(asker.address, PORT, Ack(77))]
     assert host.swim.relay_timed_out(token) == []
