@@ -1,0 +1,74 @@
+"""A rollout as people and scripts see it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Plan
+from p2pdeploy.planning.views import fault_domain_views, rollout_state, rollout_view
+from p2pdeploy.testing.activation_bench import (
+    CELL,
+    EPOCH_S,
+    NEW,
+    OLD,
+    WEB,
+    a_plan,
+)
+from p2pdeploy.testing.cell_bench import API, completed, names, opened
+
+
+def test_a_view_counts_hosts_per_fault_domain() -> None:
+    cell, cell_plan = opened()
+    seq = cell_plan.plan.plan_seq
+    cell.say(names(cell_plan)[:2], seq, Rank.HEALTHY)
+    cell.say(names(cell_plan)[2:3], seq, Rank.STARTED)
+    cell.say(names(cell_plan)[3:4], seq, Rank.STAGED)
+    cell.tick(1)
+    first, second, third = fault_domain_views(cell.rollout(), cell.evidence[WEB])
+    assert (first.healthy, first.total) == (2, 2)
+    assert first.finished_at is not None
+    assert second.started_at is not None
+    assert second.finished_at is None
+    assert second.states["staged"] == 1
+    assert third.states == {"waiting": 2}
+    assert "fd1" in third.waits_for
+
+
+def test_a_view_names_state_baseline_and_reasons() -> None:
+    cell, cell_plan = opened()
+
+    def state() -> str:
+        view = rollout_view(
+            rollout_id=cell_plan.plan.rollout_id,
+            service=WEB,
+            version=NEW.version,
+            created_at=EPOCH_S,
+            finished_at=0.0,
+            cells=[cell.rollout()],
+            evidence={CELL: cell.evidence[WEB]},
+        )
+        assert view.baseline == OLD.version
+        return view.state
+
+    assert state() == "running"
+    cell.pause()
+    assert state() == "paused"
+    cell.abort()
+    assert state() == "rolling-back"
+
+
+def test_a_rollout_is_as_far_as_its_slowest_cell_and_as_bad_as_its_worst() -> None:
+    running, complete = opened()[0].rollout(), completed()[0].rollout()
+    failed = msgspec.structs.replace(complete, result="failed")
+    assert rollout_state([complete, running]) == "running"
+    assert rollout_state([complete, failed]) == "failed"
+    assert rollout_state([complete, complete]) == "complete"
+
+
+def test_a_plan_of_one_service_leaves_the_other_alone() -> None:
+    cell, cell_plan = completed()
+    orders = cell.open(a_plan(service=API))
+    assert {o.service for o in orders if isinstance(o, Plan)} == {API}
+    assert cell.rollout(WEB).result == "complete"
+    assert cell.conducted.settled[WEB].plan_seq == cell_plan.plan.plan_seq
