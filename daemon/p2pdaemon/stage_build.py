@@ -111,14 +111,20 @@ class BuildStager:
             ) from error
 
     async def seed_all(self) -> None:
-        """Seed every release that is staged on this disk."""
+        """Seed every release that is staged on this disk; log what cannot be read."""
+        await isolated("seed", self._seed_staged)
+
+    async def _seed_staged(self) -> None:
         for digest in await disk_hop(self._store.digests):
-            async with self._using(digest):
-                if not await disk_hop(self._store.is_staged, digest):
-                    continue
-                manifest = await disk_hop(self._store.read_manifest, digest)
-                if manifest is not None:
-                    await isolated(f"seed {digest}", partial(self._seed, digest, manifest))
+            await isolated(f"seed {digest}", partial(self._seed_if_staged, digest))
+
+    async def _seed_if_staged(self, digest: Digest) -> None:
+        async with self._using(digest):
+            if not await disk_hop(self._store.is_staged, digest):
+                return
+            manifest = await disk_hop(self._store.read_manifest, digest)
+            if manifest is not None:
+                await self._seed(digest, manifest)
 
     async def delete(self, digest: Digest, *, is_kept: Callable[[], bool]) -> bool:
         """Stop seeding *digest* and delete it, unless it is being used or *is_kept* now.

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import stat
@@ -138,6 +139,13 @@ def _read(tree: Path) -> bytes:
             code="no-service-toml",
         ) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PayloadError(
+                "is a symbolic link, which is not followed",
+                where=str(file),
+                hint=f"put the {SERVICE_TOML} itself at the root of the payload",
+                code="unreadable",
+            ) from None
         raise PayloadError(
             f"can't be read: {error.strerror}", where=str(file), code="unreadable"
         ) from error

@@ -219,7 +219,7 @@ class Session:
         torrent = self._torrents.get(handle)
         if torrent is None:
             return
-        await torrent.refresh()
+        await torrent.refresh(alerts_lost=True)
         if not torrent.checking and handle in self._checked:
             self._checked[handle].set()
 

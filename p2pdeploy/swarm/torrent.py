@@ -6,6 +6,7 @@ the trio thread.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -168,8 +169,12 @@ class Torrent:
             self._handle.resume()
             self._touch()
 
-    async def refresh(self) -> None:
+    async def refresh(self, *, alerts_lost: bool = False) -> None:
         """Ask libtorrent for the exact state now, instead of what alerts told so far.
+
+        Args:
+            alerts_lost: Also take over a fault that libtorrent stopped for.  Otherwise its own
+                alert is on its way, which names the file.
 
         The answer is a moment old when it arrives: pieces that alerts told of meanwhile stay.
         They are told once only, so a fetch that forgot one would wait for it for ever.
@@ -190,6 +195,8 @@ class Torrent:
         self.checking = status.state in (states.checking_files, states.checking_resume_data)
         self.note_pieces(pieces)
         self.note_status(status)
+        if alerts_lost and status.errc.value() and self.fault is None:
+            self.note_fault(status.errc, os.path.join(status.save_path, ""))
 
     async def remove(self, *, delete_files: bool = False) -> None:
         """Stop fetching and seeding; return once libtorrent has let go of it.  Idempotent."""

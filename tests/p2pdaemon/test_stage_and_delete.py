@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from types import SimpleNamespace
 
@@ -123,3 +124,30 @@ async def test_a_superseded_fetch_leaves_the_swarm(stager, store, swarm, release
     assert swarm.here == []
     assert stager.torrents() == {}
     assert stager.in_use() == frozenset()
+
+
+async def test_a_release_that_cannot_be_read_does_not_keep_the_others_from_being_seeded(
+    stager, store, swarm, release, monkeypatch
+):
+    broken, whole = release("1.0.0"), release("1.1.0")
+    read = store.read_manifest
+
+    def read_manifest(digest):
+        if digest == broken.digest:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(digest)
+
+    monkeypatch.setattr(store, "read_manifest", read_manifest)
+    await stager.seed_all()
+    assert len(swarm.here) == 1
+    assert await stager.delete(whole.digest, is_kept=lambda: False)
+    assert swarm.here == []
+
+
+async def test_a_store_that_cannot_be_listed_ends_nothing(stager, store, swarm, monkeypatch):
+    def digests():
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(store, "digests", digests)
+    await stager.seed_all()
+    assert swarm.here == []

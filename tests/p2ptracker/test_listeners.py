@@ -32,6 +32,17 @@ def an_announce_server(outcomes: Counter) -> AnnounceServer:
     return AnnounceServer(Swarms(SwarmsConfig(interval_s=60), random.Random(1)), known, outcomes)
 
 
+def an_upload_server(
+    *, turned_away: Counter | None = None, refused: Counter | None = None
+) -> UploadServer:
+    return UploadServer(
+        lambda key: None,
+        "token",
+        turned_away=turned_away or a_counter(),
+        refused=refused or a_counter("code"),
+    )
+
+
 @asynccontextmanager
 async def listening(one: AnnounceServer | UploadServer) -> AsyncGenerator[int]:
     async with trio.open_nursery() as nursery:
@@ -63,13 +74,15 @@ async def test_a_client_that_resets_before_it_is_accepted_ends_nothing() -> None
 
 
 async def test_an_upload_that_resets_before_it_is_accepted_ends_nothing() -> None:
-    async with listening(UploadServer(lambda key: None, "token", a_counter())) as port:
+    refused = a_counter("code")
+    async with listening(an_upload_server(refused=refused)) as port:
         connect_and_reset(port)
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         async with stream:
             await stream.send_all(b"\xff" * 8)  # no frame: it is told so
             with trio.fail_after(5):
                 assert b"protocol" in await stream.receive_some(4096)
+    assert refused.labels(code="protocol")._value.get() == 1
 
 
 async def turned_away(port: int, *, kept: int) -> bytes:
@@ -96,6 +109,6 @@ async def test_announce_connections_beyond_the_limit_are_turned_away(
 async def test_uploads_beyond_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_server, "OPEN_MAX", 2)
     count = a_counter()
-    async with listening(UploadServer(lambda key: None, "token", count)) as port:
+    async with listening(an_upload_server(turned_away=count)) as port:
         assert await turned_away(port, kept=2) == b""
     assert count._value.get() == 1

@@ -12,7 +12,7 @@ from p2pctl.output import Output
 from p2pctl.render.listings import view_lint
 from p2pdeploy.errors import ConfigError, PayloadError
 from p2pdeploy.payload.service_spec import effective
-from p2pdeploy.payload.service_toml import SERVICE_TOML, lint_tree, read_service_toml
+from p2pdeploy.payload.service_toml import lint_tree, read_service_toml
 from p2pdeploy.payload.walk import walk
 
 __all__ = ["lint", "lint_report"]
@@ -75,8 +75,11 @@ def _tree_faults(path: Path) -> list[LintFinding]:
 
 
 def _as_finding(error: PayloadError) -> LintFinding:
-    file, message, hint = error.where, error.message, error.hint
-    if Path(file).name == SERVICE_TOML and Path(file).is_symlink():
-        message = "is a symbolic link, which is not followed"
-        hint = f"put the {SERVICE_TOML} itself at the root of the payload"
-    return LintFinding(file=file, line=0, key="", message=message, hint=hint, severity="error")
+    return LintFinding(
+        file=error.where,
+        line=0,
+        key="",
+        message=error.message,
+        hint=error.hint,
+        severity="error",
+    )

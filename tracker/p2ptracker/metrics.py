@@ -23,6 +23,12 @@ class Metrics:
             "Upload connections closed because too many were open",
             registry=self.registry,
         )
+        self.uploads_refused = Counter(
+            "p2p_uploads_refused",
+            "Uploads that were admitted to the listener and refused with an answer",
+            ["code"],
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "p2p_api_refusals",
             "API requests refused before they reached a route",

@@ -60,7 +60,12 @@ async def run_tasks(
 ) -> None:
     """Run the roles over an open *plane* until cancelled; ``started`` hands back the ports."""
     config = plane.config
-    uploads = UploadServer(plane.publisher.spool_of, plane.token, plane.metrics.uploads_turned_away)
+    uploads = UploadServer(
+        plane.publisher.spool_of,
+        plane.token,
+        turned_away=plane.metrics.uploads_turned_away,
+        refused=plane.metrics.uploads_refused,
+    )
     swarms = Swarms(SwarmsConfig(interval_s=config.announce_interval_s), random.Random())
     announces = AnnounceServer(swarms, plane.may_track, plane.metrics.announces)
     async with trio.open_nursery() as nursery:

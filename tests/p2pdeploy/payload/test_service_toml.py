@@ -266,14 +266,21 @@ def test_a_bare_name_that_is_also_in_the_tree_is_doubted(tmp_path: Path) -> None
     assert (finding.severity, finding.message[-12:]) == ("warning", "; write ./run"[-12:])
 
 
-@pytest.mark.parametrize("kind", ["missing", "link", "folder"])
-def test_a_service_toml_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("missing", r"has no service\.toml"),
+        ("link", "is a symbolic link, which is not followed"),
+        ("folder", "can't be read: Is a directory"),
+    ],
+)
+def test_a_service_toml_that_is_no_file_is_refused(tmp_path: Path, kind: str, says: str) -> None:
     file = tmp_path / "service.toml"
     if kind == "link":
         file.symlink_to("/etc/hostname")
     elif kind == "folder":
         file.mkdir()
-    with pytest.raises(PayloadError, match=r"has no service\.toml|can't be read"):
+    with pytest.raises(PayloadError, match=says):
         lint_tree(tmp_path)
 
 

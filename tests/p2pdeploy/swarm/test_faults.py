@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import libtorrent as lt
 import pytest
 import trio
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.swarm import faults
 from p2pdeploy.swarm.faults import disk_fault
+from p2pdeploy.swarm.session import Session
 
 TOO_SHORT = (23, "libtorrent", "file too short")
 FULL = UnavailableError("the disk is full", code="disk-full")
@@ -86,3 +88,25 @@ async def test_a_disk_that_fills_while_fetching_is_told_as_full_each_time(lab, s
                 await host.fetch(torrent, origin, [])
             assert caught.value.code == "disk-full"
             assert caught.value.where.endswith("data/big")
+
+
+@pytest.mark.processes
+async def test_a_disk_fault_whose_alert_was_lost_is_found_out(lab, small_disk, monkeypatch):
+    """As when 8,000 alerts wait: libtorrent has stopped the torrent and says so once only."""
+    take = Session._take
+
+    def lose(session: Session, alert) -> None:
+        if isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
+            session._suspects.update(session._torrents)
+        else:
+            take(session, alert)
+
+    monkeypatch.setattr(Session, "_take", lose)
+    release = lab.Release({"data/big": 4 * 1024 * 1024})
+    origin, host = lab.Origin(release), lab.host()
+    host.root = small_disk
+    async with host.session:
+        torrent = await host.add(release)
+        with trio.fail_after(20), pytest.raises(UnavailableError) as caught:
+            await host.fetch(torrent, origin, [])
+    assert caught.value.code in ("disk-full", "disk-error")

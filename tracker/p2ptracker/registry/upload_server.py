@@ -53,14 +53,21 @@ class UploadServer:
         spool_of: The spool for an upload key, or None.
         token: The fleet's secret, for the MAC of the hello.
         turned_away: Counts connections beyond ``OPEN_MAX``; they are closed without a word.
+        refused: Counts those that were answered with an error, by ``code``.
     """
 
     def __init__(
-        self, spool_of: Callable[[str], Spool | None], token: str, turned_away: Counter
+        self,
+        spool_of: Callable[[str], Spool | None],
+        token: str,
+        *,
+        turned_away: Counter,
+        refused: Counter,
     ) -> None:
         self._spool_of = spool_of
         self._token = token
         self._turned_away = turned_away
+        self._refused = refused
         self._slots = trio.CapacityLimiter(CONNECTIONS_MAX)
         self._threads = trio.CapacityLimiter(THREADS)
 
@@ -90,10 +97,14 @@ class UploadServer:
                 return  # the client went away; it resumes by beginning again
             except P2PDeployError as error:
                 log.warning("upload-refused", code=error.code, reason=str(error))
-                await _refuse(stream, error)
+                await self._refuse(stream, error)
             except Exception as error:  # one upload must not end the others
                 log.exception("upload-crashed")
-                await _refuse(stream, P2PDeployError(f"the registry failed: {error!r}"))
+                await self._refuse(stream, P2PDeployError(f"the registry failed: {error!r}"))
+
+    async def _refuse(self, stream: trio.SocketStream, error: P2PDeployError) -> None:
+        self._refused.labels(code=error.code).inc()
+        await _refuse(stream, error)
 
     async def _receive(self, stream: trio.SocketStream) -> None:
         with trio.fail_after(HELLO_TIMEOUT_S):

@@ -57,7 +57,7 @@ def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[
     if said is None:
         text = f"it has said nothing about {view.service} yet"
         return [Reason(code="no-word", message=text, host=host)]
-    text = said.reason or f"plan {said.plan_seq}: {said.rank.name.lower()}, {said.state}"
+    text = said.reason or f"{said.state} in plan {said.plan_seq}"
     domain = next((d for d in view.fault_domains if d.name == said.fault_domain), None)
     text += f"; {domain.waits_for}" if domain and domain.waits_for else ""
     code = said.reason_code or said.rank.name.lower()
