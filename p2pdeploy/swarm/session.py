@@ -215,13 +215,13 @@ class Session:
                 await self._look_again(handle)
 
     async def _look_again(self, handle: Any) -> None:
-        """Learn what lost alerts would have told; also the end of a check, which comes once."""
+        """Learn what alerts did not tell; also the end of a check, which comes once."""
         torrent = self._torrents.get(handle)
         if torrent is None:
             return
         await torrent.refresh(alerts_lost=True)
-        if not torrent.checking and handle in self._checked:
-            self._checked[handle].set()
+        if torrent.fault is not None or not torrent.checking:
+            self._end_check(handle)
 
     async def _refresh_torrents(self) -> None:
         """Once a second, and only while something downloads, ask for statistics."""
@@ -270,9 +270,8 @@ class Session:
             torrent.note_fault(alert.error, alert.filename())
             self._end_check(alert.handle)
         elif isinstance(alert, lt.torrent_error_alert):
-            if torrent.fault is None:  # else the file's own alert came first and says more
-                torrent.note_fault(alert.error, "")
-            self._end_check(alert.handle)
+            # It follows a file's own alert, which says more and may be cleared by now.
+            self._suspects.add(alert.handle)
 
     def _ban(self, address: str) -> None:
         """Refuse *address* for good: libtorrent's own ban covers one port, and peers call back."""

@@ -72,6 +72,7 @@ class Torrent:
         self.hash_failures = 0
         self.banned: set[str] = set()  # addresses of peers that sent garbage
         self.fault: UnavailableError | None = None
+        self._clears = 0  # so that an answer from before the last clear_fault brings nothing back
         self.removed = trio.Event()
         self.checking = True  # libtorrent still looks at the files, as far as is known
 
@@ -164,6 +165,7 @@ class Torrent:
         """Go on after a disk fault.  Writes still under way may fail and set it once more."""
         if self.fault is not None:
             self.fault = None
+            self._clears += 1
             self._handle.clear_error()
             self._handle.unset_flags(lt.torrent_flags.upload_mode)
             self._handle.resume()
@@ -181,6 +183,7 @@ class Torrent:
         """
         query = lt.torrent_handle.query_pieces
         meanwhile: set[int] = set()
+        clears = self._clears
         self._unsure.append(meanwhile)
         try:
             status = await trio.to_thread.run_sync(self._handle.status, query)
@@ -195,7 +198,8 @@ class Torrent:
         self.checking = status.state in (states.checking_files, states.checking_resume_data)
         self.note_pieces(pieces)
         self.note_status(status)
-        if alerts_lost and status.errc.value() and self.fault is None:
+        stopped = status.errc.value() != 0 and clears == self._clears
+        if alerts_lost and stopped and self.fault is None:
             self.note_fault(status.errc, os.path.join(status.save_path, ""))
 
     async def remove(self, *, delete_files: bool = False) -> None:
