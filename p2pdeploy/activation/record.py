@@ -14,7 +14,8 @@ __all__ = ["HostRecord", "ServiceRecord", "Started"]
 class Started(msgspec.Struct, frozen=True, kw_only=True):
     """A change that has begun and has no outcome yet.
 
-    ``build`` is what was to run (None: nothing), ``previous`` what ran before and is put back.
+    ``build`` is what was to run (None: nothing), ``previous`` what is put back if it fails (None:
+    nothing ran before, or what ran was aborted).
     ``bake_s`` is how long it must stay healthy before it counts; 0 on the way back.
     ``began_at`` is this host's UTC when it was journaled, in seconds since the epoch, so that a
     restart of the daemon gives no new time; 0 in a record from before that was kept.
@@ -36,7 +37,8 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The durable state of one service on one host.
 
     ``running`` is the last build that became healthy here, the one to run at boot, and
-    ``running_seq`` the order it came with;
+    ``running_seq`` the order it came with; when that order is aborted, ``running_aborted`` says so
+    for good: the build may stay while it runs, and is never started again, nor put back.
     ``outcome_*`` is how the newest plan ended here, so that a restart does not forget a failure.
     """
 
@@ -45,6 +47,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     watermark: int = 0  # highest ABORT seen; nothing up to it starts
     running: Build | None = None
     running_seq: int = 0
+    running_aborted: bool = False
     previous: Build | None = None  # kept on disk for the way back
     started: Started | None = None
     outcome_seq: int = 0

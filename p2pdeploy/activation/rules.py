@@ -122,7 +122,7 @@ def _started(slot: Slot, duty: Duty, bake_s: float, now: Now) -> Started:
     return Started(
         plan_seq=duty.plan_seq,
         build=duty.build,
-        previous=slot.record.running,
+        previous=None if slot.record.running_aborted else slot.record.running,
         bake_s=bake_s,
         activation_max_s=duty.activation_max_s,
         began_at=now.wall_s,

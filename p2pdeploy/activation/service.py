@@ -89,7 +89,13 @@ class Slot:
                     self.settled = message
             case Abort():
                 watermark = max(self.record.watermark, message.watermark)
-                self.record = msgspec.structs.replace(self.record, watermark=watermark)
+                # Plans up to the watermark are dead, but most of them were over; this one was not.
+                hit = 0 < self.record.running_seq == message.watermark
+                self.record = msgspec.structs.replace(
+                    self.record,
+                    watermark=watermark,
+                    running_aborted=self.record.running_aborted or hit,
+                )
             case Attestation():
                 known = self.evidence.get(message.host)
                 newer = known is None or (message.epoch, message.seq) > (known.epoch, known.seq)

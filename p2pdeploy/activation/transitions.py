@@ -87,8 +87,7 @@ def _ended_absent(record: ServiceRecord) -> bool:
 def run(slot: Slot) -> Run:
     """Supervise the build of record; one that was aborted after it became healthy only stays."""
     record = slot.record
-    aborted = record.running is not None and 0 < record.running_seq == record.watermark
-    return Run(record.service, record.running, start=not aborted)
+    return Run(record.service, record.running, start=not record.running_aborted)
 
 
 def keep(slot: Slot) -> Keep:
@@ -117,6 +116,7 @@ def finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
         slot.record,
         running=started.build,
         running_seq=started.plan_seq,
+        running_aborted=started.plan_seq == slot.record.watermark,
         previous=previous,
         started=None,
         outcome_seq=started.plan_seq,
@@ -138,18 +138,24 @@ def fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
         slot.state = "healthy" if started.previous else "absent"
     if event.code == INTERRUPTED and event.restored:
         # Our own restart undid it: no fault of the build, so it may start again when it may.
-        slot.record = msgspec.structs.replace(slot.record, running=started.previous, started=None)
+        slot.record = _put_back(slot.record, started)
         return [Persist(slot.record), keep(slot), run(slot)]
     slot.record = msgspec.structs.replace(
-        slot.record,
-        running=started.previous,
-        started=None,
+        _put_back(slot.record, started),
         outcome_seq=started.plan_seq,
         outcome=Rank.FAILED,
         reason_code=event.code,
         reason=event.reason[:REASON_CHARS_MAX],
     )
     return [Persist(slot.record), keep(slot), run(slot)]
+
+
+def _put_back(record: ServiceRecord, started: Started) -> ServiceRecord:
+    """What ran before runs again; an aborted build was not put back, so then nothing runs."""
+    aborted = record.running_aborted and started.previous is not None
+    return msgspec.structs.replace(
+        record, running=started.previous, running_aborted=aborted, started=None
+    )
 
 
 def ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:

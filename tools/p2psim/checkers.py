@@ -52,8 +52,7 @@ def at_run(
 ) -> Iterator[Finding]:
     """I4, at boot and after a crash as well: nobody starts a build whose abort it has stored."""
     came_with = record.running_seq if record is not None and record.running == build else 0
-    known = record is not None and came_with <= record.watermark
-    if known and (service, came_with) in truth.aborted_at:
+    if (host, service, came_with) in truth.aborts_stored:
         yield "I4", f"{host} started {service} {build.version} of the aborted plan {came_with}"
 
 

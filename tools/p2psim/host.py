@@ -405,6 +405,8 @@ class SimHost:
         self._later(0.0, partial(self.act_event, going_back))
         delay_s = 0.1
         if started.previous is not None and not untouched:
+            record = self.records.get(service)
+            self._truth.ran(self.host.name, service, started.previous, record)
             delay_s = self._start(service, started.previous, 0.0).healthy_after_s
 
         def restored() -> None:

@@ -54,6 +54,9 @@ class Ledger:
     aborted_at: dict[tuple[ServiceName, int], float] = field(
         default_factory=dict[tuple[ServiceName, int], float]
     )
+    aborts_stored: set[tuple[HostName, ServiceName, int]] = field(
+        default_factory=set[tuple[HostName, ServiceName, int]]
+    )
     leases: list[Go] = field(default_factory=list[Go])
     ended_at: dict[tuple[HostName, ServiceName, int], float] = field(
         default_factory=dict[tuple[HostName, ServiceName, int], float]

@@ -124,6 +124,7 @@ class Truth(Ledger):
     ) -> None:
         for invariant, detail in checkers.at_persist(host, before, record):
             self.violate(invariant, detail)
+        self.aborts_stored.add((host, record.service, record.watermark))
         if record.outcome is Rank.HEALTHY:
             self.healthy.setdefault((record.service, record.outcome_seq), set()).add(host)
         self.happened("a host failed a plan", record.outcome is Rank.FAILED)

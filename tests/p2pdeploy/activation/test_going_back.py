@@ -10,7 +10,7 @@ from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Grant
+from p2pdeploy.messages.orders import Abort, Grant
 from p2pdeploy.testing.activation_bench import (
     EPOCH_S,
     NEW,
@@ -121,6 +121,38 @@ def test_an_aborted_build_stays_while_it_runs_and_is_not_started_again() -> None
 def test_at_boot_an_aborted_build_is_adopted_and_not_started() -> None:
     record = on_new().record
     bench = Bench("h3", records=[record])
+    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
+
+
+def test_a_later_abort_does_not_make_an_aborted_build_startable() -> None:
+    bench = Bench("h3", records=[on_new().record])
+    bench.learn(
+        Abort(cell=PLAN.plan.cell, service=WEB, watermark=SEQ + 4, code="operator", reason="-")
+    )
+    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
+
+
+def test_an_aborted_build_is_not_put_back_when_the_way_back_fails() -> None:
+    bench = on_new()
+    bench.learn(a_go(name_to_go_back(PLAN, "h3"), lease_seq=2, issued_at=bench.wall_s))
+    started = bench.starting
+    assert started is not None
+    assert (started.build, started.previous) == (OLD, None)
+    bench.persisted()
+    failed = ActivationFailed(
+        service=WEB, started=started, code="exited", reason="-", restored=True
+    )
+    bench.send(failed)
+    assert (bench.runs[-1].build, bench.record.running) == (None, None)
+    assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.FAILED)
+
+
+def test_a_build_whose_plan_is_aborted_in_the_middle_is_aborted_once_it_is_healthy() -> None:
+    bench = Bench("h3")
+    started = bench.begin(PLAN)
+    bench.learn(abort_of(PLAN))
+    bench.send(Activated(service=WEB, started=started))
+    assert bench.record.running_aborted
     assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
 
 
