@@ -110,7 +110,7 @@ def boots_with_an_aborted_build() -> set[str]:
     truth, host = scenario.truth, scenario.hosts[HostName("h01")]
     build = build_of(WEB, "1")
     truth.aborts_stored.add((HostName("h01"), WEB, 4))
-    host.records[WEB] = ServiceRecord(
+    host.disk.records[WEB] = ServiceRecord(
         service=WEB,
         accepted_seq=4,
         watermark=4,
@@ -118,7 +118,7 @@ def boots_with_an_aborted_build() -> set[str]:
         running_seq=4,
         running_aborted=True,
     )
-    host.put_on_disk(WEB, build)
+    host.disk.put(WEB, build)
     host.boot()
     scenario.world.run_until(5.0)
     return {violation.invariant for violation in truth.violations}

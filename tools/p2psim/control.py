@@ -75,9 +75,9 @@ class SimControl:
 
     def sync(self, host: SimHost) -> None:
         """One whole exchange with a delegate, as the two posts of ``messages/sync.py`` do it."""
-        if not self.up or host.gossip is None:
+        gossip = host.gossip.core
+        if not self.up or gossip is None:
             return
-        gossip = host.gossip
         self._alive[host.host.name] = (self._world.now_s, gossip.alive_members())
         diff = answer_offer(self._state, offer(gossip.state))
         if not diff.buckets:
@@ -86,7 +86,7 @@ class SimControl:
         for _, message in admit(self._state, exchange.items, self._verifier.open).merged:
             self._learn(message)
         for item in answer_exchange(self._state, exchange).items:
-            host.gossip_event(LocalItemPublished(item.envelope))
+            host.gossip.handle(LocalItemPublished(item.envelope))
 
     def _learn(self, message: Sealed) -> None:
         if isinstance(message, Attestation):

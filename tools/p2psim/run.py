@@ -74,7 +74,7 @@ def _laggards(scenario: Scenario, service: ServiceName) -> list[HostName]:
         return sorted(scenario.hosts)
     behind: list[HostName] = []
     for name, host in sorted(scenario.hosts.items()):
-        record = host.records.get(service)
+        record = host.disk.records.get(service)
         tried = record is not None and record.outcome_seq == settled.plan_seq
         failed = tried and record is not None and record.outcome is Rank.FAILED
         if host.processes.running.get(service) != settled.build and not failed:
@@ -114,7 +114,8 @@ def _judge_service(scenario: Scenario, service: ServiceName) -> None:
 
 
 def _converged(scenario: Scenario) -> bool:
-    states = {host.gossip.state.summary() for host in scenario.hosts.values() if host.gossip}
+    cores = [host.gossip.core for host in scenario.hosts.values()]
+    states = {core.state.summary() for core in cores if core is not None}
     return len(states) == 1
 
 

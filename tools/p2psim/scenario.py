@@ -17,6 +17,7 @@ from p2psim.control import NAME as CONTROL
 from p2psim.control import SimControl
 from p2psim.faults import Faults
 from p2psim.host import SimHost
+from p2psim.host_gossip import HostGossip
 from p2psim.late_host import LateHost
 from p2psim.network import Network
 from p2psim.options import Options, rng_for
@@ -61,8 +62,9 @@ class Scenario:
             for host in inventory
         }
         seeds = tuple(Member(h.name, h.name, 1, 1, h.fault_domain) for h in inventory)
+        peers: dict[str, HostGossip] = {name: host.gossip for name, host in self.hosts.items()}
         for host in self.hosts.values():
-            host.peers = dict[str, SimHost](self.hosts.items())
+            host.gossip.peers = peers
             host.seeds = seeds
         self._rng = rng_for(options.seed, "scenario")
         self._faults = Faults(options, world, self.network, self.hosts, self.control, self.truth)
@@ -98,10 +100,11 @@ class Scenario:
     def _sync(self, host: SimHost) -> None:
         """Hosts look every second whether they are delegates; those that are, sync."""
         self.world.after(SYNC_S, partial(self._sync, host))
-        if host.gossip is None:
+        gossip = host.gossip.core
+        if gossip is None:
             return
         name = host.host.name
-        if name in _delegates(host.gossip.alive_members()):
+        if name in _delegates(gossip.alive_members()):
             self.network.send(name, CONTROL, partial(self._sync_now, host), reliable=True)
 
     def _sync_now(self, host: SimHost) -> None:
