@@ -24,16 +24,7 @@ from p2pdeploy.planning.conductor import (
 )
 from p2pdeploy.planning.planner import CellPlan
 from p2pdeploy.planning.steering import ask_abort
-from p2pdeploy.testing.activation_bench import (
-    CELL,
-    EPOCH_S,
-    NEW,
-    OLD,
-    WEB,
-    a_plan,
-    a_word,
-    rollout_of,
-)
+from p2pdeploy.testing.orders import CELL, EPOCH_S, NEW, OLD, WEB, a_plan, a_word, rollout_of
 
 __all__ = ["API", "ASKED", "Cell", "completed", "names", "opened"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from p2pdeploy.codec import FrameReader, decode, encode, frame
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.testing.activation_bench import a_word
+from p2pdeploy.testing.orders import a_word
 
 WORD = a_word("h1", 4, Rank.HEALTHY)
 

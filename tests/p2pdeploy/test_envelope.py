@@ -13,7 +13,7 @@ from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Excuse
 from p2pdeploy.messages.release import Release
-from p2pdeploy.testing.activation_bench import (
+from p2pdeploy.testing.orders import (
     CELL,
     NEW,
     WEB,

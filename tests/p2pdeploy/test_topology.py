@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pdeploy.testing.activation_bench import hosts_of
+from p2pdeploy.testing.orders import hosts_of
 from p2pdeploy.topology import Host, fault_domains_of
 
 

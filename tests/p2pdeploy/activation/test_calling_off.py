@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from p2pdeploy.activation.effects import StopStaging
 from p2pdeploy.messages.orders import Revert
-from p2pdeploy.testing.activation_bench import (
-    NEW,
-    OLD,
-    WEB,
-    Bench,
-    a_plan,
-    a_settled,
-    abort_of,
-    orders_of,
-)
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import NEW, OLD, WEB, a_plan, a_settled, abort_of, orders_of
 
 PLAN = a_plan()
 SEQ = PLAN.plan.plan_seq

@@ -11,12 +11,12 @@ from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Abort, Grant
-from p2pdeploy.testing.activation_bench import (
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import (
     EPOCH_S,
     NEW,
     OLD,
     WEB,
-    Bench,
     a_build,
     a_go,
     a_plan,

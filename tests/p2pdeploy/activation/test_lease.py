@@ -11,15 +11,8 @@ from p2pdeploy.ids import CellId
 from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Go
-from p2pdeploy.testing.activation_bench import (
-    EPOCH_S,
-    Bench,
-    a_go,
-    a_plan,
-    abort_of,
-    activate,
-    orders_of,
-)
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import EPOCH_S, a_go, a_plan, abort_of, activate, orders_of
 
 PLAN = a_plan()
 SETTLE_S = PLAN.plan.settle_s

@@ -6,7 +6,8 @@ from p2pdeploy.activation.effects import Attest, Effect, Forget, Keep, Persist
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
-from p2pdeploy.testing.activation_bench import NEW, OLD, WEB, Bench, a_plan, a_settled, orders_of
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import NEW, OLD, WEB, a_plan, a_settled, orders_of
 
 API = ServiceName("api")
 DEAD = [ServiceName(f"dead{number:02d}") for number in range(SERVICES_PER_HOST_MAX - 1)]

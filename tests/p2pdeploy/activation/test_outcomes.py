@@ -20,16 +20,8 @@ from p2pdeploy.activation.events import (
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.testing.activation_bench import (
-    EPOCH_S,
-    NEW,
-    OLD,
-    WEB,
-    Bench,
-    a_plan,
-    abort_of,
-    orders_of,
-)
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import EPOCH_S, NEW, OLD, WEB, a_plan, abort_of, orders_of
 
 PLAN = a_plan()
 SEQ = PLAN.plan.plan_seq

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from p2pdeploy.activation.events import ServiceBroke
 from p2pdeploy.activation.record import ServiceRecord
-from p2pdeploy.testing.activation_bench import EPOCH_S, OLD, WEB, Bench, a_plan, orders_of
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import EPOCH_S, OLD, WEB, a_plan, orders_of
 
 
 def test_a_service_that_was_adopted_unhealthy_shows_its_port() -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.testing.activation_bench import (
-    NEW,
-    Bench,
-    a_plan,
-    abort_of,
-    orders_of,
-)
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import NEW, a_plan, abort_of, orders_of
 
 
 def test_a_build_that_is_about_to_start_is_not_called_healthy() -> None:

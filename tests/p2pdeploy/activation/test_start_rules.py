@@ -12,12 +12,12 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Excuse, Plan, Rollout
 from p2pdeploy.planning.planner import Limits
-from p2pdeploy.testing.activation_bench import (
+from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.orders import (
     CELL,
     NEW,
     OLD,
     WEB,
-    Bench,
     a_go,
     a_plan,
     a_word,

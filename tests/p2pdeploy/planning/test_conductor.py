@@ -15,14 +15,8 @@ from p2pdeploy.planning.conductor import (
     SETTLED_RENEW_S,
 )
 from p2pdeploy.planning.planner import Limits
-from p2pdeploy.testing.activation_bench import (
-    NEW,
-    OLD,
-    WEB,
-    a_build,
-    a_plan,
-)
 from p2pdeploy.testing.cell_bench import Cell, completed, names, opened
+from p2pdeploy.testing.orders import NEW, OLD, WEB, a_build, a_plan
 
 
 def test_opening_issues_rollout_roster_plan_and_way_back() -> None:

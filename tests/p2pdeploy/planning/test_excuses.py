@@ -6,10 +6,8 @@ from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Excuse
 from p2pdeploy.planning.planner import CellPlan, Limits
 from p2pdeploy.planning.steering import excuse
-from p2pdeploy.testing.activation_bench import (
-    a_plan,
-)
 from p2pdeploy.testing.cell_bench import Cell, names, opened
+from p2pdeploy.testing.orders import a_plan
 
 
 def tolerant() -> tuple[Cell, CellPlan]:

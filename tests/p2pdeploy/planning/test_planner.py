@@ -17,7 +17,7 @@ from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
-from p2pdeploy.testing.activation_bench import (
+from p2pdeploy.testing.orders import (
     CELL,
     EPOCH_S,
     NEW,

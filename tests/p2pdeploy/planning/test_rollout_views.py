@@ -7,15 +7,8 @@ import msgspec
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Plan
 from p2pdeploy.planning.views import fault_domain_views, rollout_state, rollout_view
-from p2pdeploy.testing.activation_bench import (
-    CELL,
-    EPOCH_S,
-    NEW,
-    OLD,
-    WEB,
-    a_plan,
-)
 from p2pdeploy.testing.cell_bench import API, completed, names, opened
+from p2pdeploy.testing.orders import CELL, EPOCH_S, NEW, OLD, WEB, a_plan
 
 
 def test_a_view_counts_hosts_per_fault_domain() -> None:

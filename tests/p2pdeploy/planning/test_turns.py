@@ -11,13 +11,8 @@ from p2pdeploy.planning.conductor import (
     activates_before,
 )
 from p2pdeploy.planning.planner import CellPlan
-from p2pdeploy.testing.activation_bench import (
-    NEW,
-    WEB,
-    a_build,
-    a_plan,
-)
 from p2pdeploy.testing.cell_bench import API, Cell, completed, names, opened
+from p2pdeploy.testing.orders import NEW, WEB, a_build, a_plan
 
 
 def test_a_plan_tells_when_its_predecessor_is_quiet() -> None:

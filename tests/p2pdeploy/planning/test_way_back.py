@@ -17,13 +17,8 @@ from p2pdeploy.planning.planner import Limits
 from p2pdeploy.planning.reverting import LOST_S, budget_holders
 from p2pdeploy.planning.steering import excuse
 from p2pdeploy.planning.views import fault_domain_views, utc
-from p2pdeploy.testing.activation_bench import (
-    NEW,
-    OLD,
-    WEB,
-    a_plan,
-)
 from p2pdeploy.testing.cell_bench import completed, names, opened
+from p2pdeploy.testing.orders import NEW, OLD, WEB, a_plan
 
 
 def test_a_failure_above_what_is_tolerated_goes_back() -> None:
