@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_one_that_ignores_the_request_is_killed_after_the_grace(tmp_path: Path) 
 
 
 def test_a_zombie_is_dead(tmp_path: Path) -> None:
-    identity = spawn([sys.executable, "-S", "-c", "pass"], tmp_path / "log")
+    identity = start(WILLING, tmp_path / "log")  # it runs by now, so that spawn cannot reap it
+    os.kill(identity.pid, signal.SIGKILL)
     wait_for(lambda: not is_alive(identity))
     assert Path(f"/proc/{identity.pid}").exists()  # nobody has reaped it
     assert identify(identity.pid) is None
