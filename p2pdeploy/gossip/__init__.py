@@ -14,6 +14,7 @@ Reading order:
 * :mod:`~p2pdeploy.gossip.events` and :mod:`~p2pdeploy.gossip.effects`
 * :mod:`~p2pdeploy.gossip.replication`: merging, offering and pulling what was said
 * :mod:`~p2pdeploy.gossip.statistics`: what is counted
+* :mod:`~p2pdeploy.gossip.inbox` and :mod:`~p2pdeploy.gossip.outbox`: messages in, datagrams out
 * :mod:`~p2pdeploy.gossip.core`: the core that a shell drives
 * :mod:`~p2pdeploy.gossip.wire`: datagrams and frames with their MAC
 * :mod:`~p2pdeploy.gossip.streams` and :mod:`~p2pdeploy.gossip.timers`: parts of the shell

@@ -1,24 +1,23 @@
 """The gossip core of one host: an event and the time in, effects out.
 
 It owns the membership (:mod:`~p2pdeploy.gossip.swim`), the replica of the cell's state and the
-queue of rumours, and fills every datagram up with rumours.  Pure: no clock, no socket; the
-random numbers come from the generator it is given, so a seed replays a run.
+queue of rumours.  What arrives goes through :mod:`~p2pdeploy.gossip.inbox`, what leaves through
+:mod:`~p2pdeploy.gossip.outbox`.  Pure: no clock, no socket; the random numbers come from the
+generator it is given, so a seed replays a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from p2pdeploy.codec import encode
 from p2pdeploy.gossip.anti_entropy import Verify
 from p2pdeploy.gossip.beliefs import Beliefs
 from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.dissemination import RumourQueue
 from p2pdeploy.gossip.effects import (
-    Call,
     CrossOfferDue,
     Effect,
     GossipDue,
@@ -26,12 +25,8 @@ from p2pdeploy.gossip.effects import (
     ProbeDue,
     ProbeTimedOut,
     RelayTimedOut,
-    ReplyStream,
     Say,
-    SendDatagram,
-    SendStream,
     SetTimer,
-    Spread,
     SuspicionExpired,
     Timer,
     UnreachableProbeDue,
@@ -49,43 +44,20 @@ from p2pdeploy.gossip.events import (
     StreamRequested,
     TimerFired,
 )
+from p2pdeploy.gossip.inbox import Inbox
 from p2pdeploy.gossip.members import is_alive
-from p2pdeploy.gossip.replication import Replication, ReplicationEffect
+from p2pdeploy.gossip.outbox import Outbox, Step
+from p2pdeploy.gossip.replication import Replication
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.gossip.statistics import Counters, GossipStatistics
-from p2pdeploy.gossip.swim import Swim, SwimEffect
+from p2pdeploy.gossip.swim import Swim
 from p2pdeploy.ids import CellId, HostName
-from p2pdeploy.limits import DATAGRAM_BYTES_MAX
-from p2pdeploy.messages.gossip import (
-    Ack,
-    Diff,
-    Exchange,
-    Have,
-    Item,
-    Items,
-    Member,
-    MemberRumour,
-    Message,
-    Nack,
-    Offer,
-    Packet,
-    Ping,
-    PingRequest,
-    Rumour,
-    Status,
-)
+from p2pdeploy.messages.gossip import Member, Status
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["PACKET_BYTES_MAX", "GossipCore"]
-
-# What a datagram leaves for the packet after its MAC (gossip/wire.py asserts that this is so).
-PACKET_BYTES_MAX = DATAGRAM_BYTES_MAX - 16
-# The header of an array of rumours grows from one byte to three.
-ARRAY_HEADER_BYTES = 2
-
-_Step = SwimEffect | ReplicationEffect | ReplyStream
+__all__ = ["GossipCore"]
 
 
 class GossipCore:
@@ -104,7 +76,6 @@ class GossipCore:
     ) -> None:
         self.state = CellState(cell)
         self._name = me.name
-        self._cell = cell
         self._config = config
         self._rng = rng
         self._counters = Counters()
@@ -114,6 +85,22 @@ class GossipCore:
         self._swim = Swim(self._beliefs, config, rng)
         self._replication = Replication(
             self.state, self._beliefs, self._rumours, verify, self._counters
+        )
+        self._inbox = Inbox(
+            cell,
+            me.name,
+            beliefs=self._beliefs,
+            swim=self._swim,
+            replication=self._replication,
+            counters=self._counters,
+        )
+        self._outbox = Outbox(
+            cell,
+            me.name,
+            config,
+            members=self._members,
+            rumours=self._rumours,
+            counters=self._counters,
         )
         self._gossip_armed = False
 
@@ -159,25 +146,24 @@ class GossipCore:
             TrustError, ProtocolError, RefusedError: only for LocalItemPublished, when the
                 envelope does not verify.  Nothing was changed.
         """
-        effects = self._carry(self._decide(event, now))
+        effects = self._outbox.effects_of(self._decide(event, now))
         if self._rumours and not self._gossip_armed and self._members.alive_count() > 1:
             self._gossip_armed = True
             effects.append(SetTimer(GossipDue(), now + self._config.gossip_interval_s))
         return effects
 
-    def _decide(self, event: Event, now: float) -> Sequence[_Step]:
+    def _decide(self, event: Event, now: float) -> Sequence[Step]:
         match event:
             case PacketReceived():
-                return self._packet_received(event, now)
+                return self._inbox.packet_received(event, now)
             case TimerFired(timer=timer):
                 return self._timer_fired(timer, now)
             case StreamRequested():
-                return self._stream_requested(event, now)
+                return self._inbox.stream_requested(event, now)
             case StreamAnswered():
-                return self._stream_answered(event, now)
+                return self._inbox.stream_answered(event, now)
             case StreamFailed():
-                self._counters.streams_failed += 1
-                self._replication.call_ended(event.address, event.port, event.request.message)
+                self._inbox.stream_failed(event)
                 return []
             case LocalItemPublished(envelope=envelope):
                 return self._replication.publish(envelope)
@@ -201,7 +187,7 @@ class GossipCore:
             SetTimer(CrossOfferDue(), now + rng.uniform(0, config.cross_offer_interval_s)),
         ]
 
-    def _timer_fired(self, timer: Timer, now: float) -> Sequence[_Step]:
+    def _timer_fired(self, timer: Timer, now: float) -> Sequence[Step]:
         match timer:
             case ProbeDue():
                 return self._swim.probe_due(now)
@@ -223,7 +209,7 @@ class GossipCore:
             case _:
                 assert_never(timer)
 
-    def _offer(self, timer: OfferDue | CrossOfferDue, again_at: float) -> list[_Step]:
+    def _offer(self, timer: OfferDue | CrossOfferDue, again_at: float) -> list[Step]:
         mine = self.me.fault_domain
         anywhere = isinstance(timer, OfferDue)
         picked = self._members.pick(
@@ -232,124 +218,7 @@ class GossipCore:
         offers = [Say(m.address, m.gossip_port, self._replication.offer()) for m in picked]
         return [*offers, SetTimer(timer, again_at)]
 
-    def _gossip(self) -> list[_Step]:
+    def _gossip(self) -> list[Step]:
         """Rumours to a few random members; those that were told often enough are gone then."""
         peers = self._members.pick(self._rng, self._config.gossip_peers, is_alive)
         return [Say(m.address, m.gossip_port, None) for m in peers]
-
-    # --- packets -----------------------------------------------------------------------------
-
-    def _is_foreign(self, packet: Packet) -> bool:
-        foreign = packet.cell != self._cell
-        self._counters.dropped_foreign_cell += foreign
-        return foreign
-
-    def _packet_received(self, event: PacketReceived, now: float) -> Sequence[_Step]:
-        packet, address, port = event.packet, event.address, event.port
-        if self._is_foreign(packet):
-            return []
-        self._counters.packets_received += 1
-        steps = self._rumours_heard(event, now)
-        match packet.message:
-            case None:
-                pass
-            case Ping() as ping:
-                steps += self._swim.pinged(address, port, ping, packet.sender)
-            case Ack(token=token):
-                steps += self._swim.acked(token)
-            case PingRequest() as request:
-                steps += self._swim.ping_requested(address, port, request, now)
-            case Nack(token=token):
-                self._swim.nacked(token)
-            case Offer() as offer:
-                steps += self._replication.offered(address, port, offer)
-            case _:
-                self._counters.dropped_misplaced += 1
-        return steps
-
-    def _rumours_heard(self, event: PacketReceived, now: float) -> list[_Step]:
-        """Members first, the living before the suspected; then items."""
-        rumours = event.packet.rumours
-        steps: list[_Step] = []
-        members = [rumour for rumour in rumours if isinstance(rumour, MemberRumour)]
-        for rumour in sorted(members, key=lambda rumour: rumour.member.status):
-            steps += self._beliefs.rumour_heard(rumour, now)
-        steps += self._replication.take_items(tuple(r for r in rumours if isinstance(r, Item)))
-        for have in rumours:
-            if isinstance(have, Have):
-                steps += self._replication.have_heard(event.address, event.port, have)
-        return steps
-
-    def _stream_requested(self, event: StreamRequested, now: float) -> Sequence[_Step]:
-        if self._is_foreign(event.packet):
-            return [ReplyStream(event.stream, None)]
-        self._counters.streams_served += 1
-        steps: Iterable[_Step] = ()
-        match event.packet.message:
-            case Ping(token=token, target=self._name):
-                reply = Ack(token)
-            case Diff() as diff:
-                reply, steps = self._replication.diff_asked(diff, now)
-            case Exchange() as exchange:
-                reply, steps = self._replication.exchange_asked(exchange)
-            case Items(items=items):
-                reply, steps = Items(()), self._replication.take_items(items)
-            case _:
-                self._counters.dropped_misplaced += 1
-                return [ReplyStream(event.stream, None)]
-        return [ReplyStream(event.stream, self._packet(reply)), *steps]
-
-    def _stream_answered(self, event: StreamAnswered, now: float) -> Sequence[_Step]:
-        self._replication.call_ended(event.address, event.port, event.request.message)
-        if self._is_foreign(event.reply):
-            return []
-        match event.reply.message:
-            case Ack(token=token):
-                return self._swim.acked(token)
-            case Exchange() as exchange:
-                return self._replication.exchange_answered(event.address, event.port, exchange, now)
-            case Items(items=items):
-                return self._replication.take_items(items)
-            case _:
-                self._counters.dropped_misplaced += 1
-                return []
-
-    # --- effects -----------------------------------------------------------------------------
-
-    def _packet(self, message: Message | None, rumours: tuple[Rumour, ...] = ()) -> Packet:
-        return Packet(self._cell, self._name, message, rumours)
-
-    def _carry(self, steps: Sequence[_Step]) -> list[Effect]:
-        """Turn what the parts ask for into the shell's effects.
-
-        What is to be told goes into the queue before any datagram is filled, so that the answer
-        to an accusation carries the refutation.
-        """
-        for step in steps:
-            if isinstance(step, Spread):
-                self._rumours.push(step.rumour)
-        effects: list[Effect] = []
-        for step in steps:
-            match step:
-                case Spread():
-                    pass
-                case Say():
-                    effects += self._fill(step)
-                case Call(address=address, port=port, message=message):
-                    self._counters.streams_opened += 1
-                    effects.append(SendStream(address, port, self._packet(message)))
-                case _:
-                    effects.append(step)
-        return effects
-
-    def _fill(self, say: Say) -> list[SendDatagram]:
-        """A datagram with as many rumours as fit; none at all if it would be empty."""
-        packet = self._packet(say.message, say.rumours)
-        room_bytes = PACKET_BYTES_MAX - len(encode(packet)) - ARRAY_HEADER_BYTES
-        transmits_max = self._config.transmits_max(self._members.alive_count())
-        rumours = say.rumours + self._rumours.take(room_bytes, transmits_max)
-        if say.message is None and not rumours:
-            return []
-        self._counters.packets_sent += 1
-        packet = msgspec.structs.replace(packet, rumours=rumours)
-        return [SendDatagram(say.address, say.port, packet)]

@@ -13,7 +13,7 @@ import hmac
 
 from p2pdeploy.codec import decode, encode, frame
 from p2pdeploy.errors import ProtocolError, TrustError
-from p2pdeploy.gossip.core import PACKET_BYTES_MAX
+from p2pdeploy.gossip.outbox import PACKET_BYTES_MAX
 from p2pdeploy.ids import CellId
 from p2pdeploy.limits import DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX
 from p2pdeploy.messages.gossip import Packet

@@ -18,7 +18,7 @@ from random import Random
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.gossip.config import GossipConfig
-from p2pdeploy.gossip.core import PACKET_BYTES_MAX, GossipCore
+from p2pdeploy.gossip.core import GossipCore
 from p2pdeploy.gossip.effects import (
     Effect,
     ItemMerged,
@@ -39,6 +39,7 @@ from p2pdeploy.gossip.events import (
     StreamRequested,
     TimerFired,
 )
+from p2pdeploy.gossip.outbox import PACKET_BYTES_MAX
 from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.limits import FRAME_BYTES_MAX
 from p2pdeploy.messages.gossip import Member, Packet, Status

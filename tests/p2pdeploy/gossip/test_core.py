@@ -11,7 +11,7 @@ import pytest
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
 from p2pdeploy.gossip.config import GossipConfig
-from p2pdeploy.gossip.core import PACKET_BYTES_MAX, GossipCore
+from p2pdeploy.gossip.core import GossipCore
 from p2pdeploy.gossip.dissemination import INLINE_BYTES_MAX
 from p2pdeploy.gossip.effects import (
     GossipDue,
@@ -34,6 +34,7 @@ from p2pdeploy.gossip.events import (
     StreamRequested,
     TimerFired,
 )
+from p2pdeploy.gossip.outbox import PACKET_BYTES_MAX
 from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
