@@ -3,7 +3,9 @@
 Reading order:
 
 * :mod:`~p2pdeploy.swarm.holdings`: which host has which piece (pure)
-* :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next (pure)
+* :mod:`~p2pdeploy.swarm.deal_terms` and :mod:`~p2pdeploy.swarm.piece_queue`: what dealing is
+  told, and its order (pure)
+* :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next, and to whom (pure)
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
 * :mod:`~p2pdeploy.swarm.session`: one libtorrent session under trio (shell), given

@@ -36,52 +36,11 @@ from p2pdeploy.messages.deal import (
     HolderHint,
     WaitDeal,
 )
+from p2pdeploy.swarm.deal_terms import WAIT_MAX_S, WAIT_MIN_S, DealConfig, DealStatistics
 from p2pdeploy.swarm.holdings import Holdings, bitset_of
+from p2pdeploy.swarm.piece_queue import PieceQueue
 
-__all__ = ["DealConfig", "DealStatistics", "Dealer"]
-
-WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
-WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
-
-
-class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the dealer judges time.  All in seconds except ``deals_in_flight``.
-
-    ``deals_in_flight``: unconfirmed deals one host may have; two keep its link busy while one is
-    verified, more than four only make a dying host lose more.
-    ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
-    ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
-    was restarted in the middle of a distribution, so that it does not deal what hosts hold.
-    """
-
-    deals_in_flight: int = 4
-    timeout_factor: float = 4.0
-    timeout_min_s: float = 2.0
-    timeout_max_s: float = 60.0
-    first_deal_timeout_s: float = 10.0
-    silent_s: float = 10.0
-    hint_s: float = 5.0
-    settle_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        assert 2 <= self.deals_in_flight <= 4
-        assert 0 < self.timeout_min_s <= self.first_deal_timeout_s <= self.timeout_max_s
-        assert self.silent_s > WAIT_MAX_S * 2, "one lost request must not make a host look dead"
-
-
-class DealStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot.  ``deals`` counts every piece sent, ``redeals`` those sent before."""
-
-    pieces: int
-    planted: int
-    held: int
-    in_flight: int
-    deals: int
-    redeals: int
-    dealt_bytes: int
-    hints: int
-    hosts: int
-    hosts_completed: int
+__all__ = ["Dealer"]
 
 
 class _Host:
@@ -119,11 +78,7 @@ class Dealer:
         self._hosts: dict[HostName, _Host] = {}
         self._in_flight: dict[int, _InFlight] = {}
         self._expiries: list[tuple[float, int]] = []  # heap; entries of ended deals are skipped
-        self._free = [
-            (0, piece) for piece in range(len(piece_sizes))
-        ]  # heap of (times dealt, piece)
-        self._queued = bytearray(b"\x01") * len(piece_sizes)  # 1: in the heap, perhaps in vain
-        self._times_dealt = array("I", bytes(4 * len(piece_sizes)))
+        self._queue = PieceQueue(len(piece_sizes))
         self._first_heard_at = self._heard_at = self._swept_at = -1.0
         self._sweep_not_before = 0.0
         self._deals = self._dealt_bytes = self._hints = 0
@@ -168,14 +123,13 @@ class Dealer:
 
     def statistics(self) -> DealStatistics:
         """A snapshot for the reporter; costs O(hosts)."""
-        once = sum(1 for count in self._times_dealt if count)
         return DealStatistics(
             pieces=len(self._sizes),
             planted=self._holdings.planted_count,
             held=self._holdings.held_count,
             in_flight=len(self._in_flight),
             deals=self._deals,
-            redeals=self._deals - once,
+            redeals=self._deals - self._queue.dealt_once(),
             dealt_bytes=self._dealt_bytes,
             hints=self._hints,
             hosts=len(self._hosts),
@@ -230,16 +184,10 @@ class Dealer:
             deal = self._in_flight.pop(piece, None)  # confirmed, by whichever way it came
             if deal is not None:
                 self._hosts[deal.host].in_flight.discard(piece)
-        self._release(change.orphaned)
+        self._queue.push(change.orphaned)
         for piece in request.dropped:
             if piece in host.in_flight:
                 self._end_deal(piece, self._in_flight[piece])
-
-    def _release(self, pieces: Sequence[int]) -> None:
-        for piece in pieces:
-            if not self._queued[piece]:
-                self._queued[piece] = 1
-                heapq.heappush(self._free, (self._times_dealt[piece], piece))
 
     def _end_expired(self, now: float) -> None:
         while self._expiries and self._expiries[0][0] <= now:
@@ -252,7 +200,7 @@ class Dealer:
         del self._in_flight[piece]
         self._hosts[deal.host].in_flight.discard(piece)
         if not self._holdings.count(piece):
-            self._release((piece,))
+            self._queue.push((piece,))
 
     def _end_deals(self, host: _Host) -> None:
         for piece in sorted(host.in_flight):
@@ -270,7 +218,7 @@ class Dealer:
 
     def _lose(self, name: HostName) -> None:
         self._end_deals(self._hosts[name])
-        self._release(self._holdings.replace(name, 0).orphaned)
+        self._queue.push(self._holdings.replace(name, 0).orphaned)
 
     def _answer_missing(self, request: DealRequest, host: _Host, now: float) -> DealReply | None:
         for piece in request.missing:
@@ -300,9 +248,7 @@ class Dealer:
         return holders[self._hints % len(holders)] if holders else None
 
     def _deal_next(self, name: HostName, host: _Host, now: float) -> Deal | None:
-        while self._free:
-            _, piece = heapq.heappop(self._free)
-            self._queued[piece] = 0
+        while (piece := self._queue.pop()) is not None:
             if piece not in self._in_flight and self._holdings.is_dealable(piece):
                 return self._deal(name, host, piece, now)
         return None
@@ -312,7 +258,7 @@ class Dealer:
         self._in_flight[piece] = _InFlight(name, expires_at)
         heapq.heappush(self._expiries, (expires_at, piece))
         host.in_flight.add(piece)
-        self._times_dealt[piece] += 1
+        self._queue.count_deal(piece)
         self._deals += 1
         self._dealt_bytes += self._sizes[piece]
         return Deal(piece=piece, size_bytes=self._sizes[piece])

@@ -21,7 +21,8 @@ from p2pdeploy.ids import CellId, Digest
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX, Deal, DealReply, DealRequest
 from p2pdeploy.payload.torrent import PieceSpan, piece_spans
-from p2pdeploy.swarm.deal import DealConfig, Dealer, DealStatistics
+from p2pdeploy.swarm.deal import Dealer
+from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
 from p2pdeploy.trust.secret import derive_key
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import manifest_row, published_at

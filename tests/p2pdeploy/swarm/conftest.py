@@ -17,7 +17,8 @@ from p2pdeploy.manifest import Blob, Manifest, digest_of
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.payload.torrent import piece_spans, torrent_bytes, verify_piece
-from p2pdeploy.swarm.deal import DealConfig, Dealer
+from p2pdeploy.swarm.deal import Dealer
+from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.draw_deals import FetchConfig, Neighbour
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release

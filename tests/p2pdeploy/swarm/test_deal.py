@@ -17,7 +17,8 @@ from p2pdeploy.messages.deal import (
     WaitDeal,
     bitmap_of,
 )
-from p2pdeploy.swarm.deal import DealConfig, Dealer
+from p2pdeploy.swarm.deal import Dealer
+from p2pdeploy.swarm.deal_terms import DealConfig
 
 PIECE_BYTES = 65_536
 

@@ -9,7 +9,8 @@ import pytest
 
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.deal import AllDealt, Deal, DealRequest, WaitDeal, bitmap_of
-from p2pdeploy.swarm.deal import DealConfig, Dealer
+from p2pdeploy.swarm.deal import Dealer
+from p2pdeploy.swarm.deal_terms import DealConfig
 
 HOSTS, PIECES, DEAL_S = 12, 200, 0.05
 

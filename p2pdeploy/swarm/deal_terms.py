@@ -1,0 +1,50 @@
+"""The terms of dealing: how the dealer judges time, and what it tells of itself (pure)."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["WAIT_MAX_S", "WAIT_MIN_S", "DealConfig", "DealStatistics"]
+
+WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
+WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
+
+
+class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the dealer judges time.  All in seconds except ``deals_in_flight``.
+
+    ``deals_in_flight``: unconfirmed deals one host may have; two keep its link busy while one is
+    verified, more than four only make a dying host lose more.
+    ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
+    ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
+    was restarted in the middle of a distribution, so that it does not deal what hosts hold.
+    """
+
+    deals_in_flight: int = 4
+    timeout_factor: float = 4.0
+    timeout_min_s: float = 2.0
+    timeout_max_s: float = 60.0
+    first_deal_timeout_s: float = 10.0
+    silent_s: float = 10.0
+    hint_s: float = 5.0
+    settle_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        assert 2 <= self.deals_in_flight <= 4
+        assert 0 < self.timeout_min_s <= self.first_deal_timeout_s <= self.timeout_max_s
+        assert self.silent_s > WAIT_MAX_S * 2, "one lost request must not make a host look dead"
+
+
+class DealStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot.  ``deals`` counts every piece sent, ``redeals`` those sent before."""
+
+    pieces: int
+    planted: int
+    held: int
+    in_flight: int
+    deals: int
+    redeals: int
+    dealt_bytes: int
+    hints: int
+    hosts: int
+    hosts_completed: int
