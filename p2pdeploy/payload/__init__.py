@@ -3,7 +3,8 @@
 Reading order:
 
 * what a payload is: :mod:`~p2pdeploy.payload.service_spec`,
-  :mod:`~p2pdeploy.payload.service_rules`, :mod:`~p2pdeploy.payload.service_toml`,
+  :mod:`~p2pdeploy.payload.service_rules`, :mod:`~p2pdeploy.payload.service_findings`,
+  :mod:`~p2pdeploy.payload.service_toml`,
   :mod:`~p2pdeploy.payload.paths`
 * from tree to manifest: :mod:`~p2pdeploy.payload.walk`, :mod:`~p2pdeploy.payload.layout`,
   :mod:`~p2pdeploy.payload.build`, :mod:`~p2pdeploy.payload.reading` with
@@ -14,5 +15,5 @@ Reading order:
   and :mod:`~p2pdeploy.payload.delta`
 
 Everything here blocks and reads or writes disk, except the pure ``paths``, ``merkle``, ``cut``,
-``layout``, ``check``, ``torrent``, ``service_spec`` and ``service_rules``.
+``layout``, ``check``, ``torrent``, ``service_spec``, ``service_rules`` and ``service_findings``.
 """

@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
-import re
 import stat
 import tomllib
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 
 from p2pdeploy.errors import PayloadError
 from p2pdeploy.ids import ServiceName
+from p2pdeploy.payload.service_findings import Finding, Places
 from p2pdeploy.payload.service_rules import HEALTH_KINDS, REQUIRED, RULES
 from p2pdeploy.payload.service_spec import (
     SERVICE_TOML,
@@ -31,7 +30,6 @@ from p2pdeploy.payload.service_spec import (
 
 __all__ = [
     "SERVICE_TOML",
-    "Finding",
     "ServiceSpec",
     "check_tree",
     "effective",
@@ -43,26 +41,6 @@ __all__ = [
 ]
 
 SERVICE_TOML_BYTES_MAX = 64 * 1024  # people write it; also bounds what a host parses
-
-_TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
-_KEY = re.compile(r"\s*([\w.\"' -]+?)\s*=")
-_TOML_PLACE = re.compile(r"(.*?) \(at line (\d+), column \d+\)$", re.DOTALL)
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that lint says.  ``key`` is dotted, such as ``run.command``; empty for the file."""
-
-    file: str
-    line: int
-    key: str
-    message: str
-    hint: str = ""
-    severity: Literal["error", "warning"] = "error"
-
-    def to_error(self) -> PayloadError:
-        """The finding as the error that stops a publish."""
-        place = f"{self.file}:{self.line}" + (f": {self.key}" if self.key else "")
-        return PayloadError(self.message, where=place, hint=self.hint, code="bad-service-toml")
 
 
 def parse_service_toml(data: bytes, where: str = SERVICE_TOML) -> ServiceSpec:
@@ -91,7 +69,7 @@ def lint_tree(tree: Path) -> list[Finding]:
     where = str(tree / SERVICE_TOML)
     data = _read(tree)
     findings, tables = _judge(data, where)
-    place = _Places(data, where)
+    place = Places(data, where)
     for table, key in (("run", "command"), ("health", "exec")):
         section = tables.get(table)
         argv = cast(dict[str, object], section).get(key) if isinstance(section, dict) else None
@@ -118,7 +96,7 @@ def check_tree(tree: Path, service: ServiceName) -> ServiceSpec:
     spec = parse_service_toml(data, where)
     if spec.service.name != service:
         wrong = f"is {spec.service.name!r}, but {service!r} is to be published"
-        raise _Places(data, where).finding("service.name", wrong).to_error()
+        raise Places(data, where).finding("service.name", wrong).to_error()
     return spec
 
 
@@ -153,7 +131,7 @@ def _read(tree: Path) -> bytes:
 
 def _judge(data: bytes, where: str) -> tuple[list[Finding], dict[str, object]]:
     """All faults in the text itself, and its tables as far as they could be read."""
-    places = _Places(data, where)
+    places = Places(data, where)
     if len(data) > SERVICE_TOML_BYTES_MAX:
         return [places.finding("", f"is larger than {SERVICE_TOML_BYTES_MAX} bytes")], {}
     try:
@@ -177,7 +155,7 @@ def _judge(data: bytes, where: str) -> tuple[list[Finding], dict[str, object]]:
     return sorted(findings, key=lambda finding: finding.line), tables
 
 
-def _judge_table(places: _Places, table: str, content: dict[str, object]) -> list[Finding]:
+def _judge_table(places: Places, table: str, content: dict[str, object]) -> list[Finding]:
     findings: list[Finding] = []
     for key, value in content.items():
         name = f"{table}.{key}"
@@ -196,7 +174,7 @@ def _judge_table(places: _Places, table: str, content: dict[str, object]) -> lis
     return findings
 
 
-def _missing(places: _Places, tables: dict[str, object]) -> list[Finding]:
+def _missing(places: Places, tables: dict[str, object]) -> list[Finding]:
     findings: list[Finding] = []
     for table, key, example in REQUIRED:
         content = tables.get(table, {})
@@ -208,71 +186,6 @@ def _missing(places: _Places, tables: dict[str, object]) -> list[Finding]:
         hint = 'for example http = "http://$HOST:$PORT/healthz", or tcp, or exec'
         findings.append(places.finding("health", "has no health check", hint=hint))
     return findings
-
-
-class _Places:
-    """Finds the line of a key; tomllib tells none."""
-
-    def __init__(self, data: bytes, where: str) -> None:
-        self._where = where
-        self._lines: dict[str, int] = {}
-        table = ""
-        text = data.decode(errors="replace")
-        self._line_count = text.count("\n") + 1
-        for number, line in enumerate(text.splitlines(), 1):
-            if header := _TABLE.match(line):
-                table = _plain(header[1])
-                self._lines.setdefault(table, number)
-            elif key := _KEY.match(line):
-                name = _plain(key[1])
-                self._lines.setdefault(f"{table}.{name}" if table else name, number)
-
-    def line_of(self, name: str) -> int:
-        """The line of dotted *name*, of what is below it, or of the nearest table above it."""
-        while name:
-            if name in self._lines:
-                return self._lines[name]
-            below = [line for key, line in self._lines.items() if key.startswith(f"{name}.")]
-            if below:
-                return min(below)
-            name = name.rpartition(".")[0]
-        return 1
-
-    def finding(
-        self,
-        name: str,
-        message: str,
-        *,
-        hint: str = "",
-        severity: Literal["error", "warning"] = "error",
-    ) -> Finding:
-        """A finding about dotted *name*."""
-        return Finding(
-            file=self._where,
-            line=self.line_of(name),
-            key=name,
-            message=message,
-            hint=hint,
-            severity=severity,
-        )
-
-    def unknown(self, name: str, known: list[str]) -> Finding:
-        """The finding for a table or key that does not exist."""
-        near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        return self.finding(name, "is unknown", hint=hint)
-
-    def syntax_fault(self, message: str) -> Finding:
-        """The finding for text that is not TOML."""
-        place = _TOML_PLACE.match(message)
-        text, line = (place[1], int(place[2])) if place else (message, self._line_count)
-        on_line = [name for name, at in self._lines.items() if at == line and "." in name]
-        key = on_line[0] if on_line else ""
-        return Finding(file=self._where, line=line, key=key, message=f"is not TOML: {text}")
-
-
-def _plain(dotted: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in dotted.split("."))
 
 
 def _program_fault(tree: Path, program: str) -> tuple[str, Literal["error", "warning"]]:
