@@ -263,6 +263,8 @@ def _go_hold(duty: Duty, context: Context, fault_domain: int = -1) -> Hold | Non
             grant = grant_of(context.go, duty.service, duty.plan_seq, "converge")
     if grant is None:
         return Hold("not-granted", "the GO does not cover this order now")
+    if context.me in grant.without:
+        return Hold("left-out", "the GO leaves this host out: the control plane can't see it")
     if grant.phase == "activate":
         reached = 0 <= fault_domain <= grant.up_to
         return None if reached else Hold("not-yet", "the GO does not reach this fault domain yet")

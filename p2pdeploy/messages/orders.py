@@ -134,8 +134,9 @@ class Roster(Order, frozen=True, tag="roster"):
 class Grant(Order, frozen=True):
     """What a GO allows one plan.
 
-    ``up_to`` is a fault-domain index, in phase activate; ``hosts`` names those that may start,
-    in the other phases.  0 as ``predecessor_quiet_at`` means no predecessor.
+    ``up_to`` is a fault-domain index, in phase activate, and ``without`` names roster hosts that
+    may not start though it reaches them; ``hosts`` names those that may, in the other phases.  0
+    as ``predecessor_quiet_at`` means no predecessor.
     """
 
     service: ServiceName
@@ -143,6 +144,7 @@ class Grant(Order, frozen=True):
     phase: Literal["activate", "revert", "converge"]
     up_to: int = -1
     hosts: tuple[HostName, ...] = ()
+    without: tuple[HostName, ...] = ()  # at most the roster, which fits an envelope
     predecessor_quiet_at: float = 0.0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pdeploy.activation.effects import Attest, Change, Persist, PersistHost
 from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.lease import ReceivedGo, clock_hold, lease_hold
-from p2pdeploy.ids import CellId
+from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Go
@@ -69,6 +70,26 @@ def test_an_older_go_never_replaces_a_newer_one() -> None:
     bench.learn(a_go(lease_seq=5, issued_at=bench.wall_s))
     bench.learn(a_go(activate(PLAN), lease_seq=4, issued_at=bench.wall_s))
     assert bench.starting is None
+
+
+def test_a_go_that_leaves_this_host_out_lets_it_start_nothing() -> None:
+    bench = Bench("h3")
+    bench.ready(PLAN, but="go")
+    grant = msgspec.structs.replace(activate(PLAN), without=(HostName("h3"),))
+    bench.learn(a_go(grant, issued_at=bench.wall_s))
+    bench.wait(SETTLE_S)
+    assert (bench.starting, bench.why) == (None, "left-out")
+    bench.learn(a_go(activate(PLAN), lease_seq=2, issued_at=bench.wall_s))
+    assert bench.starting is not None
+
+
+def test_a_go_that_leaves_another_host_out_lets_this_one_start() -> None:
+    bench = Bench("h3")
+    bench.ready(PLAN, but="go")
+    grant = msgspec.structs.replace(activate(PLAN), without=(HostName("h2"),))
+    bench.learn(a_go(grant, issued_at=bench.wall_s))
+    bench.wait(SETTLE_S)
+    assert bench.starting is not None
 
 
 def test_a_go_of_another_cell_changes_nothing() -> None:
