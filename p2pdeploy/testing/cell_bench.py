@@ -15,13 +15,8 @@ from p2pdeploy.planning.cell_rollout import (
     Result,
     View,
 )
-from p2pdeploy.planning.conductor import (
-    Conducted,
-    conduct,
-    latest,
-    open_rollout,
-    replace_rollout,
-)
+from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
+from p2pdeploy.planning.conductor import conduct, open_rollout
 from p2pdeploy.planning.planner import CellPlan
 from p2pdeploy.planning.steering import ask_abort
 from p2pdeploy.testing.orders import CELL, EPOCH_S, NEW, OLD, WEB, a_plan, a_word, rollout_of

@@ -23,7 +23,8 @@ from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Build, Order, Rollout, Target
-from p2pdeploy.planning.conductor import Conducted, conduct, latest, open_rollout, replace_rollout
+from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
+from p2pdeploy.planning.conductor import conduct, open_rollout
 from p2pdeploy.planning.planner import CellFacts, Limits, plan_cell
 from p2pdeploy.planning.steering import ask_abort
 from p2pdeploy.topology import Host

@@ -9,7 +9,7 @@ import msgspec
 
 from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.planning.conductor import latest
+from p2pdeploy.planning.conducted import latest
 from p2psim.ledger import Violation
 from p2psim.options import draw_options
 from p2psim.scenario import Scenario, build_of

@@ -9,7 +9,7 @@ from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Ve
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.planning.conductor import latest
+from p2pdeploy.planning.conducted import latest
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import HmacKeyring

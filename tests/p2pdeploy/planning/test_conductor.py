@@ -11,9 +11,7 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.limits import LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Abort, Go, Settled
-from p2pdeploy.planning.conductor import (
-    SETTLED_RENEW_S,
-)
+from p2pdeploy.planning.conductor import SETTLED_RENEW_S
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.testing.cell_bench import Cell, completed, names, opened
 from p2pdeploy.testing.orders import NEW, OLD, WEB, a_build, a_plan

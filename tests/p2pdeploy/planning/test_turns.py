@@ -6,10 +6,8 @@ from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import CLOCK_ERROR_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Go
-from p2pdeploy.planning.conductor import (
-    FINISHED_MAX,
-    activates_before,
-)
+from p2pdeploy.planning.conductor import FINISHED_MAX
+from p2pdeploy.planning.next_go import activates_before
 from p2pdeploy.planning.planner import CellPlan
 from p2pdeploy.testing.cell_bench import API, Cell, completed, names, opened
 from p2pdeploy.testing.orders import NEW, WEB, a_build, a_plan

@@ -10,9 +10,7 @@ from p2pdeploy.messages.orders import Abort
 from p2pdeploy.planning.cell_rollout import (
     settled_of,
 )
-from p2pdeploy.planning.conductor import (
-    replace_rollout,
-)
+from p2pdeploy.planning.conducted import replace_rollout
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.planning.reverting import LOST_S, budget_holders
 from p2pdeploy.planning.steering import excuse

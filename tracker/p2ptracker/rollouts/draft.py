@@ -16,7 +16,8 @@ from p2pdeploy.ids import CellId, HostName, RolloutId
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
 from p2pdeploy.messages.orders import Build, Order, Rollout, Target
-from p2pdeploy.planning.conductor import Conducted, latest, open_rollout
+from p2pdeploy.planning.conducted import Conducted, latest
+from p2pdeploy.planning.conductor import open_rollout
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
 from p2pdeploy.planning.views import plan_view, rollout_view
 from p2pdeploy.topology import Host

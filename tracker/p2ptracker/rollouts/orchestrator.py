@@ -18,7 +18,8 @@ from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
 from p2pdeploy.messages.host import Why
 from p2pdeploy.messages.orders import Order
-from p2pdeploy.planning.conductor import Conducted, conduct
+from p2pdeploy.planning.conducted import Conducted
+from p2pdeploy.planning.conductor import conduct
 from p2pdeploy.topology import Host
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells

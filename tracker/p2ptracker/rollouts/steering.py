@@ -11,7 +11,7 @@ from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason, RolloutState, RolloutView
 from p2pdeploy.messages.orders import Order
-from p2pdeploy.planning.conductor import Conducted, latest, replace_rollout
+from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
 from p2pdeploy.planning.steering import ask_abort, excuse
 from p2ptracker.rollouts.view import CellSight, rollout_in
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import NotFoundError
 from p2pdeploy.ids import CellId, RolloutId, ServiceName
-from p2pdeploy.planning.conductor import Conducted
+from p2pdeploy.planning.conducted import Conducted
 from p2ptracker.rollouts.view import RolloutDocument, is_final
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.rollouts import (

@@ -10,7 +10,8 @@ from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.api import FINAL_STATES, Reason, RolloutView
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.planning.cell_rollout import CellRollout, View
-from p2pdeploy.planning.conductor import Conducted, activates_before, latest
+from p2pdeploy.planning.conducted import Conducted, latest
+from p2pdeploy.planning.next_go import activates_before
 from p2pdeploy.planning.views import rollout_view
 
 __all__ = ["CellSight", "RolloutDocument", "is_final", "live_view", "rollout_in"]

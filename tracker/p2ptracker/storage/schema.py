@@ -98,7 +98,7 @@ cell_records = sa.Table(
     sa.Column("cell", sa.Text, primary_key=True),
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
-"""One cell's rollouts, lease and settled builds: ``p2pdeploy.planning.conductor.Conducted``."""
+"""One cell's rollouts, lease and settled builds: ``p2pdeploy.planning.conducted.Conducted``."""
 
 orders = sa.Table(
     "orders",
