@@ -13,8 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from p2pdeploy.gossip.shell import ShellStatistics
-from p2pdeploy.gossip.statistics import GossipStatistics
+from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
 from p2pdeploy.swarm.torrent import Progress
 
 __all__ = ["Figures", "render"]

@@ -7,7 +7,6 @@ is the whole task tree.
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable
 from random import Random
@@ -42,8 +41,9 @@ from p2pdeploy.gossip.events import (
     StreamRequested,
     TimerFired,
 )
+from p2pdeploy.gossip.sockets import bind_sockets
 from p2pdeploy.gossip.state import CellState
-from p2pdeploy.gossip.statistics import GossipStatistics
+from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
 from p2pdeploy.gossip.streams import call_peer, receive_payload
 from p2pdeploy.gossip.timers import TimerHeap
 from p2pdeploy.gossip.wire import PacketSeal
@@ -52,7 +52,7 @@ from p2pdeploy.limits import DATAGRAM_BYTES_MAX
 from p2pdeploy.messages.gossip import Member, Packet
 from p2pdeploy.trust.loopback import require_loopback
 
-__all__ = ["GossipShell", "Listener", "ShellStatistics"]
+__all__ = ["GossipShell", "Listener"]
 
 # Each may hold one frame (8 MiB); more peers than this at once are turned away and try later.
 STREAMS_SERVED_MAX = 8
@@ -62,18 +62,6 @@ STREAM_TIMEOUT_S = 5.0
 LAG_MEASURED_EVERY_S = 1.0
 
 Listener = Callable[[ItemMerged | MemberChanged], None]
-
-
-class ShellStatistics(msgspec.Struct):
-    """What was dropped before the core saw it, and bytes by datagram."""
-
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    dropped_mac: int = 0  # forged, cut short, of another cell, or under another key
-    dropped_malformed: int = 0  # too long, or with a good MAC and still not a packet
-    dropped_unsendable: int = 0  # the kernel refused, or the address is outside loopback
-    streams_turned_away: int = 0
-    streams_dropped: int = 0  # served, but cut off, malformed or forged
 
 
 class GossipShell:
@@ -176,7 +164,7 @@ class GossipShell:
         Raises:
             ConfigError: the address is in use or not this machine's.
         """
-        udp, listener = await self._bind()
+        udp, listener = await bind_sockets(self._address, self._port)
         with udp, trio.socket.from_stdlib_socket(udp) as datagrams:
             async with listener:
                 try:
@@ -190,22 +178,6 @@ class GossipShell:
                         task_status.started()
                 finally:  # only when every task has ended: a last one may still want to send
                     self._udp = self._calls_nursery = None
-
-    async def _bind(self) -> tuple[socket.socket, trio.SocketListener]:
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            udp.bind((self._address, self._port))
-            listeners = await trio.open_tcp_listeners(self._port, host=self._address)
-        except OSError as error:
-            udp.close()
-            in_use = error.errno == errno.EADDRINUSE
-            raise ConfigError(
-                "address already in use" if in_use else f"cannot bind: {error.strerror}",
-                where=f"gossip {self._address}:{self._port}",
-                hint="is another daemon of this host running?" if in_use else "",
-                code="address-in-use" if in_use else "cannot-bind",
-            ) from error
-        return udp, listeners[0]
 
     async def _receive_datagrams(self, datagrams: trio.socket.SocketType) -> None:
         while True:

@@ -1,10 +1,10 @@
-"""What a gossip core counted; the reporter and the metrics read exactly this."""
+"""What a gossip core and its shell counted; the reporter and the metrics read exactly this."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Counters", "GossipStatistics"]
+__all__ = ["Counters", "GossipStatistics", "ShellStatistics"]
 
 
 class Counters(msgspec.Struct):
@@ -33,3 +33,15 @@ class GossipStatistics(msgspec.Struct, frozen=True, kw_only=True):
     members_suspect: int
     members_unreachable: int
     local_health: int  # 0 is well
+
+
+class ShellStatistics(msgspec.Struct):
+    """What was dropped before the core saw it, and bytes by datagram."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    dropped_mac: int = 0  # forged, cut short, of another cell, or under another key
+    dropped_malformed: int = 0  # too long, or with a good MAC and still not a packet
+    dropped_unsendable: int = 0  # the kernel refused, or the address is outside loopback
+    streams_turned_away: int = 0
+    streams_dropped: int = 0  # served, but cut off, malformed or forged
