@@ -62,6 +62,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     excuse_seq: int = 0
     lost_since: dict[HostName, float] = {}
     failed: tuple[HostName, ...] = ()  # ever, under this plan; grows only
+    moved: tuple[HostName, ...] = ()  # ever seen to have started this plan; grows only
     predecessor_quiet_at: float = 0.0
     hold_until: float = 0.0
     aborted_at: float = 0.0
@@ -155,7 +156,7 @@ def all_ended(rollout: CellRollout, now: float) -> tuple[float, ...]:
 
 
 def is_quiet(rollout: CellRollout, view: View, host: HostName) -> bool:
-    """Whether nothing that this plan began on *host* can be under way.
+    """Whether nothing that this plan or its way back began on *host* can be under way.
 
     A host that is reached says so itself; a lost one is known to be quiet when everything it
     could have begun under its last lease has had its time.
@@ -163,6 +164,7 @@ def is_quiet(rollout: CellRollout, view: View, host: HostName) -> bool:
     plan = rollout.plan
     if host in view.alive:
         word = view.evidence.get(host)
-        return word is None or word.plan_seq != plan.plan_seq or word.rank is not Rank.STARTED
+        busy_with = (plan.plan_seq, plan.plan_seq + 1)  # the plan, or its way back
+        return word is None or word.rank is not Rank.STARTED or word.plan_seq not in busy_with
     quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
     return view.now - rollout.lost_since.get(host, view.now) >= quiet_s

@@ -22,18 +22,22 @@ def look(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
     """Take one look; return the rollout as it is next and the orders to issue."""
     if rollout.phase == "done":
         return rollout, []
-    rollout = _note_failed(_watch(rollout, view), view)
+    rollout = _note_outcomes(_watch(rollout, view), view)
     if rollout.phase == "activating":
         return look_activating(rollout, view)
     return look_reverting(rollout, view)
 
 
-def _note_failed(rollout: CellRollout, view: View) -> CellRollout:
-    """Remember who failed: on the way back a host's register says so no longer."""
-    failed = {*rollout.failed, *with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)}
-    if len(failed) == len(rollout.failed):
+def _note_outcomes(rollout: CellRollout, view: View) -> CellRollout:
+    """Remember who started and who failed: on the way back a host's register says so no longer."""
+    now_failed = with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
+    failed = {*rollout.failed, *now_failed}
+    moved = {*rollout.moved, *now_failed, *with_rank(rollout, view, Rank.STARTED, Rank.HEALTHY)}
+    if (len(failed), len(moved)) == (len(rollout.failed), len(rollout.moved)):
         return rollout
-    return msgspec.structs.replace(rollout, failed=tuple(sorted(failed)))
+    return msgspec.structs.replace(
+        rollout, failed=tuple(sorted(failed)), moved=tuple(sorted(moved))
+    )
 
 
 def _watch(rollout: CellRollout, view: View) -> CellRollout:

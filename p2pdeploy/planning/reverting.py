@@ -125,13 +125,18 @@ def _end_revert(
     rollout: CellRollout, view: View, stuck: set[HostName], lost: list[HostName]
 ) -> tuple[CellRollout, list[Order]]:
     reasons = list(rollout.reasons[:1])  # why it went back; who held the budget is over
-    result = rollout.result
-    if stuck:
-        result = "failed"
-        reasons += [
-            Reason(code="baseline-unhealthy", message="could not go back to the baseline", host=h)
-            for h in sorted(stuck)
-        ]
+    sick = {host for host in stuck if _never_left(rollout, view, host)}
+    result = "failed" if stuck - sick else rollout.result
+    reasons += [
+        Reason(
+            code="baseline-unhealthy",
+            message="unhealthy on the baseline, which it never left"
+            if host in sick
+            else "could not go back to the baseline",
+            host=host,
+        )
+        for host in sorted(stuck)
+    ]
     reasons += [
         Reason(
             code="host-unreachable", message="cannot be reached; goes back when it returns", host=h
@@ -147,6 +152,16 @@ def _end_revert(
     )
     settled = settled_of(rollout, now=view.now)
     return rollout, [settled] if settled else []
+
+
+def _never_left(rollout: CellRollout, view: View, host: HostName) -> bool:
+    """Whether *host* ran the baseline all the time, so that its trouble is not this rollout's.
+
+    One that was not seen to start may have done so unseen: what it runs has to say so too.
+    """
+    baseline, word = rollout.plan.baseline, view.evidence.get(host)
+    on_it = baseline is not None and word is not None and word.digest == baseline.digest
+    return on_it and host not in rollout.moved
 
 
 def _stamp_back(rollout: CellRollout, view: View) -> CellRollout:

@@ -37,6 +37,15 @@ def test_a_host_that_may_be_changing_is_not_excused_while_others_wait_behind_it(
     assert (len(orders), refusal) == (1, "")
 
 
+def test_a_host_that_is_going_back_right_now_is_not_excused_while_others_wait_behind_it() -> None:
+    cell, cell_plan = tolerant()
+    first = names(cell_plan)[0]
+    cell.abort()
+    cell.say([first], cell_plan.plan.plan_seq + 1, Rank.STARTED)
+    _, _, refusal = excuse(cell.rollout(), (first,), "asked", cell.view)
+    assert "may be changing" in refusal
+
+
 def test_nobody_is_excused_where_no_failure_is_tolerated() -> None:
     cell, cell_plan = opened()
     _, orders, refusal = excuse(cell.rollout(), (names(cell_plan)[0],), "repair", cell.view)

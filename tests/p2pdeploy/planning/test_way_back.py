@@ -166,6 +166,8 @@ def test_a_named_host_keeps_its_place_until_it_can_have_nothing_under_way() -> N
 def test_a_baseline_that_is_unhealthy_is_called_a_failure() -> None:
     cell, cell_plan = opened()
     seq = cell_plan.plan.plan_seq
+    cell.say(names(cell_plan)[:1], seq, Rank.STARTED)
+    cell.tick(1)
     cell.abort()
     cell.say(names(cell_plan), seq + 1, Rank.HEALTHY)
     cell.say(names(cell_plan)[:1], seq + 1, Rank.FAILED)
