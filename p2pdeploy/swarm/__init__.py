@@ -9,7 +9,8 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
 * :mod:`~p2pdeploy.swarm.session`: one libtorrent session under trio (shell), given
-  :mod:`~p2pdeploy.swarm.torrent_params`
+  :mod:`~p2pdeploy.swarm.torrent_params`, its tasks started by
+  :mod:`~p2pdeploy.swarm.background`
 * :mod:`~p2pdeploy.swarm.torrent`: one torrent in that session (shell)
 * :mod:`~p2pdeploy.swarm.faults`: what its disk errors mean (shell)
 * :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer

@@ -17,6 +17,7 @@ import libtorrent as lt
 import trio
 
 from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.swarm.background import start_tasks
 from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
@@ -74,7 +75,7 @@ class Session:
             self._session: Any = lt.session(params)
             stack.push_async_callback(self._close)
             self._session.set_alert_fd(sender.fileno())
-            await self._start_tasks(stack)
+            await start_tasks(stack, self._receive_alerts, self._refresh_torrents)
             await self._wait_listening()
             self._stack = stack.pop_all()
         return self
@@ -86,30 +87,6 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
-
-    async def _start_tasks(self, stack: contextlib.AsyncExitStack) -> None:
-        """Run the session's two tasks until *stack* unwinds.
-
-        An error of the ``async with`` body passes by the nursery, so that the caller catches the
-        very error it raised and not a group of one; only cancellation has to go through it.
-        """
-        manager = trio.open_nursery()
-        nursery = await manager.__aenter__()
-
-        async def stop(
-            kind: type[BaseException] | None,
-            error: BaseException | None,
-            trace: TracebackType | None,
-        ) -> bool:
-            nursery.cancel_scope.cancel()
-            if _is_cancelled(error):
-                return bool(await manager.__aexit__(kind, error, trace))
-            await manager.__aexit__(None, None, None)
-            return False
-
-        stack.push_async_exit(stop)
-        nursery.start_soon(self._receive_alerts)
-        nursery.start_soon(self._refresh_torrents)
 
     async def add(
         self, torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool]
@@ -284,9 +261,3 @@ class Session:
             self._checked[handle].set()
         else:
             self._suspects.add(handle)
-
-
-def _is_cancelled(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
