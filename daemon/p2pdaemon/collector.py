@@ -24,10 +24,7 @@ class Collector:
 
     def keep(self, service: ServiceName, digests: frozenset[Digest]) -> None:
         """The core's latest word on *service*."""
-        if digests:
-            self._kept[service] = digests
-        else:
-            self._kept.pop(service, None)
+        self._kept[service] = digests
 
     def keeps(self, digest: Digest) -> bool:
         """Whether the core asks for *digest* now."""

@@ -93,15 +93,6 @@ class Journal:
         """Durable when this returns."""
         _write(self._path_of(record.service), record)
 
-    def forget_service(self, service: ServiceName) -> None:
-        """Remove its record; durable when this returns, so that no more than may be are read."""
-        self._path_of(service).unlink(missing_ok=True)
-        folder = os.open(self._services, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
     def write_host(self, record: HostRecord) -> None:
         """Durable when this returns."""
         _write(self._host, record)

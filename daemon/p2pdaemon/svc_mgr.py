@@ -32,7 +32,6 @@ from p2pdeploy.activation.effects import (
     Attest,
     Change,
     Effect,
-    Forget,
     Keep,
     Persist,
     PersistHost,
@@ -197,12 +196,6 @@ class SvcMgr:
                 tasks.work.replace(partial(self._supervise, tasks.process, build, start))
             case Keep(service=service, digests=digests):
                 self._collector.keep(service, digests)
-            case Forget(service=service):
-                await _hop(self._journal.forget_service, service)
-                tasks = self._services.pop(service, None)
-                if tasks is not None:
-                    tasks.work.cancel()
-                    tasks.fetch.cancel()
             case Wake(at_boot_s=at_boot_s):
                 self._wake_at = at_boot_s
                 self._wake_moved.set()

@@ -13,7 +13,6 @@ __all__ = [
     "Attest",
     "Change",
     "Effect",
-    "Forget",
     "Keep",
     "Persist",
     "PersistHost",
@@ -94,16 +93,10 @@ class Keep(msgspec.Struct, frozen=True):
     digests: frozenset[Digest]
 
 
-class Forget(msgspec.Struct, frozen=True):
-    """Remove the record of *service*: nothing of it runs, and another one takes its place."""
-
-    service: ServiceName
-
-
 class Wake(msgspec.Struct, frozen=True):
     """Send Woken at this CLOCK_BOOTTIME at the latest; a newer Wake replaces an older one."""
 
     at_boot_s: float
 
 
-Effect = Persist | PersistHost | Attest | Stage | StopStaging | Change | Run | Keep | Forget | Wake
+Effect = Persist | PersistHost | Attest | Stage | StopStaging | Change | Run | Keep | Wake

@@ -197,13 +197,21 @@ def live_hold(
     plan: Plan,
     roster: Roster,
     me: RosterMember,
+    evidence: Evidence,
     alive: frozenset[HostName],
     excused: frozenset[HostName],
 ) -> Hold | None:
-    """None while membership sees enough hosts of the earlier fault domains alive."""
+    """None while membership sees enough hosts of the earlier fault domains alive.
+
+    An excused host is not waited for, but one that is alive and in the middle of its change is
+    down: its excuse came too late.
+    """
     for index in range(me.fault_domain):
         domain = plan.fault_domains[index]
         hosts = [m.host for m in roster.members if m.fault_domain == index]
+        for host in excused.intersection(hosts, alive):
+            if rank_in(evidence, host, plan) is Rank.STARTED:
+                return Hold("live-guard", f"{host} was excused in the middle of its change")
         hosts = [host for host in hosts if host not in excused]
         lost = [host for host in hosts if host not in alive]
         if len(lost) > domain.failures_max:

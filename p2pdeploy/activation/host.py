@@ -20,8 +20,6 @@ from p2pdeploy.activation.effects import (
     Attest,
     Change,
     Effect,
-    Forget,
-    Keep,
     Persist,
     PersistHost,
     Wake,
@@ -53,8 +51,8 @@ from p2pdeploy.activation.transitions import (
     carry_out,
     fail,
     finish,
+    persist,
     ran,
-    run,
 )
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
@@ -101,7 +99,6 @@ class HostActivation:
         self._go: ReceivedGo | None = None
         self._alive: frozenset[HostName] = frozenset({me})
         self._wake_at: float | None = None
-        self._seq_floor = 0  # the highest attestation of a service that was forgotten
 
     def __repr__(self) -> str:
         services = ", ".join(f"{name}: {slot.state}" for name, slot in sorted(self._slots.items()))
@@ -203,7 +200,6 @@ class HostActivation:
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
             return effects
-        effects += self._make_room(message.service, now)
         slot = self._slot(message.service, now)
         if slot is None:
             return effects
@@ -211,28 +207,7 @@ class HostActivation:
         slot.learn(message)
         if slot.record == before:
             return effects
-        effects.append(Persist(slot.record))
-        supervision = run(slot)
-        if slot.known and slot.changing is None and not supervision.start:
-            effects.append(supervision)  # the ABORT covers what runs: from now on it only stays
-        return effects
-
-    def _make_room(self, service: ServiceName, now: Now) -> list[Effect]:
-        """Where as many services are known as may be, one that is absent gives way to a new one.
-
-        The longest absent goes first.  What it knew is what a new host does not know either.
-        """
-        if service in self._slots or len(self._slots) < SERVICES_PER_HOST_MAX:
-            return []
-        idle = [slot for slot in self._slots.values() if slot.is_idle(now.wall_s)]
-        if not idle:
-            return []
-        gone = min(idle, key=lambda slot: (slot.since, slot.record.service))
-        name = gone.record.service
-        if gone.mine is not None:  # readers keep the largest: its next word must be above
-            self._seq_floor = max(self._seq_floor, gone.mine.seq)
-        del self._slots[name]
-        return [Keep(name, frozenset()), Forget(name)]
+        return [*effects, *persist(slot, before)]
 
     def _slot(self, service: ServiceName, now: Now) -> Slot | None:
         slot = self._slots.get(service)
@@ -297,7 +272,7 @@ class HostActivation:
             service=slot.record.service,
             fault_domain=self._fault_domain,
             epoch=self._epoch,
-            seq=last.seq if last else self._seq_floor,
+            seq=last.seq if last else 0,
             plan_seq=plan_seq,
             rank=rank,
             state=slot.state,

@@ -37,8 +37,8 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The durable state of one service on one host.
 
     ``running`` is the last build that became healthy here, the one to run at boot, and
-    ``running_seq`` the order it came with; when that order is aborted, ``running_aborted`` says so
-    for good: the build may stay while it runs, and is never started again, nor put back.
+    ``running_seq`` the order it came with, or by which it was found to run already;
+    ``running_settled``: a SETTLED or REVERT named it since, so no later ABORT is about it;
     ``outcome_*`` is how the newest plan ended here, so that a restart does not forget a failure.
     """
 
@@ -47,13 +47,22 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     watermark: int = 0  # highest ABORT seen; nothing up to it starts
     running: Build | None = None
     running_seq: int = 0
-    running_aborted: bool = False
+    running_settled: bool = False
     previous: Build | None = None  # kept on disk for the way back
     started: Started | None = None
     outcome_seq: int = 0
     outcome: Rank = Rank.NONE
     reason_code: str = ""
     reason: str = ""
+
+    @property
+    def may_start(self) -> bool:
+        """Whether ``running`` may be started again, at boot or after a crash.
+
+        ABORT and SETTLED of a service are registers: who was away sees the newest only.  So a
+        build up to the watermark counts as aborted unless it is known to have settled.
+        """
+        return self.running_settled or not self.watermark or self.running_seq > self.watermark
 
 
 class HostRecord(msgspec.Struct, frozen=True, kw_only=True):

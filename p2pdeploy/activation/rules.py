@@ -98,10 +98,12 @@ def _accept(slot: Slot, duty: Duty) -> Decision:
 
 
 def _conclude(slot: Slot, duty: Duty, outcome: Rank) -> Decision:
-    """There is nothing to change: write the outcome down, so that it is attested."""
+    """It runs what *duty* asks for: write the outcome down, so that it is attested."""
     record = msgspec.structs.replace(
         slot.record,
         accepted_seq=duty.plan_seq,
+        running_seq=duty.plan_seq,
+        running_settled=not isinstance(duty, Plan),
         outcome_seq=duty.plan_seq,
         outcome=outcome,
     )
@@ -122,7 +124,7 @@ def _started(slot: Slot, duty: Duty, bake_s: float, now: Now) -> Started:
     return Started(
         plan_seq=duty.plan_seq,
         build=duty.build,
-        previous=None if slot.record.running_aborted else slot.record.running,
+        previous=slot.record.running if slot.record.may_start else None,
         bake_s=bake_s,
         activation_max_s=duty.activation_max_s,
         began_at=now.wall_s,
@@ -134,14 +136,9 @@ def _started(slot: Slot, duty: Duty, bake_s: float, now: Now) -> Started:
 
 def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     now = context.now
-    roster = slot.roster_for(plan)
-    if roster is None:
-        return Decision(hold=Hold("roster-unknown", "the plan's roster has not arrived yet"))
-    place = member_of(roster, context.me)
-    if place is None:
-        return Decision(
-            hold=Hold("not-in-roster", "not part of this plan; follows when it settles")
-        )
+    place = _place(slot, plan, context.me)
+    if isinstance(place, Hold):
+        return Decision(hold=place)
     if hold := bounds_hold(plan, slot.rollout):
         return Decision(hold=hold)
     if now.wall_s >= plan.expires_at:
@@ -172,6 +169,15 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     return Decision(start=_started(slot, plan, plan.bake_s, now))
 
 
+def _place(slot: Slot, duty: Plan | Revert, me: HostName) -> tuple[int, RosterMember] | Hold:
+    """Where this host stands in the roster of *duty*, or why that asks nothing of it."""
+    roster = slot.roster_for(duty)
+    if roster is None:
+        return Hold("roster-unknown", "the plan's roster has not arrived yet")
+    place = member_of(roster, me)
+    return place or Hold("not-in-roster", "not part of this plan; follows when it settles")
+
+
 def _plan_gate(slot: Slot, plan: Plan, me: RosterMember, context: Context) -> Hold | None:
     roster = slot.roster_for(plan)
     assert roster is not None, "checked by the caller"
@@ -182,7 +188,7 @@ def _plan_gate(slot: Slot, plan: Plan, me: RosterMember, context: Context) -> Ho
         brakes_hold(plan, roster, slot.evidence)
         or interlock_hold(plan, roster, slot.evidence, excused, quiet_at, context.now)
         or evidence_hold(plan, roster, me, slot.evidence, excused)
-        or live_hold(plan, roster, me, context.alive, excused)
+        or live_hold(plan, roster, me, slot.evidence, context.alive, excused)
     )
 
 
@@ -190,6 +196,8 @@ def _plan_gate(slot: Slot, plan: Plan, me: RosterMember, context: Context) -> Ho
 
 
 def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
+    if isinstance(place := _place(slot, revert, context.me), Hold):
+        return Decision(hold=place)
     if slot.has_outcome(revert.plan_seq):
         return Decision()
     if slot.record.accepted_seq < revert.plan_seq:

@@ -89,13 +89,7 @@ class Slot:
                     self.settled = message
             case Abort():
                 watermark = max(self.record.watermark, message.watermark)
-                # Plans up to the watermark are dead, but most of them were over; this one was not.
-                hit = 0 < self.record.running_seq == message.watermark
-                self.record = msgspec.structs.replace(
-                    self.record,
-                    watermark=watermark,
-                    running_aborted=self.record.running_aborted or hit,
-                )
+                self.record = msgspec.structs.replace(self.record, watermark=watermark)
             case Attestation():
                 known = self.evidence.get(message.host)
                 newer = known is None or (message.epoch, message.seq) > (known.epoch, known.seq)
@@ -103,6 +97,23 @@ class Slot:
                     self.evidence[message.host] = message
             case _:
                 raise AssertionError(f"not of one service: {message!r}")
+
+        self._note_settled()
+
+    def _note_settled(self) -> None:
+        record = self.record
+        if not record.running_settled and self.has_settled(record.running, record.running_seq):
+            self.record = msgspec.structs.replace(record, running_settled=True)
+
+    def has_settled(self, build: Build | None, since_seq: int) -> bool:
+        """Whether *build*, which came with order *since_seq*, is where this service ended since.
+
+        A SETTLED says so, and the REVERT of an aborted plan.
+        """
+        ends: list[Settled | Revert] = [self.settled] if self.settled else []
+        if self.revert is not None and self.revert.plan_seq - 1 <= self.record.watermark:
+            ends.append(self.revert)
+        return any(end.plan_seq >= since_seq and end.build == build for end in ends)
 
     def duty(self) -> Duty | None:
         """The order that governs: the newest of live PLAN, REVERT of a dead one, and SETTLED."""
@@ -141,17 +152,6 @@ class Slot:
         The same bytes under another version are another build: the service is told its version.
         """
         return self.record.running == build
-
-    def is_idle(self, wall_s: float) -> bool:
-        """Whether nothing of the service is here, and no order has this host bring it."""
-        record, duty = self.record, self.duty()
-        if not self.known or self.changing or self.confirming or self.staging:
-            return False
-        if record.running is not None or record.started is not None or isinstance(duty, Plan):
-            return False
-        if duty is None or duty.build is None or self.has_outcome(duty.plan_seq):
-            return True
-        return isinstance(duty, Settled) and wall_s >= duty.not_after
 
     def trouble(self) -> Hold | None:
         """What holds this host that is its own to mend, so that the cell is told of it."""

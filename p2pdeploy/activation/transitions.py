@@ -21,7 +21,18 @@ from p2pdeploy.activation.rules import Decision
 from p2pdeploy.activation.service import Slot
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 
-__all__ = ["boot", "broke", "call_off", "carry_out", "fail", "finish", "keep", "ran", "run"]
+__all__ = [
+    "boot",
+    "broke",
+    "call_off",
+    "carry_out",
+    "fail",
+    "finish",
+    "keep",
+    "persist",
+    "ran",
+    "run",
+]
 
 
 def boot(slot: Slot, now: Now) -> list[Effect]:
@@ -62,8 +73,8 @@ def call_off(slot: Slot, now: Now) -> list[Effect]:
 def carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
     effects: list[Effect] = []
     if decision.record is not None:
-        slot.record = decision.record
-        effects.append(Persist(slot.record))
+        before, slot.record = slot.record, decision.record
+        effects += persist(slot, before)
         if _ended_absent(slot.record):
             slot.state, slot.since = "absent", now.wall_s  # it may have fetched what was called off
     if decision.stage is not None and slot.staging != decision.stage.digest:
@@ -84,10 +95,17 @@ def _ended_absent(record: ServiceRecord) -> bool:
     return ended and record.running is None
 
 
+def persist(slot: Slot, before: ServiceRecord) -> list[Effect]:
+    """Store the record, which was *before*; tell when what runs may no longer, or again, start."""
+    effects: list[Effect] = [Persist(slot.record)]
+    if slot.known and slot.changing is None and slot.record.may_start != before.may_start:
+        effects.append(run(slot))
+    return effects
+
+
 def run(slot: Slot) -> Run:
     """Supervise the build of record; one that was aborted after it became healthy only stays."""
-    record = slot.record
-    return Run(record.service, record.running, start=not record.running_aborted)
+    return Run(slot.record.service, slot.record.running, start=slot.record.may_start)
 
 
 def keep(slot: Slot) -> Keep:
@@ -116,7 +134,7 @@ def finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
         slot.record,
         running=started.build,
         running_seq=started.plan_seq,
-        running_aborted=started.plan_seq == slot.record.watermark,
+        running_settled=slot.has_settled(started.build, started.plan_seq),
         previous=previous,
         started=None,
         outcome_seq=started.plan_seq,
@@ -138,24 +156,18 @@ def fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
         slot.state = "healthy" if started.previous else "absent"
     if event.code == INTERRUPTED and event.restored:
         # Our own restart undid it: no fault of the build, so it may start again when it may.
-        slot.record = _put_back(slot.record, started)
+        slot.record = msgspec.structs.replace(slot.record, running=started.previous, started=None)
         return [Persist(slot.record), keep(slot), run(slot)]
     slot.record = msgspec.structs.replace(
-        _put_back(slot.record, started),
+        slot.record,
+        running=started.previous,
+        started=None,
         outcome_seq=started.plan_seq,
         outcome=Rank.FAILED,
         reason_code=event.code,
         reason=event.reason[:REASON_CHARS_MAX],
     )
     return [Persist(slot.record), keep(slot), run(slot)]
-
-
-def _put_back(record: ServiceRecord, started: Started) -> ServiceRecord:
-    """What ran before runs again; an aborted build was not put back, so then nothing runs."""
-    aborted = record.running_aborted and started.previous is not None
-    return msgspec.structs.replace(
-        record, running=started.previous, running_aborted=aborted, started=None
-    )
 
 
 def ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:

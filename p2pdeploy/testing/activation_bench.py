@@ -59,7 +59,15 @@ class Bench:
     ) -> None:
         self.me = HostName(me)
         if records is None:
-            records = [ServiceRecord(service=WEB, accepted_seq=2, running=running)]
+            records = [
+                ServiceRecord(
+                    service=WEB,
+                    accepted_seq=2,
+                    running=running,
+                    running_seq=2,
+                    running_settled=True,
+                )
+            ]
         self.core = HostActivation(
             self.me,
             CELL,

@@ -72,15 +72,6 @@ def test_a_kill_while_writing_leaves_the_record_before(
     assert after.accepted_seq == (9 if call == "open" else 3)
 
 
-def test_a_forgotten_service_has_no_record_and_may_be_forgotten_twice(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.begin_boot(100.5)
-    journal.write_service(RECORD)
-    journal.forget_service(RECORD.service)
-    journal.forget_service(RECORD.service)
-    assert Journal(tmp_path).services() == []
-
-
 def test_a_torn_file_beside_the_record_is_not_a_record(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.begin_boot(100.5)

@@ -25,7 +25,6 @@ from p2pdeploy.activation.effects import (
     Attest,
     Change,
     Effect,
-    Forget,
     Persist,
     Run,
     Stage,
@@ -57,7 +56,6 @@ HELLO = ServiceName("hello")
 OTHER = ServiceName("other")
 BUILD = Build(version=Version("1.0.0"), digest=Digest("ab" * 32))
 RECORD = ServiceRecord(service=HELLO, accepted_seq=2)
-NEXT = ServiceRecord(service=ServiceName("next"))
 WORD = Attestation(
     cell=CellId("lab.web.c0"),
     host=HostName("h01"),
@@ -158,16 +156,6 @@ async def test_a_record_is_on_disk_before_what_depends_on_it(host: Host) -> None
         await core.wait(Persisted)
     assert host.published == [(WORD, [RECORD])]
     assert core.events == [Booted(), Persisted(HELLO)]
-
-
-async def test_a_forgotten_service_leaves_neither_record_nor_task(host: Host) -> None:
-    core = ScriptedCore(
-        Booted=[Persist(RECORD), Run(HELLO, None), Forget(HELLO), Persist(NEXT, confirm=True)]
-    )
-    async with host.running(core) as mgr:
-        await core.wait(Persisted)
-        assert mgr.service_names() == []
-    assert host.journal.services() == [NEXT]
 
 
 async def test_a_wake_comes_at_its_time_and_a_newer_one_replaces_it(

@@ -109,14 +109,13 @@ def boots_with_an_aborted_build() -> set[str]:
     scenario = Scenario(draw_options(0, hosts=3, fault_domains=3), World())
     truth, host = scenario.truth, scenario.hosts[HostName("h01")]
     build = build_of(WEB, "1")
-    truth.aborts_stored.add((HostName("h01"), WEB, 4))
+    truth.dead[WEB, build.digest] = 4
     host.disk.records[WEB] = ServiceRecord(
         service=WEB,
         accepted_seq=4,
         watermark=4,
         running=build,
         running_seq=4,
-        running_aborted=True,
     )
     host.disk.put(WEB, build)
     host.boot()

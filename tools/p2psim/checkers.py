@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from p2pdeploy.activation.record import ServiceRecord
-from p2pdeploy.ids import Digest, HostName, ServiceName
+from p2pdeploy.ids import Digest, HostName
 from p2pdeploy.messages.orders import Build
 from p2psim.ledger import Ledger, Touch
 
-__all__ = ["at_persist", "at_run", "at_start", "at_touch"]
+__all__ = ["at_persist", "at_start", "at_touch"]
 
 Finding = tuple[str, str]
 
@@ -43,25 +43,23 @@ def at_persist(
         yield "I5", f"{host} forgot the abort of plan {before.watermark}"
 
 
-def at_run(
+def at_start(
     truth: Ledger,
     host: HostName,
-    service: ServiceName,
     build: Build,
-    record: ServiceRecord | None,
+    record: ServiceRecord,
+    on_disk: frozenset[Digest],
 ) -> Iterator[Finding]:
-    """I4, at boot and after a crash as well: nobody starts a build whose abort it has stored."""
-    came_with = record.running_seq if record is not None and record.running == build else 0
-    if (host, service, came_with) in truth.aborts_stored:
-        yield "I4", f"{host} started {service} {build.version} of the aborted plan {came_with}"
+    """Whenever a process is started: in a change, as what is put back, at boot, after a crash.
 
-
-def at_start(
-    host: HostName, service: ServiceName, build: Build, on_disk: frozenset[Digest]
-) -> Iterator[Finding]:
-    """I12: whatever has to run, the way back above all, was kept on disk until then."""
+    I4: nobody starts a build whose abort it can know of; what died is judged by the orders that
+    were issued, not by what the host made of them.  I12: the build was kept on disk until then.
+    """
+    died_at = truth.dead.get((record.service, build.digest))
+    if died_at is not None and died_at <= record.watermark:
+        yield "I4", f"{host} started {record.service} {build.version} of the aborted plan {died_at}"
     if build.digest not in on_disk:
-        yield "I12", f"{host} has to start {service} {build.version}, which was collected"
+        yield "I12", f"{host} has to start {record.service} {build.version}, which was collected"
 
 
 def _order(truth: Ledger, touch: Touch) -> Iterator[Finding]:

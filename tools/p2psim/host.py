@@ -170,8 +170,6 @@ class SimHost:
             case act.Keep(service=service, digests=digests):
                 collected = self.disk.keep(service, digests)
                 self._truth.happened("builds were collected", collected)
-            case act.Forget(service=service):
-                self.disk.records.pop(service, None)
             case act.StopStaging(service=service):
                 self._fetching.pop(service, None)
 

@@ -18,7 +18,7 @@ from p2pdeploy.activation.events import (
     ServiceBroke,
     ServiceRan,
 )
-from p2pdeploy.activation.record import Started
+from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.orders import Build
 from p2psim.disk import Disk
@@ -89,8 +89,6 @@ class HostServices:
         self._life.later(0.0, partial(self._tell, going_back))
         delay_s = 0.1
         if started.previous is not None and not untouched:
-            record = self._disk.records.get(service)
-            self._truth.ran(self._name, service, started.previous, record)
             delay_s = self._start(service, started.previous, 0.0).healthy_after_s
 
         def restored() -> None:
@@ -135,7 +133,6 @@ class HostServices:
             gone = ServiceBroke(service=service, code="aborted", reason="aborted")
             self._life.later(0.05, partial(self._tell, gone))
             return
-        self._truth.ran(self._name, service, build, self._disk.records.get(service))
         outcome = self._start(service, build, 0.0)
         if outcome.failed_after_s is not None:
             broke = ServiceBroke(service=service, code=outcome.code, reason=outcome.code)
@@ -162,5 +159,6 @@ class HostServices:
 
     def _start(self, service: ServiceName, build: Build, bake_s: float) -> Outcome:
         """Start *build*, for whatever reason."""
-        self._truth.started(self._name, service, build, self._disk.builds(service))
+        record = self._disk.records.get(service, ServiceRecord(service=service))
+        self._truth.started(self._name, build, record, self._disk.builds(service))
         return self._processes.start(build, bake_s)

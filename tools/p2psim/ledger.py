@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from p2pdeploy.activation.record import Started
-from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.ids import Digest, HostName, ServiceName
 from p2pdeploy.messages.orders import Go
 from p2pdeploy.planning.planner import CellPlan
 
@@ -54,9 +54,10 @@ class Ledger:
     aborted_at: dict[tuple[ServiceName, int], float] = field(
         default_factory=dict[tuple[ServiceName, int], float]
     )
-    aborts_stored: set[tuple[HostName, ServiceName, int]] = field(
-        default_factory=set[tuple[HostName, ServiceName, int]]
+    dead: dict[tuple[ServiceName, Digest], int] = field(
+        default_factory=dict[tuple[ServiceName, Digest], int]
     )
+    """Builds that were aborted and not approved anew since, and the plan_seq they died under."""
     leases: list[Go] = field(default_factory=list[Go])
     ended_at: dict[tuple[HostName, ServiceName, int], float] = field(
         default_factory=dict[tuple[HostName, ServiceName, int], float]

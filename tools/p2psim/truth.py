@@ -62,12 +62,14 @@ class Truth(Ledger):
     def planned(self, cell_plan: CellPlan) -> None:
         plan = cell_plan.plan
         self.plans[plan.service, plan.plan_seq] = cell_plan
+        self.dead.pop((plan.service, plan.build.digest), None)
 
     def issued(self, order: Order) -> None:
         match order:
             case Abort():
                 key = (order.service, order.watermark)
                 self.aborted_at.setdefault(key, self.world.wall_s)
+                self.dead[order.service, self.plans[key].plan.build.digest] = order.watermark
                 busy = any(t.started.plan_seq == order.watermark for t in self.changing.values())
                 self.happened("abort hit a host that was changing", busy)
             case Go():
@@ -124,7 +126,6 @@ class Truth(Ledger):
     ) -> None:
         for invariant, detail in checkers.at_persist(host, before, record):
             self.violate(invariant, detail)
-        self.aborts_stored.add((host, record.service, record.watermark))
         if record.outcome is Rank.HEALTHY:
             self.healthy.setdefault((record.service, record.outcome_seq), set()).add(host)
         self.happened("a host failed a plan", record.outcome is Rank.FAILED)
@@ -135,18 +136,15 @@ class Truth(Ledger):
             self.happened("an interrupted change was undone", touched)
             self.happened("a start was taken back at the last look", not touched)
 
-    def ran(
-        self, host: HostName, service: ServiceName, build: Build, record: ServiceRecord | None
-    ) -> None:
-        """A supervisor starts *build* outside any change."""
-        for invariant, detail in checkers.at_run(self, host, service, build, record):
-            self.violate(invariant, detail)
-
     def started(
-        self, host: HostName, service: ServiceName, build: Build, on_disk: frozenset[Digest]
+        self,
+        host: HostName,
+        build: Build,
+        record: ServiceRecord,
+        on_disk: frozenset[Digest],
     ) -> None:
         """A process of *build* is started, for whatever reason."""
-        for invariant, detail in checkers.at_start(host, service, build, on_disk):
+        for invariant, detail in checkers.at_start(self, host, build, record, on_disk):
             self.violate(invariant, detail)
 
     def violate(self, invariant: str, detail: str) -> None:

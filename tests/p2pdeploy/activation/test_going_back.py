@@ -10,7 +10,7 @@ from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Grant
+from p2pdeploy.messages.orders import Grant
 from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.orders import (
     EPOCH_S,
@@ -113,55 +113,6 @@ def test_a_host_whose_baseline_is_broken_says_so() -> None:
     assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.FAILED)
 
 
-def test_an_aborted_build_stays_while_it_runs_and_is_not_started_again() -> None:
-    bench = on_new()
-    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
-
-
-def test_at_boot_an_aborted_build_is_adopted_and_not_started() -> None:
-    record = on_new().record
-    bench = Bench("h3", records=[record])
-    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
-
-
-def test_a_later_abort_does_not_make_an_aborted_build_startable() -> None:
-    bench = Bench("h3", records=[on_new().record])
-    bench.learn(
-        Abort(cell=PLAN.plan.cell, service=WEB, watermark=SEQ + 4, code="operator", reason="-")
-    )
-    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
-
-
-def test_an_aborted_build_is_not_put_back_when_the_way_back_fails() -> None:
-    bench = on_new()
-    bench.learn(a_go(name_to_go_back(PLAN, "h3"), lease_seq=2, issued_at=bench.wall_s))
-    started = bench.starting
-    assert started is not None
-    assert (started.build, started.previous) == (OLD, None)
-    bench.persisted()
-    failed = ActivationFailed(
-        service=WEB, started=started, code="exited", reason="-", restored=True
-    )
-    bench.send(failed)
-    assert (bench.runs[-1].build, bench.record.running) == (None, None)
-    assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.FAILED)
-
-
-def test_a_build_whose_plan_is_aborted_in_the_middle_is_aborted_once_it_is_healthy() -> None:
-    bench = Bench("h3")
-    started = bench.begin(PLAN)
-    bench.learn(abort_of(PLAN))
-    bench.send(Activated(service=WEB, started=started))
-    assert bench.record.running_aborted
-    assert (bench.runs[-1].build, bench.runs[-1].start) == (NEW, False)
-
-
-def test_at_boot_the_build_from_before_an_aborted_plan_is_started() -> None:
-    settled = ServiceRecord(service=WEB, running=OLD, running_seq=SEQ - 2, watermark=SEQ)
-    bench = Bench("h3", records=[settled])
-    assert (bench.runs[-1].build, bench.runs[-1].start) == (OLD, True)
-
-
 def test_an_aborted_build_that_is_gone_at_boot_goes_back_without_a_go() -> None:
     bench = Bench("h3", records=[on_new().record])
     bench.learn(*orders_of(PLAN), abort_of(PLAN))
@@ -197,6 +148,13 @@ def test_a_new_plan_ends_the_way_back() -> None:
     bench.learn(a_go(name_to_go_back(PLAN, "h3"), lease_seq=9, issued_at=bench.wall_s))
     assert bench.starting is None
     assert bench.record.accepted_seq == third.plan.plan_seq
+
+
+def test_a_host_outside_the_roster_takes_no_part_in_going_back() -> None:
+    bench = Bench("h9", running=None, records=[])
+    bench.learn(*orders_of(PLAN), abort_of(PLAN))
+    assert bench.why == "not-in-roster"
+    assert (bench.stages, bench.starting) == ([], None)
 
 
 # -- coming late ------------------------------------------------------------------------------

@@ -248,6 +248,18 @@ def test_an_excused_host_is_not_waited_for() -> None:
     assert bench.starting is not None
 
 
+def test_a_host_that_was_excused_while_it_changes_is_waited_for_all_the_same() -> None:
+    bench = Bench("h2")
+    bench.ready(PLAN, but="evidence")
+    changing = a_word("h4", SEQ, Rank.STARTED)
+    bench.learn(a_word("h1", SEQ, Rank.HEALTHY), changing, excuse_of("h4"))
+    bench.wait(PLAN.plan.settle_s)
+    assert (bench.why, bench.starting) == ("live-guard", None)
+    bench.learn(a_word("h4", SEQ, Rank.HEALTHY))
+    bench.wait(PLAN.plan.settle_s)
+    assert bench.starting is not None
+
+
 def test_a_fault_domain_is_not_passed_with_nobody_healthy_in_it() -> None:
     cell_plan = a_plan(hosts=3, limits=Limits(failure_fraction_max=0.9))
     bench = Bench("h2")
