@@ -80,10 +80,11 @@ def _somebody_may_be_busy(
     """
     before = latest(conducted, cell_plan.plan.service)
     settled = conducted.settled.get(cell_plan.plan.service)
-    if before is None or settled is None:
+    if settled is None:
         return before is not None
     roster = {member.host for member in cell_plan.roster.members}
-    others = {m.host for m in before.rollout.cell_plan.roster.members} | evidence.keys()
+    earlier = before.rollout.cell_plan.roster.members if before else ()
+    others = {member.host for member in earlier} | evidence.keys()
     return any(
         word is None or word.plan_seq != settled.plan_seq or word.rank < Rank.HEALTHY
         for word in (evidence.get(host) for host in others - roster)
@@ -91,12 +92,26 @@ def _somebody_may_be_busy(
 
 
 def conduct(
-    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+    conducted: Conducted,
+    evidence: Evidence,
+    alive: frozenset[HostName],
+    now: float,
+    *,
+    lease_seq_seen: int = 0,
 ) -> tuple[Conducted, list[Order]]:
-    """Look at every rollout once, settle what has ended, and issue a GO when one is due."""
+    """Look at every rollout once, settle what has ended, and issue a GO when one is due.
+
+    Args:
+        conducted: As stored.
+        evidence: What every host attests of every service.
+        alive: Whom the cell's delegates see.
+        now: Seconds since the epoch.
+        lease_seq_seen: The lease of the GO that the cell holds; above the stored one after an
+            older database was restored.  0 when the cell has not said.
+    """
     conducted, orders = _look_at_all(conducted, evidence, alive, now)
     conducted, renewed = _renew_settled(conducted, now)
-    conducted, go = next_go(conducted, evidence, alive, now)
+    conducted, go = next_go(conducted, evidence, alive, now, lease_seq_seen=lease_seq_seen)
     return conducted, [*orders, *renewed, *([go] if go else [])]
 
 

@@ -43,19 +43,28 @@ def activates_before(
 
 
 def next_go(
-    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+    conducted: Conducted,
+    evidence: Evidence,
+    alive: frozenset[HostName],
+    now: float,
+    *,
+    lease_seq_seen: int,
 ) -> tuple[Conducted, Go | None]:
-    """A GO when what it allows has changed, or when the last one is to be renewed."""
+    """A GO when what it allows has changed, or when the last one is to be renewed.
+
+    Also when the cell holds one of a higher number: it heeds only what is above that.
+    """
     grants = tuple(_grants(conducted, evidence, alive, now))
     last = conducted.go
+    lease_seq = last.lease_seq if last else 0
     if last is None and not grants:
         return conducted, None
     fresh = last is not None and (not grants or now - last.issued_at < LEASE_RENEW_S)
-    if last is not None and last.grants == grants and fresh:
+    if last is not None and last.grants == grants and fresh and lease_seq >= lease_seq_seen:
         return conducted, None
     go = Go(
         cell=conducted.cell,
-        lease_seq=last.lease_seq + 1 if last else 1,
+        lease_seq=max(lease_seq, lease_seq_seen) + 1,
         issued_at=now,
         not_after=now + LEASE_S,
         grants=grants,

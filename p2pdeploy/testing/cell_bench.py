@@ -36,6 +36,7 @@ class Cell:
         self.alive = frozenset(HostName(f"h{n + 1}") for n in range(hosts))
         self.now = EPOCH_S
         self.issued: list[Order] = []
+        self.lease_seq_seen = 0
 
     def open(self, cell_plan: CellPlan) -> list[Order]:
         service = cell_plan.plan.service
@@ -46,7 +47,13 @@ class Cell:
 
     def tick(self, seconds: float = 0.0) -> list[Order]:
         self.now += seconds
-        self.conducted, orders = conduct(self.conducted, self.evidence, self.alive, self.now)
+        self.conducted, orders = conduct(
+            self.conducted,
+            self.evidence,
+            self.alive,
+            self.now,
+            lease_seq_seen=self.lease_seq_seen,
+        )
         self.issued += orders
         return orders
 

@@ -96,6 +96,16 @@ def test_the_lease_number_never_falls() -> None:
     assert seqs == sorted(set(seqs))
 
 
+def test_the_next_lease_is_above_the_one_that_the_cell_holds() -> None:
+    """As after an older database was restored: the cell heeds no GO below the one it has."""
+    cell, _ = opened()
+    cell.lease_seq_seen = 5000
+    issued = cell.tick(0.1)
+    assert [order.lease_seq for order in issued if isinstance(order, Go)] == [5001]
+    cell.lease_seq_seen = 5001
+    assert cell.tick(0.1) == []
+
+
 def test_a_rollout_is_complete_when_every_host_is_healthy() -> None:
     cell, cell_plan = opened()
     cell.say(names(cell_plan)[:-1], cell_plan.plan.plan_seq, Rank.HEALTHY)

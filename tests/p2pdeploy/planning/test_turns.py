@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from p2pdeploy.ids import ServiceName
+import msgspec
+
+from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.limits import CLOCK_ERROR_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Go
@@ -43,6 +45,21 @@ def test_a_plan_is_not_held_when_all_outside_its_roster_have_ended() -> None:
     cell.open(a_plan(build=a_build("3"), baseline=NEW, after=4, absent=[lost]))
     cell.tick(1)
     assert cell.granted("activate") is not None
+
+
+def test_a_plan_is_held_for_a_late_host_though_the_rollout_before_it_is_forgotten() -> None:
+    cell, cell_plan = completed()
+    late = HostName("h7")
+    cell.conducted = msgspec.structs.replace(cell.conducted, entries=())
+    cell.say([late], 0, Rank.NONE)
+    cell.alive |= {late}
+    cell.tick(200)
+    assert cell.granted("converge")
+    cell.lose(late)
+    cell.open(a_plan(build=a_build("3"), baseline=NEW, after=cell_plan.plan.plan_seq))
+    assert cell.rollout().hold_until > cell.now
+    cell.tick(1)
+    assert cell.granted("activate") is None
 
 
 def side_by_side() -> tuple[Cell, CellPlan, CellPlan]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import trio
+from structlog.testing import capture_logs
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.gossip.anti_entropy import admit, answer_diff, offer
@@ -166,6 +167,21 @@ async def test_an_order_reaches_the_cell_and_survives_a_restart(fleet_dir, start
         delegate = Delegate(tracker)
         await delegate.sync()
         assert {item.key for item in delegate.state.items()} == {"go", "abort/hello"}
+
+
+async def test_an_order_that_is_not_newer_than_what_the_cell_holds_is_logged(tracker) -> None:
+    cells = tracker.plane.cells
+    newer = Go(cell=CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
+    issued = cells.seal(CELL, [newer])
+    older = cells.seal(CELL, [msgspec.structs.replace(newer, lease_seq=6)])
+    with capture_logs() as logs:
+        cells.issue(issued)
+        cells.issue(issued)
+        assert logs == [], "the same order once more is no news"
+        cells.issue(older)
+    told = [(line["event"], line["log_level"], line["version"], line["held"]) for line in logs]
+    assert told == [("order-not-taken", "error", (6, 0), (7, 0))]
+    assert cells.get(CELL).order("go") == newer
 
 
 async def test_observations_survive_a_restart(fleet_dir, started) -> None:

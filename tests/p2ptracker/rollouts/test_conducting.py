@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from trio.testing import MockClock
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
-from p2pdeploy.limits import LEASE_RENEW_S
+from p2pdeploy.limits import LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Abort, Settled
 from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, inventory, open_world
@@ -172,6 +173,32 @@ async def test_a_restart_in_the_middle_goes_on_with_the_same_plan_and_a_higher_l
     assert await world.state(HELLO_1) == "complete"
     await world.restart()
     assert await world.state(HELLO_1) == "complete"
+
+
+async def test_a_restored_database_issues_leases_above_the_one_that_the_cell_holds(
+    world: World,
+) -> None:
+    await world.apply("1")
+    await world.look()
+    data, backup = world.folder / "tracker", world.folder / "backup"
+    await world.stop()
+    shutil.copytree(data, backup)
+    await world.start()
+    world.sync()
+    for _ in range(5):
+        await world.look(LEASE_RENEW_S)
+        world.sync()
+    held = world.go().lease_seq
+    await world.stop()
+    shutil.rmtree(data)
+    backup.rename(data)
+    await world.start()
+    await world.look(LEASE_RENEW_S)
+    world.sync()
+    assert world.go().lease_seq == held, "what the cell holds is newer than the backup"
+    await world.look()
+    assert world.go().lease_seq == held + 1
+    assert world.go().not_after == world.now + LEASE_S
 
 
 async def test_a_restart_on_the_way_back_does_not_turn_round(world: World) -> None:

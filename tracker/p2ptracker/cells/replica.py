@@ -90,6 +90,11 @@ class CellReplica:
         of_hosts = [word.plan_seq for word in self._evidence.get(service, {}).values()]
         return max((*of_orders, *of_hosts), default=0)
 
+    def lease_seq_max(self) -> int:
+        """The lease of the newest GO in this cell's state; 0 when there is none."""
+        item = self.state.get("go")
+        return item.version[0] if item else 0
+
     # -- what comes in -----------------------------------------------------------------------
 
     def sync(self, request: SyncRequest, *, now: float, wall_s: float) -> SyncAnswer:
@@ -122,10 +127,16 @@ class CellReplica:
         for silent in [h for h, (at, _) in self._views.items() if now - at > DELEGATE_SILENT_S]:
             del self._views[silent]
 
-    def put(self, item: Item, message: Sealed, seen_at: float) -> None:
-        """Merge an item that is stored already: an order issued here, or one from the database."""
+    def put(self, item: Item, message: Sealed, seen_at: float) -> bool:
+        """Merge an item that is stored already: an order issued here, or one from the database.
+
+        Returns:
+            Whether the state holds it now; False when it holds something newer, or has no room.
+        """
         if self.state.merge(item):
             self._take(item, message, seen_at)
+            return True
+        return self.state.get(item.key) == item
 
     def restore(self, envelope: bytes, seen_at: float) -> None:
         """Put back what the database holds; raises what ``open_item`` does."""

@@ -115,11 +115,20 @@ class Cells:
     def issue(self, sealed: SealedOrders) -> None:
         """Let the cell have orders whose rows the caller has stored.
 
-        Idempotent: an order that is not newer than what is known changes nothing.
+        Idempotent.  An order that is not newer than what the cell holds reaches nobody; that is
+        logged, because the cell then goes on without what was decided here.
         """
         replica = self.get(sealed.cell)
         for item, order in sealed.items:
-            replica.put(item, order, 0.0)
+            if not replica.put(item, order, 0.0):
+                held = replica.state.get(item.key)
+                log.error(
+                    "order-not-taken",
+                    cell=sealed.cell,
+                    key=item.key,
+                    version=item.version,
+                    held=held.version if held else None,
+                )
 
     async def store_what_cells_said(self) -> None:
         """Task: write what delegates brought, twice a second, in one transaction for all cells."""

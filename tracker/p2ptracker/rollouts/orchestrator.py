@@ -105,7 +105,13 @@ class Orchestrator:
         async with self._lock:
             for cell in self._conducted:
                 sight = self._sight(cell)
-                change = conduct(sight.conducted, sight.evidence, sight.alive, sight.now)
+                change = conduct(
+                    sight.conducted,
+                    sight.evidence,
+                    sight.alive,
+                    sight.now,
+                    lease_seq_seen=self._cells.get(cell).lease_seq_max(),
+                )
                 if change != (sight.conducted, []):
                     await self._commit([change])
 
