@@ -53,10 +53,13 @@ def at_start(
     """Whenever a process is started: in a change, as what is put back, at boot, after a crash.
 
     I4: nobody starts a build whose abort it can know of; what died is judged by the orders that
-    were issued, not by what the host made of them.  I12: the build was kept on disk until then.
+    were issued, not by what the host made of them.  A change that began before is finished, and
+    whether it might begin was judged then.  I12: the build was kept on disk until then.
     """
     died_at = truth.dead.get((record.service, build.digest))
-    if died_at is not None and died_at <= record.watermark:
+    touch = truth.changing.get((host, record.service))
+    in_its_change = touch is not None and touch.started.build == build
+    if died_at is not None and died_at <= record.watermark and not in_its_change:
         yield "I4", f"{host} started {record.service} {build.version} of the aborted plan {died_at}"
     if build.digest not in on_disk:
         yield "I12", f"{host} has to start {record.service} {build.version}, which was collected"
