@@ -8,6 +8,7 @@
 * :mod:`~p2pdeploy.planning.grants`: which plans of a cell the next GO covers
 * :mod:`~p2pdeploy.planning.conducted`: what is remembered of one cell
 * :mod:`~p2pdeploy.planning.next_go`: when the next GO is due, and what it says
+* :mod:`~p2pdeploy.planning.left_out`: since when no GO covers a host that may still hear
 * :mod:`~p2pdeploy.planning.conductor`: one cell's rollouts, leases and settled builds, together
 * :mod:`~p2pdeploy.planning.views`: a rollout as people and scripts see it
 """

@@ -51,7 +51,8 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     had ended anew, because its hosts go back.  No GO covers it before
     ``hold_until``: a host outside this roster may still be busy with the order before it, and
     only time can tell.  ``lost_since`` and ``going_back`` map hosts to when they were first
-    missed, or named to go back.
+    missed, or named to go back; ``left_out_at`` maps such hosts to when a GO first let them
+    start nothing.
     """
 
     cell_plan: CellPlan
@@ -67,6 +68,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     hold_until: float = 0.0
     aborted_at: float = 0.0
     going_back: dict[HostName, float] = {}
+    left_out_at: dict[HostName, float] = {}
     began_at: tuple[float, ...] = ()
     ended_at: tuple[float, ...] = ()
     reasons: tuple[Reason, ...] = ()
@@ -74,6 +76,11 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def plan(self) -> Plan:
         return self.cell_plan.plan
+
+    @property
+    def quiet_s(self) -> float:
+        """How long after the last GO that covers a host something it began may be under way."""
+        return self.plan.lease_s + self.plan.clock_error_s + self.plan.activation_max_s
 
 
 def open_cell_rollout(cell_plan: CellPlan, *, quiet_at: float, hold_until: float) -> CellRollout:
@@ -159,12 +166,11 @@ def is_quiet(rollout: CellRollout, view: View, host: HostName) -> bool:
     """Whether nothing that this plan or its way back began on *host* can be under way.
 
     A host that is reached says so itself; a lost one is known to be quiet when everything it
-    could have begun under its last lease has had its time.
+    could have begun under the last GO that covered it has had its time.
     """
     plan = rollout.plan
     if host in view.alive:
         word = view.evidence.get(host)
         busy_with = (plan.plan_seq, plan.plan_seq + 1)  # the plan, or its way back
         return word is None or word.rank is not Rank.STARTED or word.plan_seq not in busy_with
-    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
-    return view.now - rollout.lost_since.get(host, view.now) >= quiet_s
+    return view.now - rollout.left_out_at.get(host, view.now) >= rollout.quiet_s

@@ -17,6 +17,7 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Order, Rollout, Settled
 from p2pdeploy.planning.cell_rollout import View, open_cell_rollout
 from p2pdeploy.planning.conducted import Conducted, Entry, Evidence, latest, replace_rollout
+from p2pdeploy.planning.left_out import note_left_out
 from p2pdeploy.planning.look import look
 from p2pdeploy.planning.next_go import next_go
 from p2pdeploy.planning.planner import CellPlan
@@ -112,7 +113,7 @@ def conduct(
     conducted, orders = _look_at_all(conducted, evidence, alive, now)
     conducted, renewed = _renew_settled(conducted, now)
     conducted, go = next_go(conducted, evidence, alive, now, lease_seq_seen=lease_seq_seen)
-    return conducted, [*orders, *renewed, *([go] if go else [])]
+    return note_left_out(conducted, now), [*orders, *renewed, *([go] if go else [])]
 
 
 def _look_at_all(

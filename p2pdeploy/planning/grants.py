@@ -3,6 +3,8 @@
 * One plan of a cell activates at a time, the oldest first, until it ends or is paused: the hosts
   it has STARTED lie in one fault domain by its own gates, so the union over all services does too.
 * A way back is always granted.
+* No host that is lost is covered: it may hear though it is not heard, and time has to tell when
+  it can have nothing under way any more.
 * What has settled is granted to hosts that lag behind, ``max_unavailable`` names at a time.
 """
 
@@ -92,13 +94,12 @@ def _has_left(word: Attestation | None, plan_seq: int) -> bool:
 def grant_for(rollout: CellRollout, *, holds_activation: bool, now: float) -> Grant | None:
     """The grant of one rollout in the next GO, or None."""
     plan = rollout.plan
-    if rollout.phase == "reverting" and rollout.going_back:
-        return Grant(
-            service=plan.service,
-            plan_seq=plan.plan_seq + 1,
-            phase="revert",
-            hosts=tuple(sorted(rollout.going_back)),
-        )
+    if rollout.phase == "reverting":
+        turns = sorted(rollout.going_back.items())
+        hosts = [h for h, at in turns if now - at < rollout.quiet_s and h not in rollout.lost_since]
+        if hosts:
+            back_seq, named = plan.plan_seq + 1, tuple(hosts)
+            return Grant(service=plan.service, plan_seq=back_seq, phase="revert", hosts=named)
     if now < rollout.hold_until:
         return None
     if rollout.phase == "activating" and holds_activation and not rollout.paused:
@@ -107,6 +108,7 @@ def grant_for(rollout: CellRollout, *, holds_activation: bool, now: float) -> Gr
             plan_seq=plan.plan_seq,
             phase="activate",
             up_to=len(plan.fault_domains) - 1,
+            without=tuple(sorted(rollout.lost_since)),
             predecessor_quiet_at=rollout.predecessor_quiet_at,
         )
     return None

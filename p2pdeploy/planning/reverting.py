@@ -63,6 +63,7 @@ def _name_next(rollout: CellRollout, view: View) -> CellRollout:
         and member.host in view.alive
         and member.host not in window
     ]
+    ready.sort(key=lambda host: host in rollout.going_back)  # who has just had its turn comes last
     window.update(dict.fromkeys(ready[: max(0, room)], view.now))
     if window == rollout.going_back:
         return rollout
@@ -72,17 +73,16 @@ def _name_next(rollout: CellRollout, view: View) -> CellRollout:
 def budget_holders(rollout: CellRollout, view: View) -> dict[HostName, float]:
     """Which hosts take room in the budget of a way back, and until when at the latest.
 
-    A host counts from the moment it is named until it attests an outcome, or until so long after
-    that nothing it began can be under way.  One that may still be busy with the aborted plan
-    counts in the same way from the abort on.
+    A host counts from the moment it is named until it attests an outcome, or until nothing it
+    began under the last GO that named it can be under way; GOs name it for ``quiet_s`` at most.
+    One that may still be busy with the aborted plan counts in the same way from the abort on.
 
     Returns:
         Host to seconds since the epoch; empty unless the rollout goes back.
     """
     if rollout.phase != "reverting":
         return {}
-    plan = rollout.plan
-    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
+    quiet_s = rollout.quiet_s
     ended = (Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
     reverted = with_rank(rollout, view, *ended, reverting=True)
     idle = reverted | with_rank(rollout, view, *ended)
@@ -93,7 +93,7 @@ def budget_holders(rollout: CellRollout, view: View) -> dict[HostName, float]:
         if member.host not in idle
     }
     until |= {
-        host: named_at + quiet_s
+        host: rollout.left_out_at.get(host, named_at + quiet_s) + quiet_s
         for host, named_at in rollout.going_back.items()
         if host not in reverted
     }

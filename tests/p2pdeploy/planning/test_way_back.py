@@ -142,27 +142,6 @@ def test_a_fault_domain_is_finished_with_the_rollout_though_a_host_was_lost() ->
     assert cell.rollout().ended_at[-1] == cell.now
 
 
-def test_a_named_host_keeps_its_place_until_it_can_have_nothing_under_way() -> None:
-    cell, cell_plan = opened(a_plan(limits=Limits(max_unavailable=1)))
-    plan = cell_plan.plan
-    first, second = names(cell_plan)[:2]
-    cell.say(names(cell_plan), plan.plan_seq + 1, Rank.HEALTHY)
-    cell.say([first, second], plan.plan_seq, Rank.HEALTHY, runs=NEW)
-    cell.abort()
-    cell.say([first, second], plan.plan_seq + 1, Rank.STAGED, runs=NEW)
-    cell.tick(1)
-    cell.lose(first)
-    quiet_s = plan.lease_s + plan.clock_error_s + plan.activation_max_s
-    cell.tick(quiet_s - 1)
-    grant = cell.granted("revert")
-    assert grant is not None
-    assert grant.hosts == (first,)
-    cell.tick(2)
-    grant = cell.granted("revert")
-    assert grant is not None
-    assert grant.hosts == (second,)
-
-
 def test_a_baseline_that_is_unhealthy_is_called_a_failure() -> None:
     cell, cell_plan = opened()
     seq = cell_plan.plan.plan_seq

@@ -20,6 +20,7 @@ from p2pdeploy.messages.host import Why
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.conducted import Conducted
 from p2pdeploy.planning.conductor import conduct
+from p2pdeploy.planning.left_out import count_anew
 from p2pdeploy.topology import Host
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells
@@ -82,7 +83,9 @@ class Orchestrator:
     async def load(self) -> None:
         """Go on where the last process stopped.  Cells that left the inventory stay stored."""
         records = await self._rollouts.cells()
-        self._conducted |= {cell: records[cell] for cell in records if cell in self._conducted}
+        self._conducted |= {
+            cell: count_anew(records[cell]) for cell in records if cell in self._conducted
+        }
         for document in await self._rollouts.open():
             if self._conducted.keys() >= set(document.cells):
                 self._open[document.view.id] = document
