@@ -47,9 +47,7 @@ class FailureNote:
         except msgspec.MsgspecError:
             # Replaced whole and synced, so this is damage: going back is the safe reading.
             return Failure("unknown", "the note on why the change failed is damaged")
-        # An older daemon noted no beginning: the journal may know one by now.
-        noted = msgspec.structs.replace(note.started, began_at=started.began_at)
-        return note.failure if noted == started else None
+        return note.failure if note.started == started else None
 
     def clear(self) -> None:
         """Forget it: another change begins."""

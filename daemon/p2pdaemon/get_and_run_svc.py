@@ -69,28 +69,20 @@ class GetAndRunSvc:
         self._note = FailureNote(store.service_dir(process.service))
         self._log = _log.bind(service=process.service)
 
-    async def change(
-        self, started: Started, *, budget_s: float, resume: bool
-    ) -> Activated | ActivationFailed:
+    async def change(self, started: Started, *, resume: bool) -> Activated | ActivationFailed:
         """Carry out *started*, or with *resume* finish or undo what a daemon before left.
-
-        Args:
-            started: The change.
-            budget_s: How long it may take; on *resume* what the daemon before left of it.
-            resume: It was under way already.
 
         Returns:
             What came of it; on failure the build of before runs again, or nothing does, unless
             ``restored`` is False.  Never raises an expected error.
         """
-        deadline = trio.current_time() + budget_s
+        deadline = trio.current_time() + started.activation_max_s
         undo_s = min(await self._undo_budget_s(started), started.activation_max_s * UNDO_SHARE_MAX)
         failure = await self._try_forward(started, deadline - undo_s, resume=resume)
         if isinstance(failure, int):
             return Activated(service=self._service, started=started, port=failure)
         self._log.warning("change failed", code=failure.code, reason=failure.reason)
-        # A daemon that was away may have left no time; going back needs it all the same.
-        restored, port = await self._try_undo(started, max(deadline, trio.current_time() + undo_s))
+        restored, port = await self._try_undo(started, deadline)
         return ActivationFailed(
             service=self._service,
             started=started,
@@ -118,8 +110,6 @@ class GetAndRunSvc:
         except _Interrupted:
             return Failure(INTERRUPTED, "the daemon died in the middle of the change")
         except trio.TooSlowError:
-            if resume:  # nobody knows whether the build or our absence took the time
-                return Failure(INTERRUPTED, "the daemon died, and the change's time is over")
             failure = Failure("too-slow", f"not done within {started.activation_max_s:g} s")
         except P2PDeployError as error:
             failure = Failure(error.code, str(error))

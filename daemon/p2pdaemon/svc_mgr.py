@@ -220,9 +220,7 @@ class SvcMgr:
 
         async def change() -> None:
             step = GetAndRunSvc(process, self._store, report)
-            outcome: Activated | ActivationFailed = await step.change(
-                started, budget_s=effect.budget_s, resume=effect.resume
-            )
+            outcome: Activated | ActivationFailed = await step.change(started, resume=effect.resume)
             await self.send(outcome)
 
         error = await isolated(f"change {service}", change)

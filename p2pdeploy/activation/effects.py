@@ -61,8 +61,7 @@ class StopStaging(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """Carry out *started*: stop the old, switch, start the new, health through the bake.
 
-    Answer Activated or ActivationFailed within ``budget_s``, what is left of
-    ``started.activation_max_s``; only putting back may take its time beyond.  On failure put
+    Answer Activated or ActivationFailed within ``started.activation_max_s``.  On failure put
     ``started.previous`` back first.  With ``resume`` it was under way when the daemon died: adopt
     the new build if it runs and finish, else put the previous one back and answer with code
     ``INTERRUPTED``; the new build is never started on resume, because no lease covers that.
@@ -70,7 +69,6 @@ class Change(msgspec.Struct, frozen=True):
 
     service: ServiceName
     started: Started
-    budget_s: float
     resume: bool = False
 
 

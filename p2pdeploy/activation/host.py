@@ -253,7 +253,7 @@ class HostActivation:
         slot.changing = started
         # The word names the new build from here on, which nobody may take for healthy.
         slot.state, slot.since = "starting", now.wall_s
-        return [Change(slot.record.service, started, started.left_s(now.wall_s))]
+        return [Change(slot.record.service, started)]
 
     # -- what the cell is told ---------------------------------------------------------------
 

@@ -17,8 +17,6 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     ``build`` is what was to run (None: nothing), ``previous`` what is put back if it fails (None:
     nothing ran before, or what ran was aborted).
     ``bake_s`` is how long it must stay healthy before it counts; 0 on the way back.
-    ``began_at`` is this host's UTC when it was journaled, in seconds since the epoch, so that a
-    restart of the daemon gives no new time; 0 in a record from before that was kept.
     """
 
     plan_seq: int
@@ -26,11 +24,6 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     previous: Build | None
     bake_s: float
     activation_max_s: float
-    began_at: float = 0.0
-
-    def left_s(self, wall_s: float) -> float:
-        """How much of ``activation_max_s`` is left at *wall_s*; a clock set back adds nothing."""
-        return min(self.activation_max_s, max(0.0, self.began_at + self.activation_max_s - wall_s))
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):

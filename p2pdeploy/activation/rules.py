@@ -120,14 +120,13 @@ def _staging(slot: Slot, build: Build | None) -> Decision | None:
     return Decision(stage=build, hold=hold)
 
 
-def _started(slot: Slot, duty: Duty, bake_s: float, now: Now) -> Started:
+def _started(slot: Slot, duty: Duty, bake_s: float) -> Started:
     return Started(
         plan_seq=duty.plan_seq,
         build=duty.build,
         previous=slot.record.running if slot.record.may_start else None,
         bake_s=bake_s,
         activation_max_s=duty.activation_max_s,
-        began_at=now.wall_s,
     )
 
 
@@ -166,7 +165,7 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         )
     if hold := _go_hold(plan, context, me.fault_domain):
         return Decision(hold=hold)
-    return Decision(start=_started(slot, plan, plan.bake_s, now))
+    return Decision(start=_started(slot, plan, plan.bake_s))
 
 
 def _place(slot: Slot, duty: Plan | Revert, me: HostName) -> tuple[int, RosterMember] | Hold:
@@ -212,7 +211,7 @@ def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
         return staging
     if _needs_lease(slot, revert) and (hold := _go_hold(revert, context)):
         return Decision(hold=hold)
-    return Decision(start=_started(slot, revert, 0.0, context.now))
+    return Decision(start=_started(slot, revert, 0.0))
 
 
 def _needs_lease(slot: Slot, duty: Duty) -> bool:
@@ -248,7 +247,7 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
         hold = _go_hold(settled, context)
     if hold is not None:
         return Decision(hold=hold)
-    return Decision(start=_started(slot, settled, 0.0, context.now))
+    return Decision(start=_started(slot, settled, 0.0))
 
 
 # -- the lease -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from p2pdeploy.activation.events import (
     ServiceBroke,
     ServiceRan,
 )
-from p2pdeploy.activation.record import ServiceRecord, Started
+from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.activation.rules import Decision
 from p2pdeploy.activation.service import Slot
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
@@ -39,23 +39,13 @@ def boot(slot: Slot, now: Now) -> list[Effect]:
     """After a restart: finish or undo what was under way, run what was healthy."""
     slot.state, slot.known = "stopped", False
     if slot.record.started is not None:
-        slot.known, slot.state = True, "starting"
-        return _resume(slot, slot.record.started, now)
+        slot.known = True
+        slot.changing = slot.record.started
+        slot.state = "starting"
+        return [keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
     if slot.record.running is None:
         slot.state, slot.known, slot.since = "absent", True, now.wall_s
     return [keep(slot), run(slot)]
-
-
-def _resume(slot: Slot, started: Started, now: Now) -> list[Effect]:
-    """Go on with *started* in the time it has left; one without a beginning begins now."""
-    effects: list[Effect] = []
-    if not started.began_at:
-        started = msgspec.structs.replace(started, began_at=now.wall_s)
-        slot.record = msgspec.structs.replace(slot.record, started=started)
-        effects.append(Persist(slot.record))
-    slot.changing = started
-    left_s = started.left_s(now.wall_s)
-    return [*effects, keep(slot), Change(slot.record.service, started, left_s, resume=True)]
 
 
 def call_off(slot: Slot, now: Now) -> list[Effect]:

@@ -43,19 +43,12 @@ class Host:
         self.store = store
         self.states: list[ServiceState] = []
 
-    async def change(
-        self, order: Started, *, resume: bool = False, budget_s: float | None = None
-    ) -> Activated | ActivationFailed:
+    async def change(self, order: Started, *, resume: bool = False) -> Activated | ActivationFailed:
         async def report(state: ServiceState, port: int) -> None:
             self.states.append(state)
 
         with trio.fail_after(order.activation_max_s + 1):
-            step = GetAndRunSvc(self.process, self.store, report)
-            return await step.change(
-                order,
-                budget_s=order.activation_max_s if budget_s is None else budget_s,
-                resume=resume,
-            )
+            return await GetAndRunSvc(self.process, self.store, report).change(order, resume=resume)
 
     async def served(self, port: int) -> str:
         """The version that answers on *port*."""
@@ -253,19 +246,6 @@ async def test_a_kill_on_the_way_back_does_not_forget_the_failure(
     outcome = await host.change(order, resume=True)
     assert isinstance(outcome, ActivationFailed)
     assert (outcome.code, outcome.restored, outcome.port) == ("exited", True, port)
-    assert await host.served(port) == "1.0.0"
-
-
-async def test_a_resumed_change_without_time_left_goes_back_and_blames_nobody(
-    host: Host, config: DaemonConfig, release: Release
-) -> None:
-    old, new = release("1.0.0"), release("1.1.0")
-    port = (await installed(host, old)).port
-    order = started(new, old)
-    await dies(config, order, 3)
-    outcome = await host.change(order, resume=True, budget_s=0.0)
-    assert isinstance(outcome, ActivationFailed)
-    assert (outcome.code, outcome.restored) == (INTERRUPTED, True)
     assert await host.served(port) == "1.0.0"
 
 

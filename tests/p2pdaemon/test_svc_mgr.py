@@ -236,7 +236,7 @@ async def test_one_services_crash_does_not_touch_another(host: Host) -> None:
         return Staged(service=service, digest=build.digest)
 
     started = Started(plan_seq=2, build=None, previous=BUILD, bake_s=0, activation_max_s=60)
-    core = ScriptedCore(Booted=[Change(HELLO, started, 60.0), Stage(OTHER, BUILD)])
+    core = ScriptedCore(Booted=[Change(HELLO, started), Stage(OTHER, BUILD)])
     async with host.running(core, stage=stage, make_process=make):
         assert (await core.wait(Staged)).service == OTHER
         failed = await core.wait(ActivationFailed)
@@ -249,7 +249,7 @@ async def test_a_change_then_supervision_then_adoption_by_the_next_daemon(
 ) -> None:
     build = release("1.0.0")
     started = Started(plan_seq=2, build=build, previous=None, bake_s=0.2, activation_max_s=20)
-    core = ScriptedCore(Booted=[Change(HELLO, started, 20.0)], Activated=[Run(HELLO, build)])
+    core = ScriptedCore(Booted=[Change(HELLO, started)], Activated=[Run(HELLO, build)])
     async with host.running(core):
         activated = await core.wait(Activated)
         ran = await core.wait(ServiceRan)

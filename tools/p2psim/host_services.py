@@ -49,7 +49,7 @@ class HostServices:
 
     def change(self, effect: Change) -> None:
         if effect.resume:
-            self._resume(effect.service, effect.started, effect.budget_s)
+            self._resume(effect.service, effect.started)
         else:
             self._stop_old(effect.service, effect.started)
 
@@ -106,12 +106,10 @@ class HostServices:
         self._truth.ended(self._name, event.service)
         self._tell(event)
 
-    def _resume(self, service: ServiceName, started: Started, budget_s: float) -> None:
+    def _resume(self, service: ServiceName, started: Started) -> None:
         """After a crash in the middle: finish if the new build runs, else put the old one back."""
         running = self._processes.running.get(service)
-        if budget_s < started.bake_s + 0.1:
-            self._put_back(service, started, INTERRUPTED)
-        elif started.build is not None and running == started.build:
+        if started.build is not None and running == started.build:
             self._life.later(0.1, partial(self._bake, service, started))
         elif started.build is None and running is None:
             self._life.later(0.1, partial(self._end, Activated(service=service, started=started)))

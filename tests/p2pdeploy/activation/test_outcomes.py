@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.testing.activation_bench import Bench
-from p2pdeploy.testing.orders import EPOCH_S, NEW, OLD, WEB, a_plan, abort_of, orders_of
+from p2pdeploy.testing.orders import NEW, OLD, WEB, a_plan, abort_of, orders_of
 
 PLAN = a_plan()
 SEQ = PLAN.plan.plan_seq
@@ -231,42 +230,6 @@ def test_a_failed_host_whose_old_build_breaks_stays_failed() -> None:
     bench.send(failed(bench.begin(PLAN)))
     bench.send(ServiceBroke(service=WEB, code="crash-loop", reason="-"))
     assert bench.said.rank is Rank.FAILED
-
-
-@pytest.mark.parametrize(("away_s", "left_s"), [(0.0, 100.0), (70.0, 30.0), (500.0, 0.0)])
-def test_a_resumed_change_gets_only_the_time_it_has_left(away_s: float, left_s: float) -> None:
-    record = begun_record()
-    assert record.started is not None
-    began = msgspec.structs.replace(
-        record.started, began_at=EPOCH_S - away_s, activation_max_s=100.0
-    )
-    bench = Bench("h3", records=[msgspec.structs.replace(record, started=began)])
-    assert bench.changes == [Change(WEB, began, left_s, resume=True)]
-    assert bench.persists == []
-
-
-def test_a_clock_that_was_set_back_gives_a_resumed_change_no_new_time() -> None:
-    record = begun_record()
-    assert record.started is not None
-    ahead = msgspec.structs.replace(record.started, began_at=EPOCH_S + 3600)
-    bench = Bench("h3", records=[msgspec.structs.replace(record, started=ahead)])
-    assert bench.changes[-1].budget_s == ahead.activation_max_s
-
-
-def test_a_resumed_change_without_a_beginning_begins_now_and_that_is_written_down() -> None:
-    bench = Bench("h3", records=[begun_record()])
-    assert bench.starting is not None
-    assert bench.starting.began_at == EPOCH_S
-    assert bench.changes[-1].budget_s == bench.starting.activation_max_s
-    kinds = [type(effect) for effect in bench.log]
-    assert kinds.index(Persist) < kinds.index(Change)
-    again = Bench("h3", records=[bench.record])
-    assert again.persists == []
-
-
-def test_a_start_is_journaled_with_the_time_it_began() -> None:
-    bench = Bench("h3")
-    assert bench.begin(PLAN).began_at == bench.wall_s
 
 
 @settings(max_examples=80, deadline=None)
