@@ -6,6 +6,7 @@
 * :mod:`~p2pdeploy.planning.activating` and :mod:`~p2pdeploy.planning.reverting`: the two ways
 * :mod:`~p2pdeploy.planning.look`: one look, which takes a rollout a step further
 * :mod:`~p2pdeploy.planning.grants`: which plans of a cell the next GO covers
+* :mod:`~p2pdeploy.planning.converging`: who comes late to what settled, and when
 * :mod:`~p2pdeploy.planning.conducted`: what is remembered of one cell
 * :mod:`~p2pdeploy.planning.next_go`: when the next GO is due, and what it says
 * :mod:`~p2pdeploy.planning.left_out`: since when no GO covers a host that may still hear

@@ -10,6 +10,7 @@ from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Go, Settled
 from p2pdeploy.planning.cell_rollout import CellRollout
+from p2pdeploy.planning.converging import Converging
 
 __all__ = ["Conducted", "Entry", "Evidence", "latest", "replace_rollout"]
 
@@ -31,11 +32,13 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     ``busy_until`` is per service the latest time at which something that a GO allowed may still
     be under way; ``activating_until`` the same for what it let activate, since the last rollout
     that left no host behind.
+    ``converging`` is per service who may be changing to what settled.
     """
 
     cell: CellId
     entries: tuple[Entry, ...] = ()
     settled: dict[ServiceName, Settled] = {}
+    converging: dict[ServiceName, Converging] = {}
     busy_until: dict[ServiceName, float] = {}
     activating_until: dict[ServiceName, float] = {}
     go: Go | None = None

@@ -17,6 +17,7 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Order, Rollout, Settled
 from p2pdeploy.planning.cell_rollout import View, open_cell_rollout
 from p2pdeploy.planning.conducted import Conducted, Entry, Evidence, latest, replace_rollout
+from p2pdeploy.planning.converging import Converging, inherit, name_next
 from p2pdeploy.planning.left_out import note_left_out
 from p2pdeploy.planning.look import look
 from p2pdeploy.planning.next_go import next_go
@@ -111,6 +112,7 @@ def conduct(
             older database was restored.  0 when the cell has not said.
     """
     conducted, orders = _look_at_all(conducted, evidence, alive, now)
+    conducted = _converge(conducted, evidence, alive, now)
     conducted, renewed = _renew_settled(conducted, now)
     conducted, go = next_go(conducted, evidence, alive, now, lease_seq_seen=lease_seq_seen)
     return note_left_out(conducted, now), [*orders, *renewed, *([go] if go else [])]
@@ -120,15 +122,37 @@ def _look_at_all(
     conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
 ) -> tuple[Conducted, list[Order]]:
     orders: list[Order] = []
-    settled = dict(conducted.settled)
+    settled, converging = dict(conducted.settled), dict(conducted.converging)
     for entry in conducted.entries:
         service = entry.rollout.plan.service
         view = View(evidence.get(service, {}), alive, now)
         rollout, more = look(entry.rollout, view)
         conducted = replace_rollout(conducted, rollout)
+        if rollout.phase == "done" and entry.rollout.phase != "done":
+            before = converging.get(service, Converging())
+            converging[service] = inherit(before, entry.rollout, view)
         settled.update({order.service: order for order in more if isinstance(order, Settled)})
         orders += more
-    return msgspec.structs.replace(conducted, settled=settled), orders
+    return msgspec.structs.replace(conducted, settled=settled, converging=converging), orders
+
+
+def _converge(
+    conducted: Conducted, evidence: Evidence, alive: frozenset[HostName], now: float
+) -> Conducted:
+    """Name who converges next, of every service that has settled and no rollout under way."""
+    under_way = {e.rollout.plan.service for e in conducted.entries if e.rollout.phase != "done"}
+    converging = conducted.converging | {
+        service: name_next(
+            conducted.converging.get(service, Converging()),
+            settled,
+            View(evidence.get(service, {}), alive, now),
+        )
+        for service, settled in conducted.settled.items()
+        if service not in under_way
+    }
+    if converging == conducted.converging:
+        return conducted
+    return msgspec.structs.replace(conducted, converging=converging)
 
 
 def _renew_settled(conducted: Conducted, now: float) -> tuple[Conducted, list[Order]]:

@@ -5,19 +5,19 @@
 * A way back is always granted.
 * No host that is lost is covered: it may hear though it is not heard, and time has to tell when
   it can have nothing under way any more.
-* What has settled is granted to hosts that lag behind, ``max_unavailable`` names at a time.
+* What has settled is granted to hosts that lag behind (:mod:`~p2pdeploy.planning.converging`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.messages.orders import Grant, Settled
+from p2pdeploy.messages.orders import Grant
 from p2pdeploy.planning.cell_rollout import CellRollout, View
 
-__all__ = ["activation_blocker", "activation_holder", "converge_grant", "grant_for"]
+__all__ = ["activation_blocker", "activation_holder", "grant_for"]
 
 
 def activation_holder(
@@ -112,35 +112,3 @@ def grant_for(rollout: CellRollout, *, holds_activation: bool, now: float) -> Gr
             predecessor_quiet_at=rollout.predecessor_quiet_at,
         )
     return None
-
-
-def converge_grant(
-    settled: Settled, evidence: Mapping[HostName, Attestation], alive: frozenset[HostName]
-) -> Grant | None:
-    """Name the next hosts that run something else than what settled; None when there are none."""
-    lagging = [
-        host
-        for host, word in sorted(evidence.items())
-        if host in alive
-        and (not settled.hosts or host in settled.hosts)
-        and word.digest
-        and not _arrived(word, settled)
-    ]
-    if not lagging:
-        return None
-    lagging.sort(key=lambda host: evidence[host].rank is not Rank.STARTED)
-    return Grant(
-        service=settled.service,
-        plan_seq=settled.plan_seq,
-        phase="converge",
-        hosts=tuple(lagging[: settled.max_unavailable]),
-    )
-
-
-def _arrived(word: Attestation, settled: Settled) -> bool:
-    """Whether *word* says that the host is there, or has tried this and failed."""
-    if word.plan_seq == settled.plan_seq and word.rank >= Rank.HEALTHY:
-        return True
-    build = settled.build
-    there = build is not None and (word.version, word.digest) == (build.version, build.digest)
-    return there and word.rank is not Rank.STARTED

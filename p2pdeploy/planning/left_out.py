@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import msgspec
 
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.orders import Go
 from p2pdeploy.planning.cell_rollout import CellRollout
 from p2pdeploy.planning.conducted import Conducted, Entry
+from p2pdeploy.planning.converging import Converging
 
 __all__ = ["count_anew", "note_left_out"]
 
 
 def note_left_out(conducted: Conducted, now: float) -> Conducted:
-    """Note it of every rollout under way; to be called when the next GO is known."""
+    """Note it of every rollout under way and of who converges, once the next GO is known."""
     entries = tuple(
         Entry(entry.rollout_id, _noted(entry.rollout, conducted.go, now))
         for entry in conducted.entries
     )
-    if entries == conducted.entries:
+    converging = {
+        service: _noted_of_late(late, _converging_by(conducted.go, service), now)
+        for service, late in conducted.converging.items()
+    }
+    if (entries, converging) == (conducted.entries, conducted.converging):
         return conducted
-    return msgspec.structs.replace(conducted, entries=entries)
+    return msgspec.structs.replace(conducted, entries=entries, converging=converging)
 
 
 def count_anew(conducted: Conducted) -> Conducted:
@@ -33,7 +38,24 @@ def count_anew(conducted: Conducted) -> Conducted:
         Entry(entry.rollout_id, msgspec.structs.replace(entry.rollout, left_out_at={}))
         for entry in conducted.entries
     )
-    return msgspec.structs.replace(conducted, entries=entries)
+    converging = {
+        service: msgspec.structs.replace(late, left_out_at={})
+        for service, late in conducted.converging.items()
+    }
+    return msgspec.structs.replace(conducted, entries=entries, converging=converging)
+
+
+def _noted_of_late(late: Converging, covered: set[HostName], now: float) -> Converging:
+    left_out_at = {
+        host: late.left_out_at.get(host, now) for host in late.named_at if host not in covered
+    }
+    return msgspec.structs.replace(late, left_out_at=left_out_at)
+
+
+def _converging_by(go: Go | None, service: ServiceName) -> set[HostName]:
+    """Who may converge by *go*."""
+    grants = [g for g in (go.grants if go else ()) if g.phase == "converge"]
+    return {host for grant in grants if grant.service == service for host in grant.hosts}
 
 
 def _noted(rollout: CellRollout, go: Go | None, now: float) -> CellRollout:

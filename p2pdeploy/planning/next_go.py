@@ -9,10 +9,10 @@ from p2pdeploy.limits import CLOCK_ERROR_S, LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.orders import Go, Grant
 from p2pdeploy.planning.cell_rollout import CellRollout, View
 from p2pdeploy.planning.conducted import Conducted, Entry, Evidence, latest
+from p2pdeploy.planning.converging import converge_grant
 from p2pdeploy.planning.grants import (
     activation_blocker,
     activation_holder,
-    converge_grant,
     grant_for,
 )
 
@@ -108,7 +108,8 @@ def _grants(
         grants += [grant] if grant else []
     for service, settled in sorted(conducted.settled.items()):
         if service not in under_way:
-            grant = converge_grant(settled, evidence.get(service, {}), alive)
+            view = View(evidence.get(service, {}), alive, now)
+            grant = converge_grant(conducted.converging[service], settled, view)
             grants += [grant] if grant else []
     return grants
 

@@ -77,7 +77,7 @@ def test_a_batch_and_the_failures_beside_it_stay_within_the_budget(
         assert plan.brakes_max > domain.failures_max
     assert sum(domain.size for domain in plan.fault_domains) == hosts
     assert plan.fault_domains[0].batches[0] == 1
-    assert bounds_hold(plan, rollout_of(cell_plan)) is None
+    assert bounds_hold(plan, cell_plan.roster, rollout_of(cell_plan)) is None
 
 
 @settings(deadline=None, max_examples=40)
