@@ -15,7 +15,7 @@ from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.lease import Hold
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.messages.orders import Plan, Rollout, Roster, RosterMember
+from p2pdeploy.messages.orders import Plan, Rollout, Roster, RosterMember, Target
 
 __all__ = [
     "bounds_hold",
@@ -48,12 +48,16 @@ def rank_in(evidence: Evidence, host: HostName, plan: Plan) -> Rank:
     return word.rank
 
 
-def bounds_hold(plan: Plan, rollout: Rollout | None) -> Hold | None:
+def bounds_hold(plan: Plan, roster: Roster, rollout: Rollout | None) -> Hold | None:
     """None when *plan* stays inside the bounds that were approved, else what it exceeds."""
     if rollout is None or rollout.rollout_id != plan.rollout_id:
         return Hold("rollout-unknown", f"rollout {plan.rollout_id} has not arrived yet")
     if plan.service != rollout.service or plan.build != rollout.build:
         return Hold("outside-rollout", "the plan's build is not the one that was approved")
+    if plan.expires_at > rollout.expires_at:
+        return Hold("outside-rollout", "the plan would outlive its rollout")
+    if strangers := _outside(rollout.target, plan, roster):
+        return Hold("outside-rollout", f"{_some(strangers)} are not among the approved targets")
     if plan.max_unavailable > rollout.max_unavailable:
         return Hold("outside-rollout", "the plan's max_unavailable is above the approved one")
     for domain in plan.fault_domains:
@@ -65,6 +69,15 @@ def bounds_hold(plan: Plan, rollout: Rollout | None) -> Hold | None:
         if widest > plan.max_unavailable:
             return Hold("outside-rollout", f"a batch of {domain.name} is above max_unavailable")
     return None
+
+
+def _outside(target: Target, plan: Plan, roster: Roster) -> list[HostName]:
+    """The roster's hosts that *target* does not mean: by name, or else by what the cell is for."""
+    hosts = [member.host for member in roster.members]
+    if target.hosts:
+        return sorted(set(hosts) - set(target.hosts))
+    here = plan.cell.startswith(f"{target.environment}.{target.machine_function}.")
+    return [] if here else hosts
 
 
 def interlock_hold(

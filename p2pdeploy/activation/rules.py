@@ -23,7 +23,7 @@ from p2pdeploy.activation.service import Duty, Slot
 from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.limits import LEASE_S
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Build, Plan, Revert, RosterMember, Settled
+from p2pdeploy.messages.orders import Build, Plan, Revert, Roster, RosterMember, Settled
 
 __all__ = ["Context", "Decision", "decide", "last_look"]
 
@@ -138,7 +138,8 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     place = _place(slot, plan, context.me)
     if isinstance(place, Hold):
         return Decision(hold=place)
-    if hold := bounds_hold(plan, slot.rollout):
+    roster, me = place
+    if hold := bounds_hold(plan, roster, slot.rollout):
         return Decision(hold=hold)
     if now.wall_s >= plan.expires_at:
         return Decision(hold=Hold("plan-expired", "the plan has expired"))
@@ -150,10 +151,9 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         return _conclude(slot, plan, Rank.HEALTHY)
     if staging := _staging(slot, plan.build):
         return staging
-    _, me = place
     if context.me in slot.excused(plan.plan_seq):
         return Decision(hold=Hold("excused", "excused from this plan; follows when it settles"))
-    if hold := _plan_gate(slot, plan, me, context):
+    if hold := _plan_gate(slot, plan, roster, me, context):
         slot.gate_open_since = None
         return Decision(hold=hold)
     if slot.gate_open_since is None:
@@ -168,18 +168,20 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     return Decision(start=_started(slot, plan, plan.bake_s))
 
 
-def _place(slot: Slot, duty: Plan | Revert, me: HostName) -> tuple[int, RosterMember] | Hold:
-    """Where this host stands in the roster of *duty*, or why that asks nothing of it."""
+def _place(slot: Slot, duty: Plan | Revert, me: HostName) -> tuple[Roster, RosterMember] | Hold:
+    """The roster of *duty* and this host in it, or why that asks nothing of it."""
     roster = slot.roster_for(duty)
     if roster is None:
         return Hold("roster-unknown", "the plan's roster has not arrived yet")
     place = member_of(roster, me)
-    return place or Hold("not-in-roster", "not part of this plan; follows when it settles")
+    if place is None:
+        return Hold("not-in-roster", "not part of this plan; follows when it settles")
+    return roster, place[1]
 
 
-def _plan_gate(slot: Slot, plan: Plan, me: RosterMember, context: Context) -> Hold | None:
-    roster = slot.roster_for(plan)
-    assert roster is not None, "checked by the caller"
+def _plan_gate(
+    slot: Slot, plan: Plan, roster: Roster, me: RosterMember, context: Context
+) -> Hold | None:
     excused = slot.excused(plan.plan_seq)
     grant = grant_of(context.go, plan.service, plan.plan_seq, "activate")
     quiet_at = grant.predecessor_quiet_at if grant else float("inf")

@@ -42,6 +42,7 @@ class Slot:
     plan: Plan | None = None
     revert: Revert | None = None
     roster: Roster | None = None
+    roster_digest: str = ""
     excuse: Excuse | None = None
     settled: Settled | None = None
     evidence: dict[HostName, Attestation] = field(default_factory=dict[HostName, Attestation])
@@ -79,6 +80,7 @@ class Slot:
             case Roster():
                 if self.roster is None or message.plan_seq > self.roster.plan_seq:
                     self.roster = message
+                    self.roster_digest = digest_of(encode(message))
             case Excuse():
                 known = (self.excuse.plan_seq, self.excuse.excuse_seq) if self.excuse else (-1, -1)
                 if (message.plan_seq, message.excuse_seq) > known:
@@ -137,9 +139,7 @@ class Slot:
 
     def roster_for(self, duty: Plan | Revert) -> Roster | None:
         """The roster whose digest *duty* names, if it has arrived."""
-        if self.roster is None or digest_of(encode(self.roster)) != duty.roster_digest:
-            return None
-        return self.roster
+        return self.roster if duty.roster_digest == self.roster_digest else None
 
     def excused(self, plan_seq: int) -> frozenset[HostName]:
         if self.excuse is None or self.excuse.plan_seq != plan_seq:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from p2pdeploy.activation.effects import Change, Persist
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Excuse, Plan, Rollout
+from p2pdeploy.messages.orders import Excuse, Plan, Rollout, Target
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.orders import (
@@ -96,6 +96,9 @@ def test_accepted_is_persisted_before_it_is_attested() -> None:
         {"failure_fraction_max": -0.1},
         {"build": OLD},
         {"rollout_id": "another"},
+        {"expires_at": PLAN.plan.expires_at - 1},
+        {"target": Target(hosts=(HostName("h1"), HostName("h2")))},
+        {"target": Target(environment="prod", machine_function="web")},
     ],
 )
 def test_a_plan_outside_its_rollout_is_refused(exceeds: dict[str, object]) -> None:
