@@ -45,8 +45,8 @@ from p2pdeploy.trust.envelope import Sealed
 
 __all__ = ["CellState", "Item", "attestation_key", "item_of", "urgency_of"]
 
-# Hosts of a cell run the same services; twice as many names leaves room for renamed ones.
-ORDER_KEYS_MAX = 7 * 2 * SERVICES_PER_HOST_MAX + 1
+# Every host attests every service that it hears of, so a cell has no more names than a host.
+ORDER_KEYS_MAX = 7 * SERVICES_PER_HOST_MAX + 1
 ATTESTATION_KEYS_MAX = CELL_HOSTS_MAX * SERVICES_PER_HOST_MAX
 # Four times the largest real one: bounds the table at ATTESTATION_KEYS_MAX * 4 KiB.
 ATTESTATION_BYTES_MAX = 4 * 1024

@@ -9,7 +9,8 @@ import pytest
 from trio.testing import MockClock
 
 from p2pdeploy.errors import NotFoundError, P2PDeployError, RefusedError
-from p2pdeploy.ids import HostName, RolloutId
+from p2pdeploy.ids import HostName, RolloutId, ServiceName
+from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Plan, Revert, Rollout, Roster
 from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, asks, open_world
@@ -88,6 +89,29 @@ async def test_a_request_that_makes_no_sense_is_refused_and_changes_nothing(worl
         assert await refusal_of(world, **changes) == (NotFoundError, "no-release"), changes
     assert await world.desk.history(service="", limit=10, after="") == []
     assert world.order("plan/hello") is None
+
+
+async def test_a_service_that_would_be_one_too_many_for_its_cell_is_refused(world: World) -> None:
+    for number in range(SERVICES_PER_HOST_MAX):
+        name = ServiceName(f"s{number}")
+        world.say(("w1",), 2, Rank.HEALTHY, service=name)
+    world.sync()
+    assert await refusal_of(world) == (RefusedError, "too-many-services")
+    assert world.order("plan/hello") is None
+
+
+async def test_a_service_that_its_cell_knows_is_rolled_out_though_the_cell_is_full(
+    world: World,
+) -> None:
+    await world.complete("1")
+    for number in range(SERVICES_PER_HOST_MAX - 1):
+        name = ServiceName(f"s{number}")
+        world.say(("w1",), 2, Rank.HEALTHY, service=name)
+    world.sync()
+    assert (await world.apply("2")).state == "running"
+    with pytest.raises(RefusedError) as refused:
+        await world.apply("1", API)
+    assert refused.value.code == "too-many-services"
 
 
 async def test_a_second_rollout_of_the_service_waits_until_the_first_has_ended(

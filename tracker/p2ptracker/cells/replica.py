@@ -90,6 +90,11 @@ class CellReplica:
         of_hosts = [word.plan_seq for word in self._evidence.get(service, {}).values()]
         return max((*of_orders, *of_hosts), default=0)
 
+    def services(self) -> frozenset[ServiceName]:
+        """Every service that this cell was ever told of, or that a host of it attested."""
+        of_orders = {key.partition("/")[2] for key in self._messages} - {""}  # the GO has none
+        return frozenset({*map(ServiceName, of_orders), *self._evidence})
+
     def lease_seq_max(self) -> int:
         """The lease of the newest GO in this cell's state; 0 when there is none."""
         item = self.state.get("go")

@@ -34,7 +34,7 @@ from p2ptracker.rollouts.draft import (
 from p2ptracker.rollouts.release import read_release
 from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
 from p2ptracker.rollouts.store import RolloutStore
-from p2ptracker.rollouts.targets import hosts_by_cell, limits_of
+from p2ptracker.rollouts.targets import hosts_by_cell, limits_of, refuse_one_too_many
 from p2ptracker.rollouts.view import CellSight, RolloutDocument, is_final, live_view
 from p2ptracker.rollouts.why import reasons_of_host, reasons_of_rollout
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -244,6 +244,7 @@ class Orchestrator:
         cells = {}
         for cell, hosts in hosts_by_cell(request, self._inventory).items():
             replica, sight = self._cells.get(cell), self._sight(cell)
+            refuse_one_too_many(request.service, replica.services(), cell)
             seen = replica.plan_seq_max(request.service)
             facts = facts_of(request, sight, hosts, size=len(replica.hosts), seq_seen=seen)
             cells[cell] = (sight, facts)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from p2pdeploy.errors import RefusedError
-from p2pdeploy.ids import CellId, HostName
+from p2pdeploy.ids import CellId, HostName, ServiceName
+from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.api import RolloutRequest
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Build, Settled
@@ -14,7 +16,7 @@ from p2pdeploy.payload.service_spec import ServiceSpec
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.topology import Host
 
-__all__ = ["baseline_of", "hosts_by_cell", "limits_of"]
+__all__ = ["baseline_of", "hosts_by_cell", "limits_of", "refuse_one_too_many"]
 
 
 def hosts_by_cell(
@@ -67,6 +69,21 @@ def _named(names: Sequence[HostName], inventory: Sequence[Host]) -> list[Host]:
             code="unknown-host",
         )
     return [known[name] for name in sorted(set(names))]
+
+
+def refuse_one_too_many(
+    service: ServiceName, known: AbstractSet[ServiceName], cell: CellId
+) -> None:
+    """Raise RefusedError when *cell* has no room for another service's name.
+
+    Its hosts attest every service that they hear of, and a name is never forgotten.
+    """
+    if service not in known and len(known) >= SERVICES_PER_HOST_MAX:
+        raise RefusedError(
+            f"{cell} knows {len(known)} services already, and has no room for {service!r}",
+            hint=f"a cell takes {SERVICES_PER_HOST_MAX} names in its life: use one of those",
+            code="too-many-services",
+        )
 
 
 def limits_of(request: RolloutRequest, spec: ServiceSpec, *, settle_s: float) -> Limits:
