@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUN
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.trust.envelope import open_envelope
+from p2ptracker.registry import spool
 from p2ptracker.registry.uploads import UPLOAD_LIFETIME_S
 
 Payload = Callable[..., Built]
@@ -176,6 +178,22 @@ async def test_a_commit_with_chunks_missing_says_so(tracker, payload: Payload) -
     await tracker.begun("1.0.0", built)
     assert code_of(await tracker.commit("1.0.0", built)) == (409, "chunks-missing")
     assert (await tracker.http.get("/v1/releases/hello/1.0.0")).status_code == 404
+
+
+@pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EROFS, errno.EIO])
+async def test_a_disk_that_takes_no_upload_is_an_outage_that_says_so(
+    tracker, payload: Payload, monkeypatch: pytest.MonkeyPatch, trouble: int
+) -> None:
+    def fail(path: Path, data: bytes) -> None:
+        raise OSError(trouble, os.strerror(trouble))
+
+    built = payload()
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "_write_atomically", fail)
+        answer = await tracker.begin("1.0.0", built)
+    assert code_of(answer) == (503, "registry-disk")
+    assert os.strerror(trouble) in answer.text
+    assert (await tracker.publish("1.0.0", built)).status_code == 200
 
 
 async def test_a_corrupt_chunk_is_refused_and_not_stored(tracker, payload: Payload) -> None:

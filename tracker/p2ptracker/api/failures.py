@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,8 @@ REFUSALS = {
 
 # Litestar has no type of its own for it.  A daemon that is killed leaves a request half said.
 _CLIENT_LEFT = "client disconnected prematurely"
+# What a person mends at the machine, wherever in a route it struck.
+_DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _DETAIL_CHARS_MAX = 500  # a validation error may quote the input
 
 log = structlog.get_logger(__name__)
@@ -75,6 +78,7 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
         HTTPException: handled(_framework),
         RecursionError: handled(_too_deep),
         UnicodeDecodeError: handled(_not_utf8),
+        OSError: handled(_disk),
         Exception: handled(_unexpected),
     }
 
@@ -99,6 +103,17 @@ def _too_deep(_request: object, _error: RecursionError) -> tuple[int, ErrorBody]
 def _not_utf8(_request: object, _error: UnicodeDecodeError) -> tuple[int, ErrorBody]:
     # msgspec tells this apart from malformed JSON; nothing else here decodes a caller's text.
     return 400, ErrorBody(code="bad-request", message="the body is not UTF-8")
+
+
+def _disk(request: Request[Any, Any, Any], error: OSError) -> tuple[int, ErrorBody]:
+    if error.errno not in _DISK_TROUBLE:
+        return _unexpected(request, error)
+    log.error("api-disk-trouble", path=request.url.path, error=str(error))
+    return 503, ErrorBody(
+        code="registry-disk",
+        message=f"the control plane cannot use its disk: {error.strerror}",
+        hint="make room on it, and try again",
+    )
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> tuple[int, ErrorBody]:
