@@ -204,7 +204,7 @@ class HostActivation:
         if slot is None:
             return effects
         before = slot.record
-        slot.learn(message)
+        slot.learn(message, self._me)
         if slot.record == before:
             return effects
         return [*effects, *persist(slot, before)]

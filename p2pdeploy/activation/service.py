@@ -64,8 +64,11 @@ class Slot:
     reused_bytes: int = 0
     mine: Attestation | None = None
 
-    def learn(self, message: object) -> None:
-        """Keep *message* if it is newer than what is known; order of arrival does not matter."""
+    def learn(self, message: object, me: HostName) -> None:
+        """Keep *message* if it is newer than what is known; order of arrival does not matter.
+
+        Of a REVERT and a SETTLED it keeps what they ask of host *me*.
+        """
         match message:
             case Rollout():
                 if self.rollout is None or message.issued_at >= self.rollout.issued_at:
@@ -76,7 +79,7 @@ class Slot:
                     self.gate_open_since = None
             case Revert():
                 if self.revert is None or message.plan_seq > self.revert.plan_seq:
-                    self.revert = message
+                    self.revert = message.for_host(me)
             case Roster():
                 if self.roster is None or message.plan_seq > self.roster.plan_seq:
                     self.roster = message
@@ -88,7 +91,7 @@ class Slot:
             case Settled():
                 known = (self.settled.plan_seq, self.settled.issued_at) if self.settled else (-1, 0)
                 if (message.plan_seq, message.issued_at) > known:
-                    self.settled = message
+                    self.settled = message.for_host(me)
             case Abort():
                 watermark = max(self.record.watermark, message.watermark)
                 self.record = msgspec.structs.replace(self.record, watermark=watermark)

@@ -101,7 +101,10 @@ class Plan(Order, frozen=True, tag="plan"):
 
 
 class Revert(Order, frozen=True, tag="revert"):
-    """The way back, made together with its PLAN; valid once that PLAN is aborted."""
+    """The way back, made together with its PLAN; valid once that PLAN is aborted.
+
+    ``bare`` lists the hosts that had nothing of the service before: they go back to nothing.
+    """
 
     cell: CellId
     service: ServiceName
@@ -114,6 +117,11 @@ class Revert(Order, frozen=True, tag="revert"):
     lease_s: float
     clock_error_s: float
     issued_at: float
+    bare: tuple[HostName, ...] = ()  # at most the plan's targets, which fit an envelope
+
+    def for_host(self, host: HostName) -> Revert:
+        """What it asks of *host*."""
+        return msgspec.structs.replace(self, build=None) if host in self.bare else self
 
 
 class RosterMember(Order, frozen=True, array_like=True):
@@ -185,7 +193,8 @@ class Excuse(Order, frozen=True, tag="excuse"):
 class Settled(Order, frozen=True, tag="settled"):
     """What this cell runs when nothing is under way; lets late hosts catch up.
 
-    ``hosts`` lists whom it concerns when that is not the whole cell.
+    ``hosts`` lists whom it concerns when that is not the whole cell, and ``bare`` those of them
+    on which nothing is to run.
     """
 
     cell: CellId
@@ -198,3 +207,8 @@ class Settled(Order, frozen=True, tag="settled"):
     issued_at: float
     not_after: float
     hosts: tuple[HostName, ...] = ()
+    bare: tuple[HostName, ...] = ()
+
+    def for_host(self, host: HostName) -> Settled:
+        """What it asks of *host*."""
+        return msgspec.structs.replace(self, build=None) if host in self.bare else self

@@ -99,6 +99,6 @@ def _arrived(word: Attestation, settled: Settled) -> bool:
     """Whether *word* says that the host is there, or has tried this and failed."""
     if word.plan_seq == settled.plan_seq and word.rank >= Rank.HEALTHY:
         return True
-    build = settled.build
+    build = settled.for_host(word.host).build
     there = build is not None and (word.version, word.digest) == (build.version, build.digest)
     return there and word.rank is not Rank.STARTED

@@ -65,6 +65,8 @@ class CellFacts(msgspec.Struct, frozen=True, kw_only=True):
     alive: frozenset[HostName]
     evidence: Mapping[HostName, Attestation]
     baseline: Build | None  # what the cell settled on
+    bare: tuple[HostName, ...] = ()  # targets that go back to nothing, because they had nothing
+    settled_hosts: tuple[HostName, ...] = ()  # whom the baseline concerns beside the targets
     plan_seq_max: int  # highest ever used or seen for this service here
     whole_cell: bool = True
 
@@ -73,7 +75,7 @@ class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One cell's part of a rollout.
 
     ``absent`` are down now and converge later; ``only`` lists the targets when they are not the
-    whole cell.
+    whole cell, and ``concerned`` those and whom the settlement before concerned.
     """
 
     plan: Plan
@@ -82,6 +84,7 @@ class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[HostName, ...]
     unchanged: tuple[HostName, ...]
     only: tuple[HostName, ...] = ()
+    concerned: tuple[HostName, ...] = ()
 
 
 def plan_cell(
@@ -131,12 +134,21 @@ def plan_cell(
     )
     return CellPlan(
         plan=plan,
-        revert=_revert_of(plan),
+        revert=_revert_of(plan, facts.bare),
         roster=roster,
         absent=tuple(h.name for h in facts.hosts if h.name not in facts.alive),
         unchanged=tuple(h.name for h in present if _runs(facts.evidence.get(h.name), build)),
         only=() if facts.whole_cell else tuple(h.name for h in facts.hosts),
+        concerned=_concerned(facts),
     )
+
+
+def _concerned(facts: CellFacts) -> tuple[HostName, ...]:
+    """Whom the settlement after a way back concerns; empty: the whole cell."""
+    targets = {host.name for host in facts.hosts}
+    if facts.settled_hosts:
+        return tuple(sorted(targets.union(facts.settled_hosts)))
+    return () if facts.whole_cell else tuple(sorted(targets))
 
 
 def _in_order(
@@ -225,7 +237,7 @@ def _batches(
     return failures_max, batches
 
 
-def _revert_of(plan: Plan) -> Revert:
+def _revert_of(plan: Plan, bare: tuple[HostName, ...]) -> Revert:
     return Revert(
         cell=plan.cell,
         service=plan.service,
@@ -238,6 +250,7 @@ def _revert_of(plan: Plan) -> Revert:
         lease_s=plan.lease_s,
         clock_error_s=plan.clock_error_s,
         issued_at=plan.issued_at,
+        bare=bare,
     )
 
 

@@ -159,8 +159,8 @@ def _never_left(rollout: CellRollout, view: View, host: HostName) -> bool:
 
     One that was not seen to start may have done so unseen: what it runs has to say so too.
     """
-    baseline, word = rollout.plan.baseline, view.evidence.get(host)
-    on_it = baseline is not None and word is not None and word.digest == baseline.digest
+    build, word = rollout.cell_plan.revert.for_host(host).build, view.evidence.get(host)
+    on_it = word is not None and word.digest == (build.digest if build else "")
     return on_it and host not in rollout.moved
 
 

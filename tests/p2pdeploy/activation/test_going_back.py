@@ -157,6 +157,22 @@ def test_a_host_outside_the_roster_takes_no_part_in_going_back() -> None:
     assert (bench.stages, bench.starting) == ([], None)
 
 
+def test_a_host_that_had_nothing_before_goes_back_to_nothing() -> None:
+    revert = msgspec.structs.replace(PLAN.revert, bare=(HostName("h3"),))
+    bench = Bench("h3", running=None, records=[])
+    bench.learn(*orders_of(PLAN)[:3], revert, abort_of(PLAN))
+    assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.HEALTHY)
+    assert (bench.starting, bench.record.running) == (None, None)
+
+
+def test_nothing_settles_on_a_host_that_is_to_stay_bare() -> None:
+    settled = msgspec.structs.replace(a_settled(OLD, BACK_SEQ), bare=(HostName("h9"),))
+    bench = Bench("h9", running=None, records=[])
+    bench.learn(settled)
+    assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.HEALTHY)
+    assert (bench.stages, bench.starting) == ([], None)
+
+
 # -- coming late ------------------------------------------------------------------------------
 
 

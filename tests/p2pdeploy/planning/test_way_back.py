@@ -28,6 +28,21 @@ def test_a_failure_above_what_is_tolerated_goes_back() -> None:
     assert cell.rollout().reasons[0].host == names(cell_plan)[0]
 
 
+def test_what_settles_after_a_way_back_leaves_bare_hosts_bare_and_draws_nobody_in() -> None:
+    cell_plan = a_plan()
+    bare = tuple(names(cell_plan)[1:])
+    revert = msgspec.structs.replace(cell_plan.revert, bare=bare)
+    concerned = (*names(cell_plan), HostName("h9"))
+    cell_plan = msgspec.structs.replace(cell_plan, revert=revert, concerned=concerned)
+    cell, _ = opened(cell_plan)
+    cell.say(names(cell_plan)[:1], cell_plan.plan.plan_seq, Rank.FAILED)
+    cell.tick(1)
+    cell.say(names(cell_plan), revert.plan_seq, Rank.HEALTHY)
+    cell.tick(1)
+    settled = cell.conducted.settled[WEB]
+    assert (settled.build, settled.bare, settled.hosts) == (OLD, bare, concerned)
+
+
 def test_a_first_host_that_fails_goes_back_even_where_failures_are_tolerated() -> None:
     cell, cell_plan = opened(a_plan(limits=Limits(failure_fraction_max=0.5)))
     assert cell_plan.plan.fault_domains[0].failures_max == 1

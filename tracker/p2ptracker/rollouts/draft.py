@@ -55,12 +55,15 @@ def facts_of(
     words = cell.evidence.get(request.service, {})
     entry = latest(cell.conducted, request.service)
     used = entry.rollout.plan.plan_seq if entry else 0
+    baseline = baseline_of(cell.conducted.settled.get(request.service), words, hosts)
     return CellFacts(
         cell=cell.conducted.cell,
         hosts=hosts,
         alive=cell.alive,
         evidence=words,
-        baseline=baseline_of(cell.conducted.settled.get(request.service), words, hosts),
+        baseline=baseline.build,
+        bare=baseline.bare,
+        settled_hosts=baseline.settled_hosts,
         plan_seq_max=max(seq_seen, used),
         whole_cell=len(hosts) == size,
     )

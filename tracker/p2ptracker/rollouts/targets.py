@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+import msgspec
+
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
@@ -16,7 +18,7 @@ from p2pdeploy.payload.service_spec import ServiceSpec
 from p2pdeploy.planning.planner import Limits
 from p2pdeploy.topology import Host
 
-__all__ = ["baseline_of", "hosts_by_cell", "limits_of", "refuse_one_too_many"]
+__all__ = ["Baseline", "baseline_of", "hosts_by_cell", "limits_of", "refuse_one_too_many"]
 
 
 def hosts_by_cell(
@@ -98,16 +100,44 @@ def limits_of(request: RolloutRequest, spec: ServiceSpec, *, settle_s: float) ->
     )
 
 
+class Baseline(msgspec.Struct, frozen=True):
+    """What the targets go back to: ``build`` (None: nothing), but for the ``bare`` ones.
+
+    ``settled_hosts`` is whom a settlement of the same build concerns; empty: the whole cell.
+    """
+
+    build: Build | None
+    bare: tuple[HostName, ...] = ()
+    settled_hosts: tuple[HostName, ...] = ()
+
+
 def baseline_of(
     settled: Settled | None, words: Mapping[HostName, Attestation], hosts: Sequence[Host]
-) -> Build | None:
-    """What the hosts go back to: what settled for all of them, else what most of them run."""
+) -> Baseline:
+    """What settled for all of *hosts*, else what most of them run.
+
+    A host that runs nothing, and for which nothing settled, goes back to nothing.
+    """
     names = {host.name for host in hosts}
-    if settled is not None and (not settled.hosts or names <= set(settled.hosts)):
-        return settled.build
-    running = Counter(
-        Build(version=word.version, digest=word.digest)
-        for name, word in sorted(words.items())
-        if name in names and word.digest
+    covered = _covered(settled, names)
+    running = {name: word for name, word in sorted(words.items()) if name in names and word.digest}
+    if settled is not None and covered == names:
+        build, bare = settled.build, frozenset[HostName]()
+    else:
+        builds = Counter(Build(version=w.version, digest=w.digest) for w in running.values())
+        build = builds.most_common(1)[0][0] if builds else None
+        bare = names - covered - running.keys() if build else frozenset[HostName]()
+    goes_on = settled is not None and settled.build == build
+    return Baseline(
+        build=build,
+        bare=tuple(sorted(bare)),
+        settled_hosts=settled.hosts if settled is not None and goes_on else (),
     )
-    return running.most_common(1)[0][0] if running else None
+
+
+def _covered(settled: Settled | None, names: AbstractSet[HostName]) -> AbstractSet[HostName]:
+    """The hosts of *names* for which a build settled."""
+    if settled is None:
+        return frozenset()
+    concerned = names & set(settled.hosts) if settled.hosts else names
+    return concerned - set(settled.bare)
