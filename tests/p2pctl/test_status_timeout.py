@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from p2pdeploy.messages.api import RolloutState, RolloutView
 
 
 @pytest.fixture
@@ -36,3 +42,57 @@ def test_a_hanging_control_plane_is_an_error_document_with_json(p2pctl, hanging_
     status = ("rollout", "status", "r1", "--timeout", "300ms", "-o", "json")
     done = p2pctl(*status, "--dir", hanging_fleet)
     assert (done.code, done.document()["error"]["code"]) == (2, "control-plane-down")
+
+
+@pytest.fixture
+def fleet_with_rollout(tmp_path: Path, state: RolloutState) -> Iterator[tuple[Path, list[str]]]:
+    """A control plane that answers everything with one rollout, and the paths it was asked."""
+    asked: list[str] = []
+    rollout = RolloutView(
+        id="hello-1",
+        service="hello",
+        version="1.0.0",
+        baseline="",
+        state=state,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        finished_at=None,
+        fault_domains=[],
+        reasons=[],
+    )
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = msgspec.json.encode(rollout)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        answering = threading.Thread(target=server.serve_forever, args=(0.01,))
+        answering.start()
+        (tmp_path / "token").touch(mode=0o600)
+        (tmp_path / "token").write_text("secret\n")
+        fleet = {"api": f"http://127.0.0.1:{server.server_port}", "announce": "", "hosts": {}}
+        (tmp_path / "fleet.json").write_text(json.dumps(fleet))
+        try:
+            yield tmp_path, asked
+        finally:
+            server.shutdown()
+            answering.join()
+
+
+@pytest.mark.parametrize(("state", "code"), [("running", 2), ("complete", 0), ("failed", 1)])
+def test_a_timeout_of_nothing_takes_one_look_and_answers_by_it(
+    p2pctl, fleet_with_rollout: tuple[Path, list[str]], state: RolloutState, code: int
+) -> None:
+    folder, asked = fleet_with_rollout
+    status = ("rollout", "status", "hello-1", "--timeout", "0s", "-o", "json", "--dir", folder)
+    done = p2pctl(*status)
+    assert (done.code, done.document()["state"]) == (code, state)
+    assert asked == ["/v1/rollouts/hello-1"]
+    assert ("still running after 0 s" in done.err) == (code == 2)

@@ -94,7 +94,10 @@ def _take_down(folder: Path) -> None:
 @output_option
 @_folder_option
 def down(output: Output, folder: Path) -> None:
-    """Stop the fleet in DIR with all its services.  Its data stay; 'up' goes on with them."""
+    """Stop the fleet in DIR with all its services.  Its data stay; 'up' goes on with them.
+
+    An 'up' that is starting gives up; another 'down' is waited for.
+    """
     report = stop_fleet(folder, note)
     output.show(report, _view_down)
 

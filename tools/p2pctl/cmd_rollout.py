@@ -25,6 +25,7 @@ from p2pctl.watching import find_rollout, follow, is_final
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import check_service
 from p2pdeploy.messages.api import RolloutView
+from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 
 __all__ = ["EXIT_OF_STATUS", "rollout"]
 
@@ -125,6 +126,8 @@ def _last_seen(
     try:
         with fleet.connect() as api:
             found = find_rollout(api, rollout_id, timeout_s=timeout_s)
+            if is_final(found) or left_s(deadline) <= 0:
+                return found, None  # the one look that even 0s has
             for seen in follow(api, found.id, timeout_s=left_s(deadline)):
                 found = seen
     except UnavailableError as error:
@@ -161,6 +164,10 @@ def excuse(
     rollout_id: str, host_names: tuple[str, ...], reason: str, output: Output, fleet: FleetDir
 ) -> None:
     """Let a rollout go on without the named hosts."""
+    if len(reason) > REASON_CHARS_MAX:
+        raise click.BadParameter(
+            f"{len(reason)} characters; it may have {REASON_CHARS_MAX}", param_hint="--reason"
+        )
     with fleet.connect() as api:
         found = api.excuse(find_rollout(api, rollout_id).id, host_names, reason)
     output.show(found, rollout_line)

@@ -8,6 +8,7 @@ import click
 
 __all__ = ["NAME", "NameType", "is_plain_name"]
 
+_NAME_CHARS_MAX = 80  # the longest is a rollout's: 63 of its service, a dash, a number
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -22,6 +23,13 @@ class NameType(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if len(value) > _NAME_CHARS_MAX:
+            start = repr(value[:_NAME_CHARS_MAX])
+            self.fail(
+                f"what begins with {start} is no name; it may have {_NAME_CHARS_MAX} characters",
+                param,
+                ctx,
+            )
         if not is_plain_name(value):
             self.fail(f"{value!r} is no name; use A-Z a-z 0-9 . _ -", param, ctx)
         return value

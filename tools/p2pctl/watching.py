@@ -19,6 +19,7 @@ from p2pdeploy.messages.api import FINAL_STATES, RolloutView
 __all__ = ["find_rollout", "follow", "is_final"]
 
 LATEST = "latest"
+_FIRST_LOOK_S = 1.0  # every --timeout, 0s too, has a look that a busy machine can answer
 _LAST_LOOK_S = 0.2  # for the look at the deadline itself; a healthy API needs a hundredth
 _PATIENCE_S = 30.0  # a control plane killed and started again is back within a few seconds
 
@@ -29,12 +30,14 @@ def is_final(rollout: RolloutView) -> bool:
 
 
 def find_rollout(api: ApiClient, name: str, *, timeout_s: float = TIMEOUT_S) -> RolloutView:
-    """The rollout with id *name*, or the newest for ``latest``; asks for *timeout_s* at most.
+    """The rollout with id *name*, or the newest for ``latest``; one look.
+
+    Waits *timeout_s* for the answer, but never less than a busy machine needs.
 
     Raises:
         NotFoundError: there is none.
     """
-    patience_s = min(timeout_s, TIMEOUT_S)
+    patience_s = min(max(timeout_s, _FIRST_LOOK_S), TIMEOUT_S)
     if name != LATEST:
         return api.rollout(name, timeout_s=patience_s)
     seen = api.rollouts(timeout_s=patience_s)

@@ -4,7 +4,7 @@
 * :mod:`~p2pctl.lab.subnet`: a free 127.A.B.0/24, claimed by binding
 * :mod:`~p2pctl.lab.processes`: start a process, find it again, stop it
 * :mod:`~p2pctl.lab.programs`: which processes a fleet consists of, and which of them run
-* :mod:`~p2pctl.lab.locking`: one ``up`` at a time on a folder
+* :mod:`~p2pctl.lab.locking`: one ``up`` at a time on a folder, one at a time on its processes
 * :mod:`~p2pctl.lab.starting`, :mod:`~p2pctl.lab.readiness`, :mod:`~p2pctl.lab.stopping`: the
   fleet as a whole
 
@@ -20,4 +20,5 @@
         hosts/NAME/         daemon.toml and everything of that host
         logs/NAME.log       what each process wrote
         run/NAME.json       which process it is: pid, start time, boot id
+        run/lock            held by whoever starts or stops processes
 """

@@ -1,4 +1,7 @@
-"""One ``up`` at a time on a folder; one that is refused leaves nothing there that it made."""
+"""Who may work on a fleet: one ``up`` at a time on a folder, one at a time on its processes.
+
+An ``up`` that is refused leaves nothing in the folder that it made.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from typing import Self
 from p2pctl.lab.layout import is_fleet
 from p2pdeploy.errors import ConfigError, RefusedError
 
-__all__ = ["FolderLock", "in_use"]
+__all__ = ["FolderLock", "ProcessesLock", "in_use"]
+
+_PROCESSES_LOCK = "run/lock"
 
 
 class FolderLock:
@@ -29,15 +34,12 @@ class FolderLock:
             self._made_folder = not folder.exists()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._made_lock = not self._path.exists()
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
+            descriptor = _lock(self._path)
         except OSError as error:
             raise ConfigError(f"cannot be used: {error.strerror}", where=str(folder)) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise in_use(folder, "another 'p2pctl up' runs on this folder") from error
+        if descriptor is None:
+            raise in_use(folder, "another 'p2pctl up' runs on this folder")
+        self._descriptor = descriptor
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +65,56 @@ class FolderLock:
                 self._path.unlink()
             if self._made_folder:
                 self._folder.rmdir()
+
+
+class ProcessesLock:
+    """The right to start or stop the processes of the fleet in *folder*.  A context manager.
+
+    ``up`` has it while it starts, not while it stays; ``down`` while it stops.  Whoever waits
+    asks again with :meth:`take`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _PROCESSES_LOCK
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """True when we have it now, False when another process has it.
+
+        Raises:
+            ConfigError: its file cannot be made.
+        """
+        assert self._descriptor is None, "taken twice"
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._descriptor = _lock(self._path)
+        except OSError as error:
+            raise ConfigError(f"cannot be used: {error.strerror}", where=str(self._path)) from error
+        return self._descriptor is not None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _lock(path: Path) -> int | None:
+    """An open file with its lock, or None when another one has it.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def in_use(folder: Path, why: str) -> RefusedError:

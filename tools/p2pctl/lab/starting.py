@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from p2pctl.lab.layout import (
     read_hosts,
     write_layout,
 )
-from p2pctl.lab.locking import in_use
+from p2pctl.lab.locking import ProcessesLock, in_use
 from p2pctl.lab.programs import (
     CONTROL_PLANE,
     Program,
@@ -34,7 +35,7 @@ from p2pctl.lab.programs import (
 from p2pctl.lab.readiness import RunningFleet, Tell, taken_down, wait_ready
 from p2pctl.lab.subnet import claim_recorded, claim_subnet
 from p2pctl.polling import poll
-from p2pdeploy.errors import ConfigError
+from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
 from p2pdeploy.topology import Host
 
@@ -64,15 +65,15 @@ def start_fleet(
         The fleet, when the API answers and every daemon is known to be alive.
 
     Raises:
-        RefusedError: a detached fleet runs here in full, its addresses are taken, or ``down``
-            stopped it meanwhile (``taken-down``).
+        RefusedError: a detached fleet runs here in full, its addresses are taken, or ``down`` is
+            stopping it (``going-down``) or did so meanwhile (``taken-down``).
         ConfigError: the counts do not fit, or differ from the existing fleet's.
         UnavailableError: a process ended or was not ready in time.  What runs stays; ``down``
             stops it, another ``up`` goes on.
     """
     started_at = time.monotonic()
-    hosts, running, guard = _prepare(folder, host_count, fault_domain_count)
-    with guard:
+    with ExitStack() as held:
+        hosts, running = _prepare(folder, host_count, fault_domain_count, held)
         programs = programs_of(folder, hosts)
         record_mode(folder, detached=detach)
         processes = dict(running)
@@ -124,10 +125,34 @@ def wait_end(fleet: RunningFleet, tell: Tell) -> None:
 
 
 def _prepare(
-    folder: Path, host_count: int | None, fault_domain_count: int | None
-) -> tuple[list[Host], dict[str, ProcessIdentity], socket.socket]:
+    folder: Path, host_count: int | None, fault_domain_count: int | None, held: ExitStack
+) -> tuple[list[Host], dict[str, ProcessIdentity]]:
+    """The fleet's hosts and what runs; *held* gets its processes' lock and its subnet's guard."""
     if is_fleet(folder):
-        return _reopen(folder, host_count, fault_domain_count)
+        _hold_processes(folder, held)  # before the look at what runs: it stays true
+        hosts, running, guard = _reopen(folder, host_count, fault_domain_count)
+        held.enter_context(guard)
+        return hosts, running
+    hosts, guard = _found(folder, host_count, fault_domain_count)
+    held.enter_context(guard)
+    _hold_processes(folder, held)
+    return hosts, {}
+
+
+def _hold_processes(folder: Path, held: ExitStack) -> None:
+    if not held.enter_context(ProcessesLock(folder)).take():
+        raise RefusedError(
+            "a 'p2pctl down' is stopping this fleet",
+            where=str(folder),
+            hint="start it again when that has ended",
+            code="going-down",
+        )
+
+
+def _found(
+    folder: Path, host_count: int | None, fault_domain_count: int | None
+) -> tuple[list[Host], socket.socket]:
+    """Lay out a new fleet on addresses of its own."""
     ports = control_plane_ports()
     sample = plan_hosts(
         "127.0.0", host_count or HOSTS_DEFAULT, fault_domain_count or FAULT_DOMAINS_DEFAULT
@@ -137,7 +162,7 @@ def _prepare(
     prefix, guard = claim_subnet(folder, ports)
     hosts = plan_hosts(prefix, len(sample), len({host.fault_domain for host in sample}))
     write_layout(folder, prefix, hosts)
-    return hosts, {}, guard
+    return hosts, guard
 
 
 def _reopen(
