@@ -139,6 +139,21 @@ async def test_a_pause_takes_the_lease_back_until_it_is_resumed(world: World) ->
     assert world.go().lease_seq == paused.lease_seq + 1
 
 
+async def test_the_answer_of_a_pause_and_of_a_resume_says_so_before_the_next_look(
+    world: World,
+) -> None:
+    await world.apply("1")
+    await world.look()
+    paused = await world.desk.steer(HELLO_1, "pause")
+    assert [(paused.state, r.code) for r in paused.reasons] == [("paused", "paused")]
+    resumed = await world.desk.steer(HELLO_1, "resume")
+    assert [(resumed.state, r.code) for r in resumed.reasons] == [("running", "resumed")]
+    why = [r.code for r in await world.desk.why(HELLO_1, "")]
+    assert why[0] == "resumed"
+    await world.look()
+    assert "resumed" not in [r.code for r in (await world.desk.get(HELLO_1)).reasons]
+
+
 async def test_a_lease_is_renewed_while_the_rollout_goes_on(world: World) -> None:
     await world.apply("1")
     await world.look()

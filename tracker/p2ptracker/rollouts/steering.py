@@ -11,6 +11,7 @@ from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason, RolloutState, RolloutView
 from p2pdeploy.messages.orders import Order
+from p2pdeploy.planning.cell_rollout import CellRollout
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
 from p2pdeploy.planning.steering import ask_abort, excuse
 from p2ptracker.rollouts.view import CellSight, rollout_in
@@ -51,7 +52,7 @@ def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted,
     rollout, orders = entry.rollout, list[Order]()
     match verb:
         case "pause" | "resume":
-            rollout = msgspec.structs.replace(rollout, paused=verb == "pause")
+            rollout = _set_paused(rollout, paused=verb == "pause")
         case "abort":
             reason = Reason(code="operator", message="aborted by an operator")
             rollout, orders = ask_abort(rollout, result="aborted", reason=reason, now=cell.now)
@@ -59,6 +60,18 @@ def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted,
             reason = Reason(code="operator", message="reverted by an operator")
             rollout, orders = ask_abort(rollout, result="rolled-back", reason=reason, now=cell.now)
     return replace_rollout(cell.conducted, rollout), orders
+
+
+def _set_paused(rollout: CellRollout, *, paused: bool) -> CellRollout:
+    """Paused or not, with a reason that says so before the next look finds one."""
+    rollout = msgspec.structs.replace(rollout, paused=paused)
+    if rollout.phase != "activating":
+        return rollout  # its reasons say how it ended here
+    if paused:
+        reason = Reason(code="paused", message="paused by an operator")
+    else:
+        reason = Reason(code="resumed", message="resumed by an operator; its hosts are being told")
+    return msgspec.structs.replace(rollout, reasons=(reason,))
 
 
 def excuse_hosts(
