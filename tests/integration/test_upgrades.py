@@ -94,3 +94,25 @@ def test_a_first_deployment_that_fails_ends_absent(fleet: Fleet, tmp_path: Path)
         assert not (fleet.state(host) / "services" / "new" / "current").is_symlink()
         assert fleet.serves(host, "new") is None
     assert fleet.ok("fleet", "where", "new", "1.0.0") == []
+
+
+def test_a_failed_rollout_to_named_hosts_leaves_the_service_where_it_was_and_nowhere_else(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    def publish(version: str, mode: Mode) -> None:
+        tree = write_payload(
+            tmp_path / version, "named", note=version, mode=mode, start_timeout_s=2
+        )
+        fleet.publish("named", version, tree)
+
+    one, three = tmp_path / "one", tmp_path / "three"
+    one.write_text("h02\n")
+    three.write_text("h02\nh03\nh04\n")
+    publish("1", "serves")
+    publish("2", "exits")
+    fleet.roll_out("named", "1", "--targets", one)
+    fleet.finish(fleet.apply("named", "2", "--targets", three), "rolled-back")
+    where = fleet.ok("fleet", "where", "named", "1")
+    assert [row["host"] for row in where] == ["h02"]
+    served = {host: word and word.version for host, word in fleet.all_serve("named").items()}
+    assert {host: version for host, version in served.items() if version} == {"h02": "1"}
