@@ -2,7 +2,7 @@
 
 Gossip calls :meth:`CellFeed.hear` and may not wait.  What has not reached the core yet is kept by
 key, newest only, so it is never more than the cell's state holds; and since the core takes the
-newest word of each writer anyway, what is skipped would have changed nothing.
+newest word of each writer anyway, it does without what is skipped as after a partition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from p2pdaemon.config import DaemonConfig
 from p2pdeploy.activation.events import Event, MembersChanged, MessageMerged
 from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
 from p2pdeploy.gossip.shell import GossipShell
-from p2pdeploy.gossip.state import urgency_of
+from p2pdeploy.gossip.state import URGENCIES, urgency_of
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope
@@ -59,7 +59,7 @@ class CellFeed:
     ) -> None:
         self._alive_members = alive_members
         self._send = send
-        self._pending: dict[str, Sealed] = {}
+        self._pending = tuple(dict[str, Sealed]() for _ in range(URGENCIES))
         self._members_changed = True  # the first look is news
         self._alive: frozenset[HostName] = frozenset()
         self._news = trio.Event()
@@ -68,7 +68,8 @@ class CellFeed:
     def hear(self, effect: ItemMerged | MemberChanged) -> None:
         """Take note; called by gossip, never waits."""
         if isinstance(effect, ItemMerged):
-            self._pending[effect.item.key] = effect.message
+            key = effect.item.key
+            self._pending[urgency_of(key)][key] = effect.message
         else:
             self._members_changed = True
         self._news.set()
@@ -78,12 +79,17 @@ class CellFeed:
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            while self._pending:
-                key = min(self._pending, key=urgency_of)
-                await self._send(MessageMerged(self._pending.pop(key)))
+            while (message := self._next()) is not None:
+                await self._send(MessageMerged(message))
             if self._members_changed:
                 self._members_changed = False
                 await self._tell_members()
+
+    def _next(self) -> Sealed | None:
+        for pending in self._pending:
+            if pending:
+                return pending.pop(next(iter(pending)))
+        return None
 
     async def _tell_members(self) -> None:
         alive = self._alive_members()

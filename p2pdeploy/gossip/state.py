@@ -43,7 +43,7 @@ from p2pdeploy.messages.orders import (
 from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.envelope import Sealed
 
-__all__ = ["CellState", "Item", "attestation_key", "item_of", "urgency_of"]
+__all__ = ["URGENCIES", "CellState", "Item", "attestation_key", "item_of", "urgency_of"]
 
 # Every host attests every service that it hears of, so a cell has no more names than a host.
 ORDER_KEYS_MAX = 7 * SERVICES_PER_HOST_MAX + 1
@@ -53,6 +53,7 @@ ATTESTATION_BYTES_MAX = 4 * 1024
 
 _NUMBER_MAX = 2**64 - 1  # what msgpack and the summary can hold
 _URGENCY = {"abort": 0, "go": 1, "att": 3}
+URGENCIES = 4
 
 
 def urgency_of(key: str) -> int:
