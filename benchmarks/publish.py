@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from result import ResultWriter
 
 LIMIT = 3.0
 BLOCK_BYTES = 1 << 20
+REPEATS = 3
+WARM_FILES = 5  # the copy, the upload, the blob, and room
 
 
 def main() -> int:
@@ -33,6 +36,7 @@ def main() -> int:
     with scratch_folder() as folder:
         tree = folder / "tree"
         data = make_payload(tree, mib << 20)
+        touch_memory(folder / "touched", WARM_FILES * data.stat().st_size)
         copied_s = median_s(lambda: copy(data, folder / "copy"))
         blake3_s = median_s(lambda: digest(data, blake3.blake3()))
         sha256_s = median_s(lambda: digest(data, hashlib.sha256()))
@@ -53,8 +57,21 @@ def main() -> int:
     return results.exit_code
 
 
+def touch_memory(path: Path, size_bytes: int) -> None:
+    """Have the page cache use memory for the first time now, and not in what is measured.
+
+    A virtual machine that gave memory back gets it page by page: writing 1 GiB then takes 3 s
+    instead of 0.3 s, in cp or in the publish, whichever comes first.
+    """
+    block = os.urandom(BLOCK_BYTES)
+    with path.open("wb") as file:
+        for _ in range(size_bytes // BLOCK_BYTES):
+            file.write(block)
+    path.unlink()
+
+
 def median_s(work: Callable[[], object]) -> float:
-    return statistics.median(timed_s(work) for _ in range(3))
+    return statistics.median(timed_s(work) for _ in range(REPEATS))
 
 
 def timed_s(work: Callable[[], object]) -> float:
