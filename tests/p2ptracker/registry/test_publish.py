@@ -21,7 +21,7 @@ from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUN
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.trust.envelope import open_envelope
-from p2ptracker.registry import spool
+from p2ptracker.registry import commit, spool
 from p2ptracker.registry.uploads import UPLOAD_LIFETIME_S
 
 Payload = Callable[..., Built]
@@ -194,6 +194,19 @@ async def test_a_disk_that_takes_no_upload_is_an_outage_that_says_so(
     assert code_of(answer) == (503, "registry-disk")
     assert os.strerror(trouble) in answer.text
     assert (await tracker.publish("1.0.0", built)).status_code == 200
+
+
+async def test_a_disk_that_fills_at_the_commit_is_an_outage_and_the_upload_goes_on(
+    tracker, payload: Payload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(spool: object, blobs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    built = payload()
+    with monkeypatch.context() as patched:
+        patched.setattr(commit, "sync_blobs", fail)
+        assert code_of(await tracker.publish("1.0.0", built)) == (503, "registry-disk")
+    assert (await tracker.commit("1.0.0", built)).status_code == 200
 
 
 async def test_a_corrupt_chunk_is_refused_and_not_stored(tracker, payload: Payload) -> None:

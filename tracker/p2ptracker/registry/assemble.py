@@ -20,7 +20,15 @@ from p2ptracker.registry.spool import Spool
 from p2ptracker.storage.interfaces import BlobStore
 from p2ptracker.storage.releases import ChunkPlace
 
-__all__ = ["Needs", "check_digests", "check_trees", "copy_known_chunks", "needs_of", "wrong_chunks"]
+__all__ = [
+    "Needs",
+    "check_digests",
+    "check_trees",
+    "copy_known_chunks",
+    "needs_of",
+    "sync_blobs",
+    "wrong_chunks",
+]
 
 WINDOW_BYTES = 4 * 1024 * 1024  # large against a thread switch, small against memory; a whole block
 _NO_COPY = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -116,6 +124,16 @@ def _copy_range(source: int, source_at: int, target: int, target_at: int, size: 
         if done == 0:
             return  # shorter than it should be: the check finds it
         source_at, target_at, size = source_at + done, target_at + done, size - done
+
+
+def sync_blobs(spool: Spool, blobs: Sequence[int]) -> None:
+    """Have the disk take the bytes while they are hashed: the store will ask for that anyway."""
+    for number in blobs:
+        descriptor = spool.open_blob(number)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check_trees(spool: Spool, blobs: Sequence[int]) -> list[int]:

@@ -22,6 +22,7 @@ from p2ptracker.registry.assemble import (
     check_trees,
     copy_known_chunks,
     needs_of,
+    sync_blobs,
     wrong_chunks,
 )
 from p2ptracker.registry.spool import Spool
@@ -65,6 +66,7 @@ class Committer:
         self._store = store
         self._sealer = keyring.named("release")
         self._threads = threads
+        self._writing = Threads(1)  # waits for the disk, so it takes no thread from the hashes
 
     def __repr__(self) -> str:
         return f"<Committer {self._store!r}>"
@@ -87,6 +89,7 @@ class Committer:
             RefusedError: chunks are missing or damaged (``chunks-missing``: begin again).
             IntegrityError: the manifest's own hashes contradict its chunks; the spool is of no
                 use to anybody.
+            OSError: the disk did not take the bytes; they are still in the spool.
         """
         compared = await self.compare(spool)
         needs, places = compared.needs, compared.places
@@ -102,9 +105,20 @@ class Committer:
         async def check(run: Callable[[Spool, Sequence[int]], list[int]]) -> None:
             wrong.update(await self._threads.run(run, spool, needs.blobs))
 
-        async with trio.open_nursery() as nursery:  # two hashes, two cores
+        faults: list[OSError] = []
+
+        async def write() -> None:
+            try:
+                await self._writing.run(sync_blobs, spool, needs.blobs)
+            except OSError as error:  # raised below as itself, not in a group
+                faults.append(error)
+
+        async with trio.open_nursery() as nursery:  # two hashes, two cores, and the disk
+            nursery.start_soon(write)
             nursery.start_soon(check, check_trees)
             nursery.start_soon(check, check_digests)
+        if faults:
+            raise faults[0]
         if wrong:
             await self._refuse_damaged(spool, sorted(wrong), places)
         return compared
