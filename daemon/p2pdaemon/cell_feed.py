@@ -20,7 +20,8 @@ from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.state import URGENCIES, urgency_of
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, open_envelope
 from p2pdeploy.trust.secret import derive_key
 
 __all__ = ["CellFeed", "make_gossip"]

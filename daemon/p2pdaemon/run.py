@@ -36,7 +36,7 @@ from p2pdaemon.tell_seeds import SeedTeller
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.messages.host import HostSeal
 from p2pdeploy.swarm.session import Session
-from p2pdeploy.trust.envelope import HmacKeyring
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.trust.secret import derive_key, read_secret
 
 __all__ = ["run_daemon"]

@@ -58,6 +58,7 @@ from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Ve
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
 from p2pdeploy.messages.orders import Go
+from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
 
 __all__ = ["HostActivation"]
@@ -200,6 +201,8 @@ class HostActivation:
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
             return effects
+        if isinstance(message, Credential):
+            return effects  # says who may speak, nothing about a service
         slot = self._slot(message.service, now)
         if slot is None:
             return effects

@@ -41,6 +41,7 @@ from p2pdeploy.messages.orders import (
     Settled,
 )
 from p2pdeploy.messages.release import Release
+from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
 
 __all__ = ["URGENCIES", "CellState", "Item", "attestation_key", "item_of", "urgency_of"]
@@ -70,8 +71,8 @@ def item_of(message: Sealed, envelope: bytes) -> Item:
     """Place a verified *message* in the state; *envelope* is kept as it came.
 
     Raises:
-        ProtocolError: its numbers cannot be a version, or it is a Release, which is no item of
-            a cell.  Drop it.
+        ProtocolError: its numbers cannot be a version, or it is a Release or a Credential, which
+            are no items of a cell.  Drop it.
         RefusedError: its service name breaks the rule.  Drop it.
     """
     key, numbers = _key_and_numbers(message)
@@ -83,6 +84,8 @@ def item_of(message: Sealed, envelope: bytes) -> Item:
 def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
     if isinstance(message, Go):
         return "go", (message.lease_seq, 0)
+    if isinstance(message, Release | Credential):
+        raise ProtocolError(f"a {type(message).__name__} is no item of a cell")
     service = check_service(message.service)
     match message:
         case Attestation():
@@ -101,8 +104,6 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
             return f"excuse/{service}", (message.plan_seq, message.excuse_seq)
         case Settled():
             return f"settled/{service}", (message.plan_seq, message.issued_at * 1000)
-        case Release():
-            raise ProtocolError(f"a release of {service!r} is no item of a cell")
 
 
 class CellState:

@@ -43,7 +43,8 @@ from p2pdeploy.gossip.outbox import PACKET_BYTES_MAX
 from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.limits import FRAME_BYTES_MAX
 from p2pdeploy.messages.gossip import Member, Packet, Status
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 
 __all__ = ["CELL", "PORT", "GossipWorld", "a_member"]
 

@@ -1,6 +1,13 @@
 """Who may say what.
 
+* :mod:`~p2pdeploy.trust.identity`: who a certificate speaks for
+* :mod:`~p2pdeploy.trust.certificates`: the fleet's authorities and the leaves they issue
+* :mod:`~p2pdeploy.trust.tls`: connections on which both sides know who the other is
+* :mod:`~p2pdeploy.trust.signing`: Ed25519 keys and their ids
 * :mod:`~p2pdeploy.trust.envelope`: sealed messages, verified as the bytes received
+* :mod:`~p2pdeploy.trust.credential`: who may speak as a host
+* :mod:`~p2pdeploy.trust.keyring`: the keys of a fleet, and the verifier over them
+* :mod:`~p2pdeploy.trust.private_files`: secrets on disk
 * :mod:`~p2pdeploy.trust.secret`: the fleet secret of a folder, and keys derived from it
 * :mod:`~p2pdeploy.trust.loopback`: the rule that nothing leaves 127.0.0.0/8 without trust
 """

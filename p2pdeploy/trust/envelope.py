@@ -1,16 +1,14 @@
 """Envelopes: every order and attestation travels sealed, and is verified as the bytes received.
 
-The form is DSSE (https://github.com/secure-systems-lab/dsse): the signature covers the
+The form is DSSE (https://github.com/secure-systems-lab/dsse): signatures cover the
 pre-authentication encoding of type and payload, so a message of one type can't be replayed as
-another.  The keys are HMAC keys derived from the fleet secret for now; a signer with a private
-key slots in behind the same two protocols.
+another.  Orders are signed by keys of a role, as many as the fleet demands of it.  Attestations
+are signed by the host itself, whose credential travels along.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -29,13 +27,36 @@ from p2pdeploy.messages.orders import (
     Settled,
 )
 from p2pdeploy.messages.release import Release
+from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
 
-__all__ = ["Envelope", "HmacKeyring", "Sealed", "Sealer", "Verifier", "open_envelope", "seal"]
+__all__ = [
+    "ROLE_OF",
+    "Envelope",
+    "Sealed",
+    "Sealer",
+    "Signature",
+    "Verifier",
+    "cosign",
+    "open_envelope",
+    "seal",
+]
 
-Sealed = Rollout | Plan | Revert | Roster | Go | Abort | Excuse | Settled | Attestation | Release
+Sealed = (
+    Rollout
+    | Plan
+    | Revert
+    | Roster
+    | Go
+    | Abort
+    | Excuse
+    | Settled
+    | Attestation
+    | Release
+    | Credential
+)
 """Every message that exists only inside an envelope."""
 
-# Which role may say what; a host may speak only for itself (checked in open_envelope).
+# Which role may say what; a host may speak only for itself (Verifier.check_host).
 ROLE_OF: dict[type, str] = {
     Rollout: "rollout",
     Plan: "deployer",
@@ -47,38 +68,75 @@ ROLE_OF: dict[type, str] = {
     Abort: "abort",
     Attestation: "host",
     Release: "release",
+    Credential: "enrol",
 }
+# Stopping is safe, so whoever may move a rollout may stop it.
+_MAY_ALSO_ABORT = ("go", "deployer", "rollout")
+
+SIGNATURES_MAX = 16  # five owners of a service and some; each costs 0.1 ms to verify
+
+Signature = tuple[str, bytes]
+"""Key id and signature; the id only finds the key among those that are trusted."""
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """``type`` names the payload's form; ``key_id`` is a role or ``host/NAME``."""
+    """``type`` names the payload's form; ``credential`` is a host's own sealed Credential."""
 
     type: str
     payload: bytes
-    key_id: str
-    signature: bytes
+    signatures: Annotated[tuple[Signature, ...], msgspec.Meta(max_length=SIGNATURES_MAX)]
+    credential: Annotated[bytes, msgspec.Meta(max_length=CREDENTIAL_BYTES_MAX)] = b""
 
 
 class Sealer(Protocol):
-    """Signs for one key."""
+    """Signs with one key.  ``credential`` is empty for everybody but a host."""
 
     @property
     def key_id(self) -> str: ...
+    @property
+    def credential(self) -> bytes: ...
     def sign(self, message: bytes) -> bytes: ...
 
 
 class Verifier(Protocol):
-    """Knows every key that may speak in this cell."""
+    """Knows every key that may speak in this fleet."""
 
-    def verify(self, key_id: str, message: bytes, signature: bytes) -> bool: ...
+    def enough_signed(self, role: str, message: bytes, signatures: tuple[Signature, ...]) -> bool:
+        """Whether as many keys of *role* signed *message* as the fleet demands."""
+        ...
+
+    def check_host(
+        self,
+        word: Attestation,
+        message: bytes,
+        signatures: tuple[Signature, ...],
+        credential: bytes,
+    ) -> None:
+        """Raise TrustError unless the host of *word* itself signed *message*, its encoding."""
+        ...
 
 
 def seal(message: Sealed, sealer: Sealer) -> bytes:
     """Encode and sign *message*; the result is what is stored and relayed, byte for byte."""
     kind = _type_of(type(message))
     payload = encode(message)
-    signature = sealer.sign(_pae(kind, payload))
-    return encode(Envelope(kind, payload, sealer.key_id, signature))
+    signature = (sealer.key_id, sealer.sign(_pae(kind, payload)))
+    return encode(Envelope(kind, payload, (signature,), sealer.credential))
+
+
+def cosign(data: bytes, sealer: Sealer) -> bytes:
+    """Add a signature to an envelope; one by the same key is replaced.
+
+    Raises:
+        ProtocolError: *data* is no envelope, or it has as many signatures as it may have.
+    """
+    envelope = decode(data, Envelope, bytes_max=ENVELOPE_BYTES_MAX)
+    others = [signature for signature in envelope.signatures if signature[0] != sealer.key_id]
+    if len(others) >= SIGNATURES_MAX:
+        raise ProtocolError(f"an envelope has at most {SIGNATURES_MAX} signatures")
+    signature = sealer.sign(_pae(envelope.type, envelope.payload))
+    signatures = (*others, (sealer.key_id, signature))
+    return encode(msgspec.structs.replace(envelope, signatures=signatures))
 
 
 def open_envelope(data: bytes, verifier: Verifier) -> Sealed:
@@ -86,27 +144,32 @@ def open_envelope(data: bytes, verifier: Verifier) -> Sealed:
 
     Raises:
         ProtocolError: not an envelope, too long, or a payload of another form.
-        TrustError: the signature is wrong, or the key may not say this.  Either way: drop it,
-            store nothing, relay nothing.
+        TrustError: a signature is wrong or missing, or the key may not say this.  Either way:
+            drop it, store nothing, relay nothing.
     """
     envelope = decode(data, Envelope, bytes_max=ENVELOPE_BYTES_MAX)
-    if not verifier.verify(
-        envelope.key_id, _pae(envelope.type, envelope.payload), envelope.signature
-    ):
-        raise TrustError(f"bad signature by {envelope.key_id!r} on {envelope.type!r}")
     message: Sealed = decode(envelope.payload, Sealed, bytes_max=ENVELOPE_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
     if _type_of(type(message)) != envelope.type:
         raise ProtocolError(f"envelope says {envelope.type!r}, payload is {type(message).__name__}")
-    _check_role(envelope.key_id, message)
+    _check_signers(envelope, message, verifier)
     return message
 
 
-def _check_role(key_id: str, message: Sealed) -> None:
-    role, _, name = key_id.partition("/")
-    if role != ROLE_OF[type(message)]:
-        raise TrustError(f"{key_id!r} may not issue {type(message).__name__}")
-    if isinstance(message, Attestation) and message.host != name:
-        raise TrustError(f"{key_id!r} speaks for host {message.host!r}")
+def _check_signers(envelope: Envelope, message: Sealed, verifier: Verifier) -> None:
+    signed = _pae(envelope.type, envelope.payload)
+    if isinstance(message, Attestation):
+        verifier.check_host(message, signed, envelope.signatures, envelope.credential)
+        return
+    if envelope.credential:
+        raise ProtocolError("a credential on what no host says")
+    role = ROLE_OF[type(message)]
+    roles = (role, *_MAY_ALSO_ABORT) if isinstance(message, Abort) else (role,)
+    if not any(verifier.enough_signed(each, signed, envelope.signatures) for each in roles):
+        signers = ", ".join(repr(key_id) for key_id, _ in envelope.signatures) or "nobody"
+        raise TrustError(
+            f"{type(message).__name__} is signed by {signers}: not enough keys of {role!r}",
+            code="bad-signature",
+        )
 
 
 def _type_of(kind: type) -> str:
@@ -115,34 +178,3 @@ def _type_of(kind: type) -> str:
 
 def _pae(kind: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
-
-
-class HmacKeyring:
-    """Seals and verifies with keys derived from one fleet secret.
-
-    Everybody who holds the secret can speak for everybody: it keeps strangers out, and that is
-    all it does.  Certificates and signatures replace it.
-    """
-
-    def __init__(self, secret: bytes, *, key_id: str = "") -> None:
-        self._secret = secret
-        self._key_id = key_id
-
-    @property
-    def key_id(self) -> str:
-        return self._key_id
-
-    def named(self, key_id: str) -> HmacKeyring:
-        """The same keyring, sealing as *key_id* (``deployer``, ``go``, ``host/h01``...)."""
-        return HmacKeyring(self._secret, key_id=key_id)
-
-    def sign(self, message: bytes) -> bytes:
-        assert self._key_id, "a keyring that seals needs a key id; use named()"
-        return self._mac(self._key_id, message)
-
-    def verify(self, key_id: str, message: bytes, signature: bytes) -> bool:
-        return hmac.compare_digest(self._mac(key_id, message), signature)
-
-    def _mac(self, key_id: str, message: bytes) -> bytes:
-        key = hmac.digest(self._secret, b"envelope " + key_id.encode(), hashlib.sha256)
-        return hmac.digest(key, message, hashlib.sha256)

@@ -46,8 +46,9 @@ from p2pdeploy.messages.orders import (
     RosterMember,
     Target,
 )
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
+from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 from p2pdeploy.trust.secret import create_secret, derive_key
 
 pytestmark = pytest.mark.processes

@@ -13,7 +13,7 @@ import trio.testing
 from p2pdaemon.stage_build import BuildStager
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.trust.envelope import HmacKeyring
+from p2pdeploy.testing.keyring import HmacKeyring
 
 HELLO = ServiceName("hello")
 KEYS = HmacKeyring(b"fleet")

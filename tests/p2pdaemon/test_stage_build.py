@@ -21,7 +21,8 @@ from p2pdeploy.messages.orders import Build, Excuse
 from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.build import build as build_payload
 from p2pdeploy.swarm.session import Session
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, seal
 
 HELLO = ServiceName("hello")
 KEYS = HmacKeyring(b"fleet")

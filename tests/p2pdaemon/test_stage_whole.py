@@ -25,7 +25,8 @@ from p2pdeploy.payload.build import build as build_payload
 from p2pdeploy.payload.torrent import piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.session import Session
-from p2pdeploy.trust.envelope import HmacKeyring, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import seal
 
 HELLO = ServiceName("hello")
 KEYS = HmacKeyring(b"fleet")

@@ -23,8 +23,8 @@ from p2pdeploy.gossip.anti_entropy import offer
 from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.messages.gossip import Diff, Item, Items
 from p2pdeploy.messages.sync import SyncDiff, SyncItems, SyncOffer
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import HmacKeyring
 from p2pdeploy.trust.secret import derive_key
 
 TOKEN = "t" * 43

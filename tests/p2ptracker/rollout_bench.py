@@ -23,8 +23,9 @@ from p2pdeploy.messages.gossip import Status
 from p2pdeploy.messages.orders import Go, Order, Plan
 from p2pdeploy.messages.sync import MemberView, SyncDiff, SyncExchange, SyncItems, SyncOffer
 from p2pdeploy.payload.build import build
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import HmacKeyring, open_envelope, seal
+from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.secret import create_secret, derive_key
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.rollouts.orchestrator import Orchestrator

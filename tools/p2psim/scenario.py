@@ -11,8 +11,8 @@ from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.planning.conducted import latest
 from p2pdeploy.planning.planner import Limits
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import HmacKeyring
 from p2psim.control import NAME as CONTROL
 from p2psim.control import SimControl
 from p2psim.faults import Faults

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, open_envelope
 
 __all__ = ["CachingVerifier"]
 

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import HmacKeyring
 from p2pdeploy.trust.secret import derive_key, read_secret
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells

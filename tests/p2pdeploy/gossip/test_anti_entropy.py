@@ -20,7 +20,8 @@ from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Ve
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Abort, Go
 from p2pdeploy.messages.release import Release
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 
 CELL = CellId("lab.web.c0")
 KEYS = HmacKeyring(b"k" * 32)

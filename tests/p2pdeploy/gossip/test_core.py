@@ -53,7 +53,8 @@ from p2pdeploy.messages.gossip import (
 )
 from p2pdeploy.messages.orders import Abort, Roster, RosterMember
 from p2pdeploy.testing.gossip_world import CELL, PORT, GossipWorld, a_member
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 
 KEYS = HmacKeyring(b"k" * 32)
 WEB = ServiceName("web")

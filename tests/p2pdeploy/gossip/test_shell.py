@@ -22,7 +22,8 @@ from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Ack, Member, Nack, Packet, Ping, Status
 from p2pdeploy.messages.orders import Abort, Roster, RosterMember
 from p2pdeploy.testing.gossip_world import CELL
-from p2pdeploy.trust.envelope import HmacKeyring, Sealed, open_envelope, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 
 KEY = b"g" * 32
 KEYS = HmacKeyring(b"k" * 32)

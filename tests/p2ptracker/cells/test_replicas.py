@@ -24,7 +24,8 @@ from p2pdeploy.messages.sync import (
     SyncItems,
     SyncOffer,
 )
-from p2pdeploy.trust.envelope import HmacKeyring, open_envelope, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.secret import derive_key
 from p2ptracker.storage.rollouts import save_orders
 

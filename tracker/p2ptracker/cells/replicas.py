@@ -20,8 +20,9 @@ from p2pdeploy.ids import CellId
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item
 from p2pdeploy.messages.orders import Order
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import ROLE_OF, HmacKeyring, Sealed, open_envelope, seal
+from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
 from p2ptracker.cells.replica import CellReplica
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.observations import (

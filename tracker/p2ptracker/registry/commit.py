@@ -15,7 +15,8 @@ from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.messages.api import ReleaseView
 from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
-from p2pdeploy.trust.envelope import HmacKeyring, seal
+from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import seal
 from p2ptracker.registry.assemble import (
     Needs,
     check_digests,

@@ -20,7 +20,7 @@ from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PublishRequest
 from p2pdeploy.payload.check import check_manifest
-from p2pdeploy.trust.envelope import HmacKeyring
+from p2pdeploy.testing.keyring import HmacKeyring
 from p2ptracker.registry.chunk_map import ChunkMap, runs_of
 from p2ptracker.registry.commit import Committer
 from p2ptracker.registry.spool import Spool

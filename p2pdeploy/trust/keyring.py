@@ -1,0 +1,114 @@
+"""The keys that may speak in a fleet, and the verifier that every program judges envelopes with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from p2pdeploy.errors import TrustError
+from p2pdeploy.ids import HostName
+from p2pdeploy.limits import CELL_HOSTS_MAX
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.trust.credential import Credential
+from p2pdeploy.trust.envelope import Signature, open_envelope
+from p2pdeploy.trust.signing import PUBLIC_KEY_BYTES, is_signed, key_id_of
+
+__all__ = ["ORDER_ROLES", "FleetVerifier", "OrderKeys", "RoleKeys"]
+
+ORDER_ROLES = ("rollout", "deployer", "go", "abort", "enrol", "release")
+# A cell's hosts, twice: one that was enrolled anew has two credentials for a while.
+_CREDENTIALS_KEPT_MAX = 2 * CELL_HOSTS_MAX
+_ENROLMENT_SHIFT = 32  # messages/attestation.py: the upper half of an epoch
+
+_PublicKey = Annotated[
+    bytes, msgspec.Meta(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)
+]
+
+
+class RoleKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The public keys of one role, and how many of them must sign."""
+
+    keys: Annotated[tuple[_PublicKey, ...], msgspec.Meta(min_length=1, max_length=16)]
+    threshold: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+
+
+class OrderKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may sign what in *fleet*: the roles of :data:`ORDER_ROLES` and their keys."""
+
+    fleet: str
+    roles: dict[str, RoleKeys]
+
+
+class FleetVerifier:
+    """Judges envelopes by the public keys of one fleet.
+
+    Args:
+        orders: Keys by role.
+        enrolments: The least enrolment that is believed of a host; of others 1.  Read at each
+            look, so the owner may change it (a revocation).
+    """
+
+    def __init__(self, orders: OrderKeys, enrolments: Mapping[HostName, int] | None = None) -> None:
+        self._fleet = orders.fleet
+        self._enrolments = {} if enrolments is None else enrolments
+        self._credentials: dict[bytes, Credential] = {}  # verified; the newest stands last
+        self.use(orders)
+
+    def __repr__(self) -> str:
+        return f"<FleetVerifier of {self._fleet}>"
+
+    def use(self, orders: OrderKeys) -> None:
+        """Take other keys from now on, after a rotation; what was verified is verified anew."""
+        self._roles = {
+            role: ({key_id_of(role, key): key for key in keys.keys}, keys.threshold)
+            for role, keys in orders.roles.items()
+        }
+        self._credentials.clear()
+
+    def enough_signed(self, role: str, message: bytes, signatures: tuple[Signature, ...]) -> bool:
+        """As :class:`~p2pdeploy.trust.envelope.Verifier` asks; each key counts once."""
+        keys, threshold = self._roles.get(role, ({}, 1))
+        signers = {
+            key_id
+            for key_id, signature in signatures
+            if key_id in keys and is_signed(keys[key_id], message, signature)
+        }
+        return len(signers) >= threshold
+
+    def check_host(
+        self,
+        word: Attestation,
+        message: bytes,
+        signatures: tuple[Signature, ...],
+        credential: bytes,
+    ) -> None:
+        """As :class:`~p2pdeploy.trust.envelope.Verifier` asks.
+
+        Raises:
+            TrustError: the credential is not this fleet's, was revoked, is another host's, cell's
+                or enrolment's, or the signature is not by its key.
+            ProtocolError: the credential is malformed.
+        """
+        by = self._credential(credential)
+        enrolment = word.epoch >> _ENROLMENT_SHIFT
+        said = (word.cell, word.host, word.fault_domain, enrolment)
+        if said != (by.cell, by.host, by.fault_domain, by.enrolment):
+            raise TrustError(f"{by.host!r} speaks as {word.host!r} of {word.cell!r}")
+        if by.enrolment < self._enrolments.get(by.host, 1):
+            raise TrustError(f"enrolment {by.enrolment} of {by.host!r} is revoked", code="revoked")
+        if len(signatures) != 1 or not is_signed(by.public_key, message, signatures[0][1]):
+            raise TrustError(f"not signed by {by.host!r}", code="bad-signature")
+
+    def _credential(self, sealed: bytes) -> Credential:
+        known = self._credentials.get(sealed)
+        if known is not None:
+            return known
+        opened = open_envelope(sealed, self)
+        if not isinstance(opened, Credential) or opened.fleet != self._fleet:
+            raise TrustError("no credential of this fleet")
+        if len(self._credentials) >= _CREDENTIALS_KEPT_MAX:
+            del self._credentials[next(iter(self._credentials))]
+        self._credentials[sealed] = opened
+        return opened

@@ -1,0 +1,180 @@
+"""The production keyring: roles and thresholds, hosts and their credentials, revocation."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from p2pdeploy.errors import ProtocolError, TrustError
+from p2pdeploy.ids import CellId, FaultDomain, HostName
+from p2pdeploy.messages.attestation import Attestation, Rank
+from p2pdeploy.testing.orders import CELL, a_go, a_plan, a_word, abort_of, activate, rollout_of
+from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
+from p2pdeploy.trust.envelope import cosign, open_envelope, seal
+from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys, RoleKeys
+from p2pdeploy.trust.signing import SigningKey
+
+KEYS = {role: SigningKey.generate(role=role) for role in ORDER_ROLES}
+ORDERS = OrderKeys("lab", {role: RoleKeys((key.public_key,)) for role, key in KEYS.items()})
+PLAN = a_plan()
+WORD = msgspec.structs.replace(a_word("h1", 4, Rank.HEALTHY), epoch=(1 << 32) + 3)
+
+
+def credential(host: str = "h1", **changes: object) -> tuple[Credential, SigningKey]:
+    key = SigningKey.generate(key_id=f"host/{host}")
+    of = Credential(
+        fleet="lab",
+        cell=CELL,
+        host=HostName(host),
+        fault_domain=WORD.fault_domain,
+        enrolment=1,
+        public_key=key.public_key,
+    )
+    return msgspec.structs.replace(of, **changes), key
+
+
+def said(word: Attestation = WORD, *, by: SigningKey = KEYS["enrol"], **changes: object) -> bytes:
+    of, key = credential(**changes)  # pyright: ignore[reportArgumentType]
+    key.credential = seal(of, by)
+    return seal(word, key)
+
+
+def verifier(**enrolments: int) -> FleetVerifier:
+    return FleetVerifier(ORDERS, {HostName(name): least for name, least in enrolments.items()})
+
+
+@pytest.mark.parametrize("role", ["go", "deployer", "abort", "enrol", "release"])
+def test_a_stolen_online_key_cannot_change_the_release(role: str) -> None:
+    with pytest.raises(TrustError):
+        open_envelope(seal(rollout_of(PLAN), KEYS[role]), verifier())
+
+
+def test_a_stolen_go_key_gives_go_and_stops_and_nothing_else() -> None:
+    key = KEYS["go"]
+    assert open_envelope(seal(a_go(activate(PLAN)), key), verifier())
+    assert open_envelope(seal(abort_of(PLAN), key), verifier())
+    for order in (PLAN.plan, PLAN.roster, PLAN.revert, rollout_of(PLAN)):
+        with pytest.raises(TrustError):
+            open_envelope(seal(order, key), verifier())
+
+
+def test_a_key_that_the_fleet_does_not_know_says_nothing() -> None:
+    stranger = SigningKey.generate(role="deployer")
+    with pytest.raises(TrustError):
+        open_envelope(seal(PLAN.plan, stranger), verifier())
+
+
+def test_a_stranger_under_a_known_key_id_says_nothing() -> None:
+    stranger = SigningKey.generate(key_id=KEYS["deployer"].key_id)
+    with pytest.raises(TrustError):
+        open_envelope(seal(PLAN.plan, stranger), verifier())
+
+
+def test_two_of_three_owners_must_sign_a_rollout() -> None:
+    owners = [SigningKey.generate(role="rollout") for _ in range(3)]
+    keys = RoleKeys(tuple(owner.public_key for owner in owners), threshold=2)
+    judge = FleetVerifier(OrderKeys("lab", {"rollout": keys}))
+    once = seal(rollout_of(PLAN), owners[0])
+    for too_few in (once, cosign(once, owners[0]), cosign(once, KEYS["rollout"])):
+        with pytest.raises(TrustError):
+            open_envelope(too_few, judge)
+    assert open_envelope(cosign(once, owners[2]), judge) == rollout_of(PLAN)
+
+
+def test_one_key_that_signs_twice_counts_once() -> None:
+    owner = SigningKey.generate(role="rollout")
+    other = SigningKey.generate(role="rollout")
+    keys = RoleKeys((owner.public_key, other.public_key), threshold=2)
+    judge = FleetVerifier(OrderKeys("lab", {"rollout": keys}))
+    signature = (owner.key_id, owner.sign(b"m"))
+    assert not judge.enough_signed("rollout", b"m", (signature, signature))
+
+
+def test_a_host_speaks_for_itself() -> None:
+    judge = verifier()
+    assert open_envelope(said(), judge) == WORD
+    assert len(said()) < 1_000, "two fit into a datagram only if this stays small"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"host": HostName("h2")},
+        {"cell": CellId("lab.web.c1")},
+        {"fault_domain": FaultDomain("elsewhere")},
+        {"enrolment": 2},
+        {"fleet": "another"},
+    ],
+)
+def test_a_credential_for_something_else_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(TrustError):
+        open_envelope(said(**changes), verifier())  # pyright: ignore[reportArgumentType]
+
+
+def test_a_credential_that_the_fleet_did_not_issue_is_refused() -> None:
+    for forger in (SigningKey.generate(role="enrol"), KEYS["deployer"]):
+        with pytest.raises(TrustError):
+            open_envelope(said(by=forger), verifier())
+
+
+def test_a_credential_without_its_key_is_refused() -> None:
+    of, _ = credential()
+    thief = SigningKey.generate(key_id="host/h1")
+    thief.credential = seal(of, KEYS["enrol"])
+    with pytest.raises(TrustError, match="not signed by"):
+        open_envelope(seal(WORD, thief), verifier())
+
+
+def test_a_revoked_enrolment_is_refused_though_it_was_believed_before() -> None:
+    revoked: dict[HostName, int] = {}
+    judge = FleetVerifier(ORDERS, revoked)
+    word = said()
+    assert open_envelope(word, judge) == WORD
+    revoked[HostName("h1")] = 2
+    with pytest.raises(TrustError, match="revoked"):
+        open_envelope(word, judge)
+
+
+def test_a_rotated_key_is_forgotten() -> None:
+    judge = verifier()
+    order = seal(PLAN.plan, KEYS["deployer"])
+    assert open_envelope(order, judge) == PLAN.plan
+    fresh = RoleKeys((SigningKey.generate(role="deployer").public_key,))
+    judge.use(OrderKeys("lab", {**ORDERS.roles, "deployer": fresh}))
+    with pytest.raises(TrustError):
+        open_envelope(order, judge)
+
+
+def test_an_order_cannot_carry_a_credential() -> None:
+    of, _ = credential()
+    key = SigningKey(KEYS["deployer"].seed, role="deployer")
+    key.credential = seal(of, KEYS["enrol"])
+    with pytest.raises(ProtocolError):
+        open_envelope(seal(PLAN.plan, key), verifier())
+
+
+def test_an_attestation_without_a_credential_is_refused() -> None:
+    with pytest.raises((TrustError, ProtocolError)):
+        open_envelope(seal(WORD, SigningKey.generate(key_id="host/h1")), verifier())
+
+
+def test_credentials_stay_below_their_limit() -> None:
+    long = "x" * 63
+    of, _ = credential(
+        long,
+        fleet=long,
+        cell=CellId(".".join([long] * 3)),
+        fault_domain=FaultDomain(long),
+        enrolment=2**31,
+    )
+    assert len(seal(of, KEYS["enrol"])) <= CREDENTIAL_BYTES_MAX
+
+
+def test_many_credentials_do_not_grow_memory() -> None:
+    judge = verifier()
+    for number in range(2_200):
+        host = HostName(f"h{number}")
+        of, key = credential(host)
+        key.credential = seal(of, KEYS["enrol"])
+        open_envelope(seal(msgspec.structs.replace(WORD, host=host), key), judge)
+    assert len(judge._credentials) == 2_000
