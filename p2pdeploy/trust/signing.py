@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
@@ -47,7 +48,6 @@ class SigningKey:
     def __init__(self, seed: bytes, *, role: str = "", key_id: str = "") -> None:
         if len(seed) != _SEED_BYTES:
             raise TrustError(f"a signing key has {_SEED_BYTES} bytes, not {len(seed)}")
-        self._seed = seed
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public_key = self._key.public_key().public_bytes_raw()
         self._key_id = key_id or key_id_of(role, self.public_key)
@@ -59,17 +59,31 @@ class SigningKey:
         seed = Ed25519PrivateKey.generate().private_bytes_raw()
         return cls(seed, role=role, key_id=key_id)
 
+    @classmethod
+    def from_pem(cls, pem: bytes, *, role: str = "", key_id: str = "") -> SigningKey:
+        """Read what :meth:`to_pem` wrote.  Raises TrustError: it is something else."""
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise TrustError(f"not a private key: {error}") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TrustError("not an Ed25519 private key")
+        return cls(key.private_bytes_raw(), role=role, key_id=key_id)
+
+    def to_pem(self) -> bytes:
+        """PKCS #8, unencrypted: what protects it is the mode of its file."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
     def __repr__(self) -> str:
         return f"<SigningKey {self._key_id}>"
 
     @property
     def key_id(self) -> str:
         return self._key_id
-
-    @property
-    def seed(self) -> bytes:
-        """The secret; goes into a file that its owner alone can read, and nowhere else."""
-        return self._seed
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""

@@ -42,6 +42,27 @@ def run(folder: Path) -> None:
     trio.run(run_control_plane, folder)
 
 
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--fleet", help="The fleet's name in every certificate; made up when not given.")
+def init(folder: Path, fleet: str | None) -> None:
+    """Make the authorities and keys of a new fleet in DIR."""
+    import datetime
+
+    from p2ptracker.authority.create import create_trust, new_fleet_name
+
+    now = datetime.datetime.now(datetime.UTC)
+    trust = create_trust(folder, fleet or new_fleet_name(), now=now)
+    paths = trust.paths
+    click.echo(f"fleet {trust.fleet}: authorities and keys made, readable by you alone")
+    click.echo(f"  hosts and operators trust   {paths.fleet_ca}")
+    click.echo(f"  the control plane signs by  {paths.keys}")
+    click.echo(f"  the first operator          {paths.operator}")
+    click.echo(
+        "In production these belong offline: " + ", ".join(str(path) for path in paths.offline())
+    )
+
+
 def _log_as_json_lines(level: str) -> None:
     structlog.configure(
         processors=[

@@ -147,7 +147,7 @@ def test_a_rotated_key_is_forgotten() -> None:
 
 def test_an_order_cannot_carry_a_credential() -> None:
     of, _ = credential()
-    key = SigningKey(KEYS["deployer"].seed, role="deployer")
+    key = SigningKey.from_pem(KEYS["deployer"].to_pem(), role="deployer")
     key.credential = seal(of, KEYS["enrol"])
     with pytest.raises(ProtocolError):
         open_envelope(seal(PLAN.plan, key), verifier())

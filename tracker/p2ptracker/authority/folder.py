@@ -1,0 +1,126 @@
+"""The trust folder of a fleet, as ``p2ptracker init`` made it.
+
+::
+
+    DIR/ca/fleet.pem  ca/swarm.pem          the authorities' certificates: public, to be pinned
+    DIR/trust/fleet.toml                    the fleet's name and when it was made
+    DIR/trust/fleet-ca.key  swarm-ca.key    what signs certificates
+    DIR/trust/control-plane.pem             key and certificate the control plane presents
+    DIR/trust/keys/ROLE.key                 Ed25519, one for each role
+    DIR/operator/operator.pem               key and certificate of the first operator
+
+Folders have mode 0700, files 0600.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+
+from p2pdeploy.errors import ConfigError, P2PDeployError
+from p2pdeploy.trust.bundle import TrustBundle
+from p2pdeploy.trust.certificates import Authority, key_from_pem
+from p2pdeploy.trust.keyring import ORDER_ROLES, OrderKeys, RoleKeys
+from p2pdeploy.trust.private_files import read_private
+from p2pdeploy.trust.signing import SigningKey
+from p2pdeploy.trust.tls import IdentityFiles
+
+__all__ = ["RELEASE_ROLES", "TrustFolder", "TrustPaths", "open_trust"]
+
+RELEASE_ROLES = ("root", "targets", "snapshot", "timestamp")
+"""The keys of signed releases (TUF): the first two belong offline."""
+
+_HINT = "'p2ptracker init DIR' makes it, 'p2pctl up' does so for a fleet on this machine"
+
+
+class TrustPaths:
+    """Where everything of the fleet in *folder* lies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet_ca = folder / "ca" / "fleet.pem"
+        self.swarm_ca = folder / "ca" / "swarm.pem"
+        self.trust = folder / "trust"
+        self.about = self.trust / "fleet.toml"
+        self.fleet_ca_key = self.trust / "fleet-ca.key"
+        self.swarm_ca_key = self.trust / "swarm-ca.key"
+        self.control_plane = self.trust / "control-plane.pem"
+        self.keys = self.trust / "keys"
+        self.operator = folder / "operator" / "operator.pem"
+
+    def key(self, role: str) -> Path:
+        return self.keys / f"{role}.key"
+
+    def offline(self) -> tuple[Path, ...]:
+        """Keys that a running control plane never needs: nobody can steal them from it."""
+        return (self.key("root"), self.key("targets"))
+
+    def control_plane_files(self) -> IdentityFiles:
+        """What the control plane's listeners and its own connections present."""
+        return IdentityFiles(
+            certificate=self.control_plane, key=self.control_plane, authority=self.fleet_ca
+        )
+
+    def operator_files(self) -> IdentityFiles:
+        """What the first operator presents."""
+        return IdentityFiles(certificate=self.operator, key=self.operator, authority=self.fleet_ca)
+
+
+class TrustFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the control plane signs with.  ``keys`` by role."""
+
+    paths: TrustPaths
+    fleet: str
+    fleet_ca: Authority
+    swarm_ca: Authority
+    keys: dict[str, SigningKey]
+
+    def bundle(self) -> TrustBundle:
+        """What every member may know of it."""
+        roles = {role: RoleKeys((self.keys[role].public_key,)) for role in ORDER_ROLES}
+        return TrustBundle(
+            fleet=self.fleet,
+            fleet_ca_pem=self.fleet_ca.pem,
+            swarm_ca_pem=self.swarm_ca.pem,
+            orders=OrderKeys(self.fleet, roles),
+        )
+
+
+def open_trust(folder: Path) -> TrustFolder:
+    """Read the trust folder of the fleet in *folder*.
+
+    Raises:
+        ConfigError: it was never made, a file is missing or damaged, or others can read it.
+    """
+    paths = TrustPaths(folder)
+    try:
+        about = tomllib.loads(read_private(paths.about, hint=_HINT).decode())
+        return TrustFolder(
+            paths=paths,
+            fleet=str(about["fleet"]),
+            fleet_ca=_authority(paths.fleet_ca, paths.fleet_ca_key),
+            swarm_ca=_authority(paths.swarm_ca, paths.swarm_ca_key),
+            keys={role: _signing_key(paths, role) for role in (*ORDER_ROLES, *_present(paths))},
+        )
+    except ConfigError:
+        raise
+    except (P2PDeployError, ValueError, KeyError) as error:
+        raise ConfigError(f"damaged: {error}", where=str(paths.trust), code="no-trust") from error
+
+
+def _present(paths: TrustPaths) -> list[str]:
+    """The roles of releases whose keys were not taken offline."""
+    return [role for role in RELEASE_ROLES if paths.key(role).exists()]
+
+
+def _authority(certificate: Path, key: Path) -> Authority:
+    return Authority(
+        key_from_pem(read_private(key, hint=_HINT)),
+        x509.load_pem_x509_certificate(read_private(certificate, hint=_HINT)),
+    )
+
+
+def _signing_key(paths: TrustPaths, role: str) -> SigningKey:
+    return SigningKey.from_pem(read_private(paths.key(role), hint=_HINT), role=role)
