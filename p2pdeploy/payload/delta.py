@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 import blake3
 
+from p2pdeploy.errors import IntegrityError
 from p2pdeploy.manifest import BlobChunks, ChunkIndex, Manifest
-from p2pdeploy.payload.stage import blob_path
+from p2pdeploy.payload.stage import open_blob
 from p2pdeploy.payload.torrent import PieceSpan, piece_spans, verify_piece
 
 __all__ = ["DeltaResult", "Older", "local_pieces", "pieces_on_disk"]
 
 _DIGEST_BYTES = 32
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_CREAT
 _NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -47,6 +47,14 @@ class DeltaResult(NamedTuple):
     kept_bytes: int
 
 
+class _NewBlob(NamedTuple):
+    """A blob to copy into."""
+
+    manifest: Manifest
+    root: Path
+    blob_index: int
+
+
 class _Run(NamedTuple):
     """Chunks that follow each other in an older blob as well as in the new one."""
 
@@ -63,8 +71,8 @@ def pieces_on_disk(manifest: Manifest, root: Path) -> list[bool]:
     for blob_index, spans in _spans_by_blob(manifest):
         first = len(have)
         try:
-            handle = os.open(blob_path(root, manifest, blob_index), _READ)
-        except OSError:  # not begun; what is in the way is prepare's business
+            handle = open_blob(root, manifest, blob_index)
+        except (OSError, IntegrityError):  # not begun; what is in the way is prepare's business
             have += [False] * len(spans)
             continue
         try:
@@ -96,11 +104,11 @@ def local_pieces(
         if all(have[number] for number in numbers):
             continue
         runs = _runs(new_index.blobs[blob_index], places)
-        path = blob_path(root, new_manifest, blob_index)
-        covered = _copy_runs(new_manifest, runs, olds, path, len(spans))
+        blob = _NewBlob(new_manifest, root, blob_index)
+        covered = _copy_runs(blob, runs, olds, len(spans))
         if not any(covered):
             continue
-        handle = os.open(path, _READ)
+        handle = open_blob(root, new_manifest, blob_index)
         try:
             for number, span, count in zip(numbers, spans, covered, strict=True):
                 if not have[number] and count == span.size_bytes:
@@ -174,30 +182,30 @@ def _runs(chunks: BlobChunks, places: dict[bytes, tuple[int, int, int]]) -> Iter
 
 
 def _copy_runs(
-    manifest: Manifest, runs: Iterator[_Run], olds: list[Older], path: Path, piece_count: int
+    blob: _NewBlob, runs: Iterator[_Run], olds: list[Older], piece_count: int
 ) -> list[int]:
-    """Copy *runs* into the blob at *path*; how many bytes of each of its pieces were copied."""
+    """Copy *runs* into *blob*; how many bytes of each of its pieces were copied."""
     covered = [0] * piece_count
     for run in runs:
         older = olds[run.older_index]
         try:
-            source = os.open(blob_path(older.root, older.manifest, run.blob_index), _READ)
-        except OSError:
+            source = open_blob(older.root, older.manifest, run.blob_index)
+        except (OSError, IntegrityError):
             continue  # collected or damaged: it comes over the mesh
         try:
-            copied = _copy_run(run, source, path)
+            copied = _copy_run(run, source, blob)
         finally:
             os.close(source)
         at, end = run.new_offset_bytes, run.new_offset_bytes + copied
         while at < end:
-            piece, inside = divmod(at, manifest.piece_size_bytes)
-            step = min(end - at, manifest.piece_size_bytes - inside)
+            piece, inside = divmod(at, blob.manifest.piece_size_bytes)
+            step = min(end - at, blob.manifest.piece_size_bytes - inside)
             covered[piece] += step
             at += step
     return covered
 
 
-def _copy_run(run: _Run, source: int, path: Path) -> int:
+def _copy_run(run: _Run, source: int, blob: _NewBlob) -> int:
     """Copy the chunks of *run* up to the first damaged one; how many bytes that were.
 
     They are verified first and then copied at once: for a file that did not change the
@@ -213,7 +221,7 @@ def _copy_run(run: _Run, source: int, path: Path) -> int:
             break
         good_bytes += size
     if good_bytes:
-        target = os.open(path, _WRITE, 0o600)
+        target = open_blob(blob.root, blob.manifest, blob.blob_index, _WRITE)
         try:
             _copy(source, run.offset_bytes, target, run.new_offset_bytes, good_bytes)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ __all__ = ["Folders"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, no waiting for a pipe
 _BLOCKED = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
 
 
@@ -54,13 +55,37 @@ class Folders:
         """Give the folder *path* this mode; an empty path is the base."""
         os.fchmod(self._enter(path), mode)
 
-    def open(self, path: str) -> int:
-        """Open an existing file for reading; the caller closes it."""
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file, for reading unless *flags* say else; the caller closes it."""
         folder, name = _split(path)
         try:
-            return os.open(name, _FILE, dir_fd=self._enter(folder))
+            return os.open(name, flags | _NO_TRICKS, 0o600, dir_fd=self._enter(folder))
         except OSError as error:
             raise _blocked(path, error) from error
+
+    def reopen(self, path: str, mode: int) -> None:
+        """Give the file *path* this mode, so that it can be written on, if there is one.
+
+        One that has another name as well (a hard link) is let go of: whatever is written to it
+        would be written there too.
+        """
+        folder, name = _split(path)
+        try:
+            handle = self.open(path)
+        except IntegrityError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return
+            raise
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise IntegrityError("is not a regular file", where=path, code="bad-stage")
+            if status.st_nlink == 1:
+                os.fchmod(handle, mode)
+            else:
+                self._unlink(folder, name)
+        finally:
+            os.close(handle)
 
     def write(self, path: str, data: bytes, mode: int) -> None:
         """Write a whole file in place of whatever file or link has its name."""

@@ -30,6 +30,7 @@ _TOML_TYPES = {
     "dict": "a table",
 }
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")  # as useradd(8) has it
 _HTTP = re.compile(r"http://\$HOST:(\$PORT|[1-9][0-9]{0,4})(/[\x21-\x7e]*)?")
 _TCP = re.compile(r"\$HOST:(\$PORT|[1-9][0-9]{0,4})")
 
@@ -89,6 +90,14 @@ def _env(value: object) -> str:
         if fault := _text(text):
             return f"{name}: {fault}"
     return ""
+
+
+def _user(value: object) -> str:
+    if not isinstance(value, str):
+        return _wrong_type(value, "a string")
+    if not _USER.fullmatch(value):
+        return f"{value!r} is not the name of an account"
+    return "a service never runs as root" if value == "root" else ""
 
 
 def _http(value: object) -> str:
@@ -155,6 +164,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "run": {
         "command": _command,
         "env": _env,
+        "user": _user,
         "stop_signal": _one_of(*STOP_SIGNALS),
         "stop_timeout_s": _seconds(0.1, 600),
     },

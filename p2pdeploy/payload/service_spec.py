@@ -59,11 +59,13 @@ class RunSection(Section, frozen=True):
     """``command`` is argv without a shell; a relative path with ``/`` is one of the tree.
 
     At the end of a service's life its process group gets ``stop_signal`` and, after
-    ``stop_timeout_s``, SIGKILL.
+    ``stop_timeout_s``, SIGKILL.  ``user`` is an account of the host, which its daemon must allow;
+    without it a daemon that is root makes a user for this service alone.
     """
 
     command: tuple[str, ...]
     env: dict[str, str] = {}
+    user: str = ""
     stop_signal: str = "SIGTERM"
     stop_timeout_s: float = 10.0
 

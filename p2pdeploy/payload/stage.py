@@ -5,6 +5,7 @@ A release has a folder of its own, *root*, named by its manifest digest and made
     root/manifest   root/chunks     written by the caller
     root/packs/pack-0000            packs as they travel; the mesh is seeded from here
     root/tree/...                   the final tree; large files are downloaded straight into it
+    root/seal                       when the tree was last found right (payload.verify)
     root/staged                     the marker, last of all: whole, verified, read-only, on disk
 
 A crash at any point is repaired by running :func:`finish` again.  Manifests must have passed
@@ -17,7 +18,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import stat
+import threading
 from pathlib import Path
 
 import blake3
@@ -26,19 +27,38 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.manifest import Entry, Manifest
 from p2pdeploy.payload.folders import Folders
 from p2pdeploy.payload.paths import PRIVATE_DIR
+from p2pdeploy.payload.verify import FOLDER_MODE, STILL_NS, seal_tree, staged_mode, verify_tree
 
-__all__ = ["blob_path", "finish", "is_staged", "prepare", "remove"]
+__all__ = [
+    "blob_path",
+    "discard",
+    "finish",
+    "is_staged",
+    "open_blob",
+    "prepare",
+    "remove",
+    "verify",
+]
 
-TREE, PACKS, MARKER = "tree", "packs", "staged"
-_READ_BYTES = 1024 * 1024
+TREE, PACKS, MARKER, SEAL = "tree", "packs", "staged", "seal"
+# Below this, reading a tree once more takes less than the wait that a seal needs.
+_SEALED_ABOVE_BYTES = 16 * 1024 * 1024
 _WRITABLE_FILE, _WRITABLE_DIR = 0o600, 0o700  # nobody else looks at what is not verified
 
 
 def blob_path(root: Path, manifest: Manifest, blob_index: int) -> Path:
     """Where blob *blob_index* is downloaded to and seeded from.  Pure."""
-    path = manifest.blobs[blob_index].path
-    folder, _, name = path.partition("/")
-    return root / PACKS / name if folder == PRIVATE_DIR else root / TREE / path
+    return root.joinpath(*_place(manifest, blob_index))
+
+
+def open_blob(root: Path, manifest: Manifest, blob_index: int, flags: int = os.O_RDONLY) -> int:
+    """Open a blob, no link followed on the way; the caller closes it.
+
+    Raises:
+        IntegrityError: it is missing, or something else stands on the way.
+    """
+    with Folders(root) as folders:
+        return folders.open("/".join(_place(manifest, blob_index)), flags)
 
 
 def is_staged(root: Path) -> bool:
@@ -62,22 +82,17 @@ def prepare(root: Path, manifest: Manifest) -> None:
         for entry in manifest.entries:
             if entry.kind == "dir":
                 folders.make(entry.path, _WRITABLE_DIR)
-    for blob_index in range(len(manifest.blobs)):
-        path = blob_path(root, manifest, blob_index)
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            raise IntegrityError("is not a regular file", where=str(path), code="bad-stage")
-        path.chmod(_WRITABLE_FILE)
+    with Folders(root) as folders:
+        for blob_index in range(len(manifest.blobs)):
+            folders.reopen("/".join(_place(manifest, blob_index)), _WRITABLE_FILE)
 
 
 def finish(root: Path, manifest: Manifest) -> None:
     """Turn downloaded blobs into the final tree and mark it staged.
 
-    Every file is verified against its BLAKE3 and size, then files and folders lose their write
-    bits, everything is flushed to disk, and the marker is written.  Idempotent.
+    Files, links and modes are made as the manifest has them, without write bits; everything is
+    flushed to disk; then the whole tree is verified as before each start, and the marker is
+    written.  Idempotent.
 
     Raises:
         IntegrityError: a file or pack does not have its digest, or a path is too many; it is
@@ -90,26 +105,65 @@ def finish(root: Path, manifest: Manifest) -> None:
         for entry in manifest.entries:
             if entry.kind == "file":
                 _finish_file(root, manifest, folders, entry)
-        for entry in manifest.entries:
-            if entry.kind == "link":
+            elif entry.kind == "link":
                 folders.link(entry.path, entry.target)
-        _check_nothing_else(root / TREE, {entry.path for entry in manifest.entries})
         for entry in reversed(manifest.entries):
             if entry.kind == "dir":
-                folders.set_mode(entry.path, entry.mode & 0o555)
-        folders.set_mode("", 0o555)
+                folders.set_mode(entry.path, staged_mode(entry))
+        folders.set_mode("", FOLDER_MODE)
     _flush(root)
+    if manifest.size_bytes > _SEALED_ABOVE_BYTES:
+        threading.Event().wait(2 * STILL_NS / 1e9)
+    seal_tree(root / TREE, manifest, root / SEAL)
     _write_marker(root)
+
+
+def verify(root: Path, manifest: Manifest) -> None:
+    """Return if the staged tree is still what *manifest* says; cheap while nothing changed.
+
+    Raises:
+        IntegrityError: it is not (``tree-differs``), or it is not staged.  :func:`discard` it.
+        OSError: the disk fails.
+    """
+    if not is_staged(root):
+        raise IntegrityError("is not staged", where=root.name, code="tree-differs")
+    verify_tree(root / TREE, manifest, root / SEAL)
+
+
+def discard(root: Path) -> None:
+    """Delete the tree and the packs, so that the release is staged from scratch.
+
+    What describes it stays: it is checked by digest each time it is read.  Idempotent.
+    """
+    (root / MARKER).unlink(missing_ok=True)
+    (root / SEAL).unlink(missing_ok=True)
+    for name in (TREE, PACKS):
+        _delete(root / name)
 
 
 def remove(root: Path) -> None:
     """Delete the release's folder and all in it.  Idempotent; a crash leaves it unstaged."""
     (root / MARKER).unlink(missing_ok=True)
-    if not root.exists():
+    _delete(root)
+
+
+def _delete(path: Path) -> None:
+    """Delete what is at *path*, links themselves and never what they lead to."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
         return
-    for folder, _, _ in os.walk(root):
-        os.chmod(folder, _WRITABLE_DIR)
-    shutil.rmtree(root)
+    if not path.exists():
+        return
+    for _, _, _, handle in os.fwalk(path):
+        os.fchmod(handle, _WRITABLE_DIR)
+    shutil.rmtree(path)
+
+
+def _place(manifest: Manifest, blob_index: int) -> tuple[str, str]:
+    """Where a blob lies: the folder below the root, and its path in that."""
+    path = manifest.blobs[blob_index].path
+    folder, _, name = path.partition("/")
+    return (PACKS, name) if folder == PRIVATE_DIR else (TREE, path)
 
 
 def _make_folder(root: Path, name: str) -> None:
@@ -118,54 +172,28 @@ def _make_folder(root: Path, name: str) -> None:
 
 
 def _finish_file(root: Path, manifest: Manifest, folders: Folders, entry: Entry) -> None:
-    alone = entry.blob_index >= 0 and manifest.blobs[entry.blob_index].path == entry.path
-    if not alone:
-        data = b""
-        if entry.size_bytes:
-            data = _read_packed(blob_path(root, manifest, entry.blob_index), entry)
-        folders.write(entry.path, data, entry.mode & 0o555)
-        return
-    handle = folders.open(entry.path)
-    try:
-        if os.fstat(handle).st_size != entry.size_bytes or _digest_of(handle) != entry.digest:
-            raise _wrong(entry.path)
-        os.fchmod(handle, entry.mode & 0o555)
-    finally:
-        os.close(handle)
+    """Its bytes are verified later, with all the others'."""
+    if entry.blob_index < 0:
+        folders.write(entry.path, b"", staged_mode(entry))
+    elif manifest.blobs[entry.blob_index].path == entry.path:
+        handle = folders.open(entry.path)
+        try:
+            os.fchmod(handle, staged_mode(entry))
+        finally:
+            os.close(handle)
+    else:
+        folders.write(entry.path, _read_packed(root, manifest, entry), staged_mode(entry))
 
 
-def _read_packed(pack: Path, entry: Entry) -> bytes:
-    try:
-        handle = os.open(pack, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise IntegrityError("is missing", where=str(pack), code="bad-stage") from error
+def _read_packed(root: Path, manifest: Manifest, entry: Entry) -> bytes:
+    handle = open_blob(root, manifest, entry.blob_index)
     try:
         data = os.pread(handle, entry.size_bytes, entry.offset_bytes)
     finally:
         os.close(handle)
     if blake3.blake3(data).hexdigest() != entry.digest:
-        raise _wrong(entry.path)
+        raise IntegrityError("does not have its digest", where=entry.path, code="digest-differs")
     return data
-
-
-def _digest_of(handle: int) -> str:
-    digest, buffer = blake3.blake3(), memoryview(bytearray(_READ_BYTES))
-    while count := os.readv(handle, [buffer]):
-        digest.update(buffer[:count])
-    return digest.hexdigest()
-
-
-def _wrong(path: str) -> IntegrityError:
-    return IntegrityError("does not have its digest", where=path, code="digest-differs")
-
-
-def _check_nothing_else(tree: Path, expected: set[str]) -> None:
-    for folder, folders, files in os.walk(tree):
-        below = os.path.relpath(folder, tree)
-        for name in (*folders, *files):
-            path = name if below == "." else f"{below}/{name}"
-            if path not in expected:
-                raise IntegrityError("is not part of the release", where=path, code="bad-stage")
 
 
 def _flush(root: Path) -> None:

@@ -64,6 +64,7 @@ def test_name_command_and_a_health_check_are_enough_and_the_rest_has_defaults() 
         "run": {
             "command": ["python3", "server.py"],
             "env": {},
+            "user": "",
             "stop_signal": "SIGTERM",
             "stop_timeout_s": 10.0,
         },
@@ -122,6 +123,9 @@ FAULTS = [
     ('command = ["run", "${PORT}"]', "run", r"word 2: a single \$ stands for nothing"),
     ('command = ["run", "a\\u0000b"]', "run", r"word 2: has a NUL"),
     ('stop_signal = "TERM"', "run", r":6: run\.stop_signal: 'TERM' is not one of SIGTERM"),
+    ('user = "root"', "run", r":6: run\.user: a service never runs as root"),
+    ('user = "../x"', "run", r":6: run\.user: '../x' is not the name of an account"),
+    ("user = 0", "run", r":6: run\.user: must be a string, not a whole number"),
     ("stop_signal = 15", "run", r":6: run\.stop_signal: must be a string, not a whole number"),
     ("stop_timeout_s = 0", "run", r":6: run\.stop_timeout_s: is 0, but must be 0\.1 to 600"),
     ("stop_timeout_s = nan", "run", r":6: run\.stop_timeout_s: is nan"),

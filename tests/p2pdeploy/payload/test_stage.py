@@ -156,7 +156,7 @@ def test_a_wrong_byte_is_found_and_named(mixed: Built, root: Path, path: str, da
         (root / path).write_bytes(changed[damage])
     with pytest.raises(IntegrityError) as caught:
         stage.finish(root, mixed.manifest)
-    named = {"packs/pack-0000": ("service.toml", str(root / path))}
+    named = {"packs/pack-0000": ("service.toml", path)}
     assert caught.value.where in named.get(path, (path.removeprefix("tree/"),))
     assert not stage.is_staged(root)
     (root / path).write_bytes(data)
