@@ -233,9 +233,9 @@ async def test_an_older_database_takes_the_steps_it_lacks(
 ) -> None:
     database = SqliteDatabase(tmp_path / "registry.db")
     await database.open()
-    steps = (("ALTER TABLE rollouts ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",),)
-    monkeypatch.setattr(schema, "STEPS", steps)
-    monkeypatch.setattr(schema, "VERSION", 2)
+    step = ("ALTER TABLE rollouts ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",)
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, step))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     for _ in range(2):  # the second time there is nothing to do
         await database.open()
     names = await database.read(

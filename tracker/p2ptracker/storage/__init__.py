@@ -6,8 +6,9 @@
 * :mod:`~p2ptracker.storage.releases`: releases, blobs, chunks
 * :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
+* :mod:`~p2ptracker.storage.audit`: the chained log of what people did
 * :mod:`~p2ptracker.storage.blobs`: a local folder of content-addressed files
 
-The functions of releases, rollouts and observations take a connection and do their whole work in
-the caller's transaction; nothing in them knows which engine is behind it.
+The functions of releases, rollouts, observations and audit take a connection and do their whole
+work in the caller's transaction; nothing in them knows which engine is behind it.
 """

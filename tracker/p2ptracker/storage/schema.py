@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from p2pdeploy.errors import ConfigError
 
 __all__ = [
+    "audit",
     "blobs",
     "cell_records",
     "chunks",
@@ -128,8 +129,22 @@ observations = sa.Table(
 )
 """Each host's last word on each service; (epoch, seq) never falls."""
 
+audit = sa.Table(
+    "audit",
+    tables,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""Rows are only ever inserted.  ``document``: a ``p2pdeploy.messages.audit.AuditEntry`` in JSON."""
+
 # Step n leads from version n to n + 1, as portable SQL statements.
-STEPS: tuple[tuple[str, ...], ...] = ()
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE audit (seq INTEGER NOT NULL PRIMARY KEY, digest TEXT NOT NULL,"
+        " document BLOB NOT NULL)",
+    ),
+)
 VERSION = len(STEPS) + 1
 
 

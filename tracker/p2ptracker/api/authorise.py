@@ -1,0 +1,124 @@
+"""Who may call what: the one place that says so.
+
+Every route declares ``opt={"permission": ...}`` (:mod:`p2pdeploy.messages.access` says what each
+demands), and :func:`require` judges every call by it.  Roles stand in an operator's certificate.
+A host has no role: it may do what hosts do, for itself.  The control plane's own identity may do
+nothing here: nobody but the control plane holds it, and that doesn't call itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from p2pdeploy.errors import RefusedError, TrustError
+from p2pdeploy.messages.access import Permission
+from p2pdeploy.trust.identity import HostId, OperatorId, spiffe_id
+from p2pdeploy.trust.tls import Peer
+
+__all__ = [
+    "ADMIN",
+    "OPEN_TO_ALL",
+    "PERMISSIONS",
+    "ForbiddenError",
+    "require",
+    "require_host",
+    "roles_with",
+]
+
+PERMISSIONS: frozenset[Permission] = frozenset(get_args(Permission))
+OPEN_TO_ALL: frozenset[Permission] = frozenset({"open", "enrol", "renew"})
+"""Granted without a certificate; what the body must prove is its handler's business."""
+
+VIEWER, ROLLOUT_OWNER, ADMIN = "viewer", "rollout-owner", "admin"
+PUBLISHER = "publisher:"  # and a service, or * for all of them
+_ANY_PUBLISHER = PUBLISHER + "*"
+_NAME_CHARS_SHOWN = 63  # the longest name there is; a path may hold anything
+
+
+class ForbiddenError(RefusedError):
+    """Known or not: the caller may not do this."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+def roles_with(permission: Permission, service: str = "SERVICE") -> tuple[str, ...]:
+    """The roles that grant *permission*; ``anybody`` and ``host`` stand for who needs none."""
+    publishers = (PUBLISHER + service, _ANY_PUBLISHER)
+    viewers = (VIEWER, *publishers, ROLLOUT_OWNER, ADMIN)
+    match permission:
+        case "open" | "enrol" | "renew":
+            return ("anybody",)
+        case "host":
+            return ("host",)
+        case "member":
+            return ("host", *viewers)
+        case "view":
+            return viewers
+        case "publish":
+            return (*publishers, ADMIN)
+        case "rollout":
+            return (ROLLOUT_OWNER, ADMIN)
+        case "admin":
+            return (ADMIN,)
+
+
+def require(
+    peer: Peer | None, permission: Permission, path_parameters: Mapping[str, object]
+) -> None:
+    """Return if *peer* may call a route.
+
+    Args:
+        peer: Who calls; None without a certificate.
+        permission: What the route demands.
+        path_parameters: The route's; a publisher's role is for the ``service`` in it.
+
+    Raises:
+        TrustError: a certificate is needed and there is none.
+        ForbiddenError: the caller may not; says which role would be needed.
+    """
+    if permission in OPEN_TO_ALL:
+        return
+    if peer is None:
+        raise TrustError("this needs a client certificate of the fleet", code="no-certificate")
+    if not _may(peer, permission, str(path_parameters.get("service", ""))):
+        service = str(path_parameters.get("service", "SERVICE"))[:_NAME_CHARS_SHOWN]
+        wanted = " or ".join(roles_with(permission, service))
+        raise ForbiddenError(
+            f"{spiffe_id(peer.identity)} may not do this ({permission})",
+            hint=f"it needs the role {wanted}" if wanted != "host" else "only hosts call this",
+        )
+
+
+def _may(peer: Peer, permission: Permission, service: str) -> bool:
+    match peer.identity:
+        case HostId():
+            return permission in ("host", "member")
+        case OperatorId():
+            roles = {role for role in peer.roles if _is_role(role)}
+            if permission in ("view", "member"):
+                return bool(roles)
+            return not roles.isdisjoint(roles_with(permission, service))
+        case _:
+            return False
+
+
+def _is_role(role: str) -> bool:
+    is_publisher = role.startswith(PUBLISHER) and role != PUBLISHER
+    return is_publisher or role in (VIEWER, ROLLOUT_OWNER, ADMIN)
+
+
+def require_host(peer: Peer | None, host: str) -> HostId:
+    """The identity of *peer*, which must be host *host*: none speaks for another.
+
+    Raises:
+        ForbiddenError: it is somebody else.
+    """
+    identity = peer.identity if peer is not None else None
+    if not isinstance(identity, HostId) or identity.host != host:
+        who = spiffe_id(identity) if identity is not None else "nobody known"
+        raise ForbiddenError(
+            f"{who} may not speak for host {host[:_NAME_CHARS_SHOWN]!r}", code="not-your-host"
+        )
+    return identity
