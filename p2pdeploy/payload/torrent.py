@@ -2,10 +2,14 @@
 
 A v2-only torrent (BEP 52) whose files are the manifest's blobs.  Its name is the manifest digest,
 so two releases never share an info-hash.  ``private`` keeps clients off DHT and PEX (BEP 27).
+``ssl-cert`` is the fleet's swarm CA: only peers with a leaf of it get a byte (SSL torrents, an
+extension of libtorrent).  It is part of the info-hash, which is why hosts and control plane use
+the very same bytes of it.
 
 Pieces are numbered through all blobs in manifest order; each blob starts a new piece.  Pure.
 
-Source: https://www.bittorrent.org/beps/bep_0052.html
+Sources: https://www.bittorrent.org/beps/bep_0052.html;
+https://www.libtorrent.org/manual-ref.html#ssl-torrents
 """
 
 from __future__ import annotations
@@ -38,10 +42,15 @@ class PieceSpan(NamedTuple):
     size_bytes: int
 
 
-def torrent_bytes(manifest: Manifest, manifest_digest: Digest) -> bytes:
-    """The .torrent file of a release whose manifest was judged by ``check_manifest``.
+def torrent_bytes(
+    manifest: Manifest, manifest_digest: Digest, swarm_authority_pem: bytes = b""
+) -> bytes:
+    """The .torrent file of a release.  The same arguments give the same bytes everywhere.
 
-    The same manifest gives the same bytes everywhere.
+    Args:
+        manifest: Judged by ``check_manifest``.
+        manifest_digest: Its digest; the torrent's name.
+        swarm_authority_pem: The swarm CA.  Empty makes a plain torrent, until the switch.
     """
     tree: dict[str, Any] = {}
     layers: dict[bytes, bytes] = {}
@@ -59,6 +68,8 @@ def torrent_bytes(manifest: Manifest, manifest_digest: Digest) -> bytes:
         "piece length": manifest.piece_size_bytes,
         "private": 1,
     }
+    if swarm_authority_pem:
+        info["ssl-cert"] = swarm_authority_pem
     return bencode.encode({"info": info, "piece layers": layers})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -16,8 +16,15 @@ from typing import Any, cast
 import libtorrent as lt
 import trio
 
-from p2pdeploy.errors import RefusedError, UnavailableError
+from p2pdeploy.errors import RefusedError, TrustError, UnavailableError
+from p2pdeploy.swarm.admission import Admission
 from p2pdeploy.swarm.background import start_tasks
+from p2pdeploy.swarm.identity import (
+    DH_PARAMETERS_PEM,
+    SwarmIdentity,
+    require_ours,
+    require_pair,
+)
 from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
@@ -38,24 +45,29 @@ class Session:
     Args:
         address: Literal IPv4 loopback address that every socket binds.
         port: TCP port to listen on; 0 takes a free one, see :attr:`port`.
+        identity: The leaf under the swarm CA.  With it there is no plain port, and nobody may
+            connect until :meth:`admit` says who.  None is the plain swarm, until the switch.
 
     Raises:
-        ConfigError: (on entry) the address is not loopback, or is not this host's.
+        ConfigError: the address is not loopback; (on entry) it is not this host's.
+        TrustError: the key of *identity* is not its certificate's.
         UnavailableError: (on entry) the port is taken.
     """
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, identity: SwarmIdentity | None = None) -> None:
         self.address = require_loopback(address, where="swarm address")
         self.port = port
+        self._identity = None if identity is None else require_pair(identity)
+        self._admission = Admission(everybody=identity is None)
         self._torrents: dict[Any, Torrent] = {}  # by libtorrent's handle
         self._leaving: dict[Any, Torrent] = {}  # being removed; only the last alert matters
         self._checked: dict[Any, trio.Event] = {}  # torrents whose files are looked at now
         self._suspects: set[Any] = set()  # torrents that need a look because alerts were lost
-        self._filter: Any = lt.ip_filter()
         self._listening = trio.Event()
         self._listen_fault = ""
         self._work = trio.Event()  # set while something may be downloading
         self._stack = contextlib.AsyncExitStack()
+        self._session: Any = None  # libtorrent's, while we are entered
         self._limiter = trio.CapacityLimiter(2)  # parsing of torrents; they can be large
 
     def __repr__(self) -> str:
@@ -70,9 +82,12 @@ class Session:
             sender.setblocking(False)
             self._receiver = receiver
             params = lt.session_params()
-            params.settings = cast(Any, session_settings(self.address, self.port))
+            is_tls = self._identity is not None
+            settings = session_settings(self.address, self.port, is_tls=is_tls)
+            params.settings = cast(Any, settings)
             params.disk_io_constructor = DISK_IO
-            self._session: Any = lt.session(params)
+            params.ip_filter = self._admission.to_filter()
+            self._session = lt.session(params)
             stack.push_async_callback(self._close)
             self._session.set_alert_fd(sender.fileno())
             await start_tasks(stack, self._receive_alerts, self._refresh_torrents)
@@ -104,6 +119,7 @@ class Session:
             The torrent, checked, connected to nobody.
 
         Raises:
+            TrustError: the torrent's swarm CA is not ours (``foreign-torrent``).
             IntegrityError: not a torrent, pieces below ``PIECE_BYTES_MIN``, or another number of
                 blobs or pieces than the caller says.
             RefusedError: this torrent was added before.
@@ -112,10 +128,12 @@ class Session:
         params = await trio.to_thread.run_sync(
             params_of, torrent_bytes, paths, have, limiter=self._limiter
         )
+        require_ours(params.ti.ssl_cert().encode(), self._identity)
         if self._session.find_torrent(params.ti.info_hashes().get_best()).is_valid():
             raise RefusedError("this torrent is in the session already", code="torrent-present")
         layout = params.ti.layout()
         handle = self._session.add_torrent(params)
+        self._present(handle)
         torrent = self._torrents[handle] = Torrent(handle, layout, self._remove, self._touch)
         self._checked[handle] = trio.Event()
         try:
@@ -128,6 +146,39 @@ class Session:
             self._checked.pop(handle, None)
         self._work.set()
         return torrent
+
+    def renew(self, identity: SwarmIdentity) -> None:
+        """Present another leaf from now on; connections that stand go on under the old one.
+
+        Raises:
+            TrustError: its key is not its certificate's, or its authority is another one: then
+                every torrent is another torrent, and a new session has to add them.  The old
+                leaf stays in use.
+        """
+        if self._identity is None or identity.authority_pem != self._identity.authority_pem:
+            raise TrustError(
+                "the swarm CA has changed", hint="restart the daemon", code="other-authority"
+            )
+        self._identity = require_pair(identity)
+        for handle in self._torrents:
+            self._present(handle)
+
+    def admit(self, addresses: Iterable[str]) -> None:
+        """Let these members connect and nobody else; whoever is connected and is not one is cut.
+
+        Args:
+            addresses: Literal IPv4 addresses of the cell's members without the revoked ones.  The
+                whole list each time; telling it again costs nothing.  Members that seem dead
+                belong to it: silence in gossip is no reason to cut a transfer.
+        """
+        if self._admission.admit(addresses) and self._session is not None:
+            self._session.set_ip_filter(self._admission.to_filter())
+
+    def _present(self, handle: Any) -> None:
+        """A torrent has a leaf of its own; libtorrent takes it without a word."""
+        if self._identity is not None:
+            certificate, key = self._identity.certificate_pem, self._identity.key_pem
+            handle.set_ssl_certificate_buffer(certificate.decode(), key.decode(), DH_PARAMETERS_PEM)
 
     async def _wait_checked(self, handle: Any, torrent: Torrent, where: str) -> None:
         """Until the files were looked at; raises UnavailableError when they cannot be."""
@@ -170,12 +221,12 @@ class Session:
                 hint="is another daemon running there?",
                 code="port-taken",
             )
-        self.port = self._session.listen_port()
+        is_tls = self._identity is not None
+        self.port = self._session.ssl_listen_port() if is_tls else self._session.listen_port()
 
     async def _close(self) -> None:
         """Stop libtorrent's threads; its destructor waits for them, so not on the trio thread."""
-        holder = [self._session]
-        del self._session
+        holder, self._session = [self._session], None
         self._torrents.clear()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(holder.clear)
@@ -252,8 +303,8 @@ class Session:
 
     def _ban(self, address: str) -> None:
         """Refuse *address* for good: libtorrent's own ban covers one port, and peers call back."""
-        self._filter.add_rule(address, address, 1)
-        self._session.set_ip_filter(self._filter)
+        self._admission.ban(address)
+        self._session.set_ip_filter(self._admission.to_filter())
 
     def _end_check(self, handle: Any) -> None:
         """The files were looked at: what it has now may be less than what we were told."""

@@ -39,7 +39,7 @@ _FLEET: dict[str, int | bool | str] = {
     # TCP only: uTP yields to other traffic by delay, which on a LAN means it crawls.
     "enable_incoming_utp": False,
     "enable_outgoing_utp": False,
-    # Not yet: certificates bring TLS; the obfuscation of BEP 3 clients protects nothing.
+    # Certificates bring TLS; the obfuscation of BEP 3 clients protects nothing.
     "in_enc_policy": int(lt.enc_policy.pe_disabled),
     "out_enc_policy": int(lt.enc_policy.pe_disabled),
     # Every neighbour is worth serving: no rationing, no rotating slots every 15 s.
@@ -86,17 +86,18 @@ _FLEET: dict[str, int | bool | str] = {
 }
 
 
-def session_settings(address: str, port: int) -> dict[str, int | bool | str]:
+def session_settings(address: str, port: int, *, is_tls: bool) -> dict[str, int | bool | str]:
     """The settings of a host's session.
 
     Args:
         address: IPv4 address every socket binds, listening and outgoing; an unbound outgoing
             socket on loopback shows 127.0.0.1 and its peers drop it as a duplicate.
         port: TCP port; 0 takes a free one.
+        is_tls: Whether the port speaks TLS only (``s``), or plain BitTorrent only.
     """
     return {
         **_FLEET,
         "alert_mask": int(ALERT_CATEGORIES),
-        "listen_interfaces": f"{address}:{port}",
+        "listen_interfaces": f"{address}:{port}{'s' if is_tls else ''}",
         "outgoing_interfaces": address,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import os
 import random
@@ -22,10 +23,32 @@ from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.draw_deals import FetchConfig, Neighbour
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
+from p2pdeploy.swarm.identity import SwarmIdentity
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.trust.certificates import (
+    Authority,
+    issue_swarm_leaf,
+    key_to_pem,
+    new_authority,
+    new_key,
+    signing_request,
+)
 
 PIECE_BYTES = 32 * 1024
+HOSTS_MAX = 24
+SWARM_CA = new_authority("test swarm CA", now=dt.datetime.now(dt.UTC))
+
+
+def swarm_identity(
+    authority: Authority = SWARM_CA, host: str = "h01", *, age: dt.timedelta = dt.timedelta()
+) -> SwarmIdentity:
+    """A fresh leaf of *authority*, issued *age* ago, for our swarm."""
+    key = new_key()
+    leaf = issue_swarm_leaf(
+        authority, signing_request(key), host, now=dt.datetime.now(dt.UTC) - age
+    )
+    return SwarmIdentity(certificate_pem=leaf, key_pem=key_to_pem(key), authority_pem=SWARM_CA.pem)
 
 
 class Release:
@@ -43,7 +66,7 @@ class Release:
             chunk_index_bytes=0,
         )
         self.digest = digest_of(self.manifest.to_bytes())
-        self.torrent = torrent_bytes(self.manifest, self.digest)
+        self.torrent = torrent_bytes(self.manifest, self.digest, SWARM_CA.pem)
         self.spans = piece_spans(self.manifest)
         self.size_bytes = self.manifest.size_bytes
 
@@ -113,7 +136,7 @@ class HostUnderTest:
     def __init__(self, name: str, address: str, root: Path) -> None:
         self.name = HostName(name)
         self.root = root
-        self.session = Session(address, 0)
+        self.session = Session(address, 0, swarm_identity(host=name))
         root.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -160,10 +183,20 @@ class Lab:
         self.root = root
         self._numbers = itertools.count(1)
         self._net = f"127.77.{os.getpid() % 250 + 1}"
+        self.addresses = frozenset(f"{self._net}.{number}" for number in range(1, HOSTS_MAX + 1))
+
+    def address(self) -> str:
+        """A member's address that nobody has yet."""
+        number = next(self._numbers)
+        assert number <= HOSTS_MAX
+        return f"{self._net}.{number}"
 
     def host(self) -> HostUnderTest:
-        number = next(self._numbers)
-        return HostUnderTest(f"h{number:02}", f"{self._net}.{number}", self.root / f"h{number:02}")
+        address = self.address()
+        name = f"h{int(address.rpartition('.')[2]):02}"
+        host = HostUnderTest(name, address, self.root / name)
+        host.session.admit(self.addresses)
+        return host
 
 
 @pytest.fixture
