@@ -128,6 +128,7 @@ def issue_leaf(
     *,
     addresses: Sequence[str],
     roles: Sequence[str] = (),
+    enrolment: int = 0,
     lifetime: dt.timedelta,
     now: dt.datetime,
 ) -> bytes:
@@ -139,6 +140,7 @@ def issue_leaf(
         identity: The one URI of the certificate.
         addresses: IP addresses that it serves on; none for operators.
         roles: What an operator may do; stands in the subject as O attributes.
+        enrolment: Which enrolment of a host this is; stands in the subject as serialNumber.
         lifetime: How long it holds.
         now: The time, with a zone.
 
@@ -148,6 +150,8 @@ def issue_leaf(
     common = identity.name if isinstance(identity, OperatorId) else _last_segment(identity)
     names = [x509.NameAttribute(NameOID.COMMON_NAME, common)]
     names += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, role) for role in roles]
+    if enrolment:
+        names.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, str(enrolment)))
     alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe_id(identity))]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     serves = [] if isinstance(identity, OperatorId) else [ExtendedKeyUsageOID.SERVER_AUTH]

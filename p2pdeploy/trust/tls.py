@@ -9,8 +9,9 @@ library for the check inside the handshake.
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 
+_ENROLMENT = re.compile(r"[0-9]{1,10}\Z")  # the upper half of an epoch is 31 bit
+
+
 class IdentityFiles(msgspec.Struct, frozen=True, kw_only=True):
     """What a program presents, and whom it believes, as PEM files."""
 
@@ -42,12 +46,14 @@ class IdentityFiles(msgspec.Struct, frozen=True, kw_only=True):
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """The other side of a connection, as its certificate says.
 
-    ``roles`` are an operator's, none for anybody else; ``serial`` is in hexadecimal.
+    ``roles`` are an operator's, none for anybody else; ``serial`` is in hexadecimal;
+    ``enrolment`` is a host's, 0 for anybody else.
     """
 
     identity: Identity
     roles: tuple[str, ...] = ()
     serial: str = ""
+    enrolment: int = 0
 
 
 def peer_of(certificate: Mapping[str, Any] | None) -> Peer:
@@ -67,7 +73,13 @@ def peer_of(certificate: Mapping[str, Any] | None) -> Peer:
         identity=identity_of(uris[0]),
         roles=tuple(value for key, value in subject if key == "organizationName"),
         serial=str(certificate.get("serialNumber", "")),
+        enrolment=_enrolment_of(subject),
     )
+
+
+def _enrolment_of(subject: Sequence[tuple[str, str]]) -> int:
+    numbers = [value for key, value in subject if key == "serialNumber"]
+    return int(numbers[0]) if len(numbers) == 1 and _ENROLMENT.match(numbers[0]) else 0
 
 
 def is_control_plane(identity: Identity) -> bool:

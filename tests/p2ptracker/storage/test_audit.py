@@ -72,7 +72,8 @@ async def test_a_database_from_before_the_log_gets_it(
     await older.open()
 
     def take_back(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("DROP TABLE audit")
+        for table in ("audit", "join_tokens", "enrolments", "refused_serials", "enrolment_alarms"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("DELETE FROM schema_version")
         connection.exec_driver_sql("INSERT INTO schema_version VALUES (1)")
 

@@ -19,9 +19,13 @@ __all__ = [
     "blobs",
     "cell_records",
     "chunks",
+    "enrolment_alarms",
+    "enrolments",
+    "join_tokens",
     "manifests",
     "observations",
     "orders",
+    "refused_serials",
     "releases",
     "rollouts",
     "tables",
@@ -138,11 +142,66 @@ audit = sa.Table(
 )
 """Rows are only ever inserted.  ``document``: a ``p2pdeploy.messages.audit.AuditEntry`` in JSON."""
 
+join_tokens = sa.Table(
+    "join_tokens",
+    tables,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("issued_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("used_at", sa.Float),
+    sa.Index("join_tokens_by_host", "host"),
+)
+"""``digest``: BLAKE3 of the secret.  A used one stays for a while, to tell theft from a typo."""
+
+enrolments = sa.Table(
+    "enrolments",
+    tables,
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("enrolment", sa.BigInteger, nullable=False),
+    sa.Column("floor", sa.BigInteger, nullable=False),
+    sa.Column("enrolled_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+"""``enrolment``: the last one; ``floor``: the least that is believed.  Both only ever rise."""
+
+refused_serials = sa.Table(
+    "refused_serials",
+    tables,
+    sa.Column("serial", sa.Text, primary_key=True),
+    sa.Column("refused_at", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+"""Certificates of operators that are refused before they expire.  Never deleted."""
+
+enrolment_alarms = sa.Table(
+    "enrolment_alarms",
+    tables,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+"""The newest thousand."""
+
 # Step n leads from version n to n + 1, as portable SQL statements.
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE audit (seq INTEGER NOT NULL PRIMARY KEY, digest TEXT NOT NULL,"
         " document BLOB NOT NULL)",
+    ),
+    (
+        "CREATE TABLE join_tokens (digest BLOB NOT NULL PRIMARY KEY, host TEXT NOT NULL,"
+        " issued_at FLOAT NOT NULL, expires_at FLOAT NOT NULL, used_at FLOAT)",
+        "CREATE INDEX join_tokens_by_host ON join_tokens (host)",
+        "CREATE TABLE enrolments (host TEXT NOT NULL PRIMARY KEY, enrolment BIGINT NOT NULL,"
+        " floor BIGINT NOT NULL, enrolled_at FLOAT, revoked_at FLOAT, reason TEXT NOT NULL)",
+        "CREATE TABLE refused_serials (serial TEXT NOT NULL PRIMARY KEY,"
+        " refused_at FLOAT NOT NULL, reason TEXT NOT NULL)",
+        "CREATE TABLE enrolment_alarms (seq INTEGER NOT NULL PRIMARY KEY, at FLOAT NOT NULL,"
+        " host TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL)",
     ),
 )
 VERSION = len(STEPS) + 1

@@ -1,0 +1,212 @@
+"""Join tokens, who is enrolled, and who is revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from p2pdeploy.ids import HostName
+from p2ptracker.storage.schema import (
+    enrolment_alarms,
+    enrolments,
+    join_tokens,
+    refused_serials,
+)
+
+__all__ = [
+    "Alarm",
+    "Enrolment",
+    "Refusals",
+    "StoredToken",
+    "TokenUse",
+    "add_alarm",
+    "enrol_anew",
+    "newest_alarms",
+    "open_tokens",
+    "put_tokens",
+    "refuse_serial",
+    "revoke_host",
+    "stored_refusals",
+    "use_token",
+]
+
+ALARMS_KEPT = 1_000  # months of mistakes, or the last hour of an attack
+USED_TOKENS_KEPT_S = 30 * 86_400.0  # a copied token that is tried later than that is just unknown
+
+TokenUse = Literal["used", "unknown", "other-host", "used-before", "expired"]
+
+
+class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as it is kept; times in seconds since the epoch."""
+
+    digest: bytes
+    host: HostName
+    issued_at: float
+    expires_at: float
+
+
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
+    """How one host stands: its last enrolment, and the least that is believed of it."""
+
+    host: HostName
+    enrolment: int
+    floor: int
+    enrolled_at: float | None = None
+    revoked_at: float | None = None
+    reason: str = ""
+
+    @property
+    def is_revoked(self) -> bool:
+        return self.floor > self.enrolment
+
+
+class Refusals(msgspec.Struct, frozen=True, kw_only=True):
+    """Everybody's standing, and the operators' certificates that are refused."""
+
+    enrolments: tuple[Enrolment, ...]
+    serials: tuple[str, ...]
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """What only a thief or a mistake does."""
+
+    at: float
+    host: HostName
+    code: str
+    message: str
+
+
+def put_tokens(connection: sa.Connection, tokens: Sequence[StoredToken], *, now: float) -> None:
+    """Store *tokens*; each replaces the one its host did not use."""
+    stale = sa.or_(
+        sa.and_(join_tokens.c.used_at.is_(None), join_tokens.c.host == sa.bindparam("of_host")),
+        join_tokens.c.expires_at < now - USED_TOKENS_KEPT_S,
+    )
+    connection.execute(
+        sa.delete(join_tokens).where(stale), [{"of_host": token.host} for token in tokens]
+    )
+    connection.execute(join_tokens.insert(), [msgspec.structs.asdict(token) for token in tokens])
+
+
+def use_token(
+    connection: sa.Connection, digest: bytes, host: HostName, *, now: float
+) -> tuple[TokenUse, HostName]:
+    """Use a token up if it may be used for *host*; a refused one stays as it was.
+
+    Returns:
+        What came of it, and the host that the token is for (*host* for an unknown one).
+    """
+    used = connection.execute(
+        sa.update(join_tokens)
+        .where(
+            join_tokens.c.digest == digest,
+            join_tokens.c.host == host,
+            join_tokens.c.used_at.is_(None),
+            join_tokens.c.expires_at > now,
+        )
+        .values(used_at=now)
+    )
+    if used.rowcount == 1:
+        return "used", host
+    row = connection.execute(sa.select(join_tokens).where(join_tokens.c.digest == digest)).first()
+    if row is None:
+        return "unknown", host
+    if row.used_at is not None:
+        return "used-before", HostName(row.host)
+    return ("other-host" if row.host != host else "expired"), HostName(row.host)
+
+
+def open_tokens(connection: sa.Connection, *, now: float) -> dict[HostName, float]:
+    """When the unused token of each host expires."""
+    query = sa.select(join_tokens.c.host, join_tokens.c.expires_at)
+    rows = connection.execute(
+        query.where(join_tokens.c.used_at.is_(None), join_tokens.c.expires_at > now)
+    )
+    return {HostName(row.host): row.expires_at for row in rows}
+
+
+def enrol_anew(
+    connection: sa.Connection, host: HostName, *, enrolment_before: int, now: float
+) -> Enrolment:
+    """Count one more enrolment of *host*; everything before it is believed no more.
+
+    Args:
+        connection: In a transaction for writing.
+        host: Who.
+        enrolment_before: The inventory's; counts when the host never joined with a token.
+        now: Seconds since the epoch.
+    """
+    known = _enrolment_of(connection, host)
+    last = max(known.enrolment, known.floor - 1) if known else 0
+    number = max(last, enrolment_before) + 1
+    return _put(connection, Enrolment(host=host, enrolment=number, floor=number, enrolled_at=now))
+
+
+def revoke_host(
+    connection: sa.Connection, host: HostName, *, enrolment_before: int, reason: str, now: float
+) -> Enrolment:
+    """Believe *host* no more, until it is enrolled anew.  Twice is once."""
+    known = _enrolment_of(connection, host)
+    if known is not None and known.is_revoked:
+        return known
+    number = max(known.enrolment if known else 0, enrolment_before)
+    return _put(
+        connection,
+        Enrolment(
+            host=host,
+            enrolment=number,
+            floor=number + 1,
+            enrolled_at=known.enrolled_at if known else None,
+            revoked_at=now,
+            reason=reason,
+        ),
+    )
+
+
+def refuse_serial(connection: sa.Connection, serial: str, *, reason: str, now: float) -> None:
+    """Refuse an operator's certificate.  Twice is once."""
+    row = {"serial": serial, "refused_at": now, "reason": reason}
+    connection.execute(insert(refused_serials).on_conflict_do_nothing(), row)
+
+
+def stored_refusals(connection: sa.Connection) -> Refusals:
+    """What a starting control plane must know."""
+    rows = connection.execute(sa.select(enrolments).order_by(enrolments.c.host))
+    serials = connection.execute(sa.select(refused_serials.c.serial)).scalars()
+    return Refusals(
+        enrolments=tuple(Enrolment(**row._mapping) for row in rows), serials=tuple(sorted(serials))
+    )
+
+
+def add_alarm(connection: sa.Connection, alarm: Alarm) -> None:
+    """Keep *alarm*; the oldest goes when there are too many."""
+    placed = connection.execute(enrolment_alarms.insert(), msgspec.structs.asdict(alarm))
+    seq = placed.inserted_primary_key
+    assert seq is not None
+    connection.execute(
+        sa.delete(enrolment_alarms).where(enrolment_alarms.c.seq <= seq[0] - ALARMS_KEPT)
+    )
+
+
+def newest_alarms(connection: sa.Connection) -> list[Alarm]:
+    """The newest first."""
+    query = sa.select(*(enrolment_alarms.c[name] for name in Alarm.__struct_fields__))
+    rows = connection.execute(query.order_by(enrolment_alarms.c.seq.desc()).limit(ALARMS_KEPT))
+    return [Alarm(**row._mapping) for row in rows]
+
+
+def _enrolment_of(connection: sa.Connection, host: HostName) -> Enrolment | None:
+    row = connection.execute(sa.select(enrolments).where(enrolments.c.host == host)).first()
+    return Enrolment(**row._mapping) if row else None
+
+
+def _put(connection: sa.Connection, standing: Enrolment) -> Enrolment:
+    row = msgspec.structs.asdict(standing)
+    changing = {name: value for name, value in row.items() if name != "host"}
+    statement = insert(enrolments).on_conflict_do_update(index_elements=["host"], set_=changing)
+    connection.execute(statement, row)
+    return standing
