@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import libtorrent as lt
@@ -20,6 +21,7 @@ from p2pdeploy.payload.torrent import (
     torrent_bytes,
     verify_piece,
 )
+from p2pdeploy.trust.certificates import new_authority
 
 MIB = 1 << 20
 
@@ -121,6 +123,36 @@ def test_libtorrent_finds_every_piece_in_the_tree_on_disk(mixed: Built, tmp_path
     ours = lt.bdecode(torrent_bytes(mixed.manifest, mixed.manifest_digest))
     assert ours[b"info"][b"file tree"] == theirs[b"info"][b"file tree"]
     assert ours[b"piece layers"] == theirs[b"piece layers"]
+
+
+def test_the_whole_info_is_what_libtorrent_makes_for_a_fleet(mixed: Built, tmp_path: Path) -> None:
+    """``ssl-cert`` and ``private`` included, byte for byte: one info-hash, whoever derives it."""
+    save = tmp_path / "save"
+    for number, blob in enumerate(mixed.manifest.blobs):
+        file = save / mixed.manifest_digest / blob.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(mixed.sources.pread(number, 0, blob.size_bytes))
+    mixed.sources.close()
+    authority = new_authority("swarm CA", now=dt.datetime.now(dt.UTC)).pem
+    made = lt.create_torrent(
+        lt.list_files(str(save / mixed.manifest_digest)),
+        mixed.manifest.piece_size_bytes,
+        lt.create_torrent.v2_only,
+    )
+    made.set_root_cert(authority.decode())
+    made.set_priv(True)
+    lt.set_piece_hashes(made, str(save))
+    ours = torrent_bytes(mixed.manifest, mixed.manifest_digest, authority)
+    assert lt.bencode(made.generate()[b"info"]) in ours
+    assert lt.torrent_info(lt.bdecode(ours)).ssl_cert() == authority.decode()
+
+
+def test_another_swarm_ca_makes_another_swarm(mixed: Built) -> None:
+    one, other = (
+        torrent_bytes(mixed.manifest, mixed.manifest_digest, authority)
+        for authority in (b"one", b"other")
+    )
+    assert info_hash_v2(one) != info_hash_v2(other)
 
 
 @pytest.mark.parametrize("data", [b"", b"le", b"de", b"d4:infoi1ee"])

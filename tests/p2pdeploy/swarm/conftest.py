@@ -178,6 +178,8 @@ class Lab:
 
     Origin = Origin
     Release = Release
+    authority = SWARM_CA
+    swarm_identity = staticmethod(swarm_identity)
 
     def __init__(self, root: Path) -> None:
         self.root = root
