@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
@@ -11,7 +11,17 @@ import pytest
 from p2pdeploy.errors import TrustError
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.collecting import join
+from p2pdeploy.trust.releases.documents import payload_of
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys, TopKeys
+from p2pdeploy.trust.releases.library import (
+    Metadata,
+    Root,
+    Signature,
+    Snapshot,
+    Targets,
+    Timestamp,
+)
+from p2pdeploy.trust.releases.online import sign_snapshot, sign_timestamp
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
     propose_release,
@@ -32,7 +42,7 @@ from p2pdeploy.trust.releases.repository import (
 )
 from p2pdeploy.trust.releases.seen import Seen
 from p2pdeploy.trust.releases.verify import VerifiedRelease, first_seen, verify_release
-from p2pdeploy.trust.signing import SigningKey
+from p2pdeploy.trust.signing import SigningKey, key_id_of
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -146,3 +156,33 @@ class Host:
 def with_parts(bundle: bytes, **parts: bytes | Sequence[bytes]) -> bytes:
     """The bundle with some of its documents exchanged."""
     return msgspec.structs.replace(ReleaseBundle.from_bytes(bundle), **parts).to_bytes()
+
+
+def re_signed(fleet: Fleet, changed: Mapping[str, bytes | None], service: str = "web") -> bytes:
+    """What a thief of both online keys can make of documents that he has."""
+    root, repository = fleet.repository.root, fleet.repository
+    snapshot = sign_snapshot(
+        root, repository.snapshot, changed, fleet.online.snapshot, now=fleet.now
+    )
+    timestamp = sign_timestamp(
+        root, repository.timestamp, snapshot, fleet.online.timestamp, now=fleet.now
+    )
+    return with_parts(
+        fleet.bundle(service),
+        snapshot=snapshot,
+        timestamp=timestamp,
+        **({"targets": changed["targets"]} if changed.get("targets") else {}),
+        **({"service": changed[f"svc/{service}"]} if changed.get(f"svc/{service}") else {}),
+    )
+
+
+def forged_document(
+    content: Root | Timestamp | Snapshot | Targets, role: str, *signers: SigningKey
+) -> bytes:
+    """A document past every check that the signing path makes."""
+    payload = payload_of(content)
+    signatures = {
+        (key_id := key_id_of(role, item.public_key)): Signature(key_id, item.sign(payload).hex())
+        for item in signers
+    }
+    return Metadata(content, signatures).to_bytes()

@@ -7,19 +7,16 @@ of the online keys, so that the only thing in the way is the defence that the te
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 
 import msgspec
 import pytest
 
 from p2pdeploy.errors import IntegrityError, TrustError
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
-from p2pdeploy.trust.releases.documents import parse_document, payload_of, to_document
+from p2pdeploy.trust.releases.documents import parse_document, to_document
 from p2pdeploy.trust.releases.library import (
-    Metadata,
     MetaFile,
     Root,
-    Signature,
     Snapshot,
     Targets,
     Timestamp,
@@ -34,7 +31,7 @@ from p2pdeploy.trust.releases.limits import (
     TIMESTAMP_BYTES_MAX,
     VERSION_MAX,
 )
-from p2pdeploy.trust.releases.online import sign_snapshot, sign_timestamp
+from p2pdeploy.trust.releases.online import sign_snapshot
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
     propose_release,
@@ -55,8 +52,10 @@ from tests.p2pdeploy.trust.release_fleet import (
     ORDER_KEYS,
     Fleet,
     Host,
+    forged_document,
     key,
     keys,
+    re_signed,
     release,
     signed,
     with_parts,
@@ -79,24 +78,6 @@ def as_document(proposal: Proposal, *signers: SigningKey) -> bytes:
     )
 
 
-def re_signed(fleet: Fleet, changed: Mapping[str, bytes | None], service: str = "web") -> bytes:
-    """What a thief of both online keys can make of documents that he has."""
-    root, repository = fleet.repository.root, fleet.repository
-    snapshot = sign_snapshot(
-        root, repository.snapshot, changed, fleet.online.snapshot, now=fleet.now
-    )
-    timestamp = sign_timestamp(
-        root, repository.timestamp, snapshot, fleet.online.timestamp, now=fleet.now
-    )
-    return with_parts(
-        fleet.bundle(service),
-        snapshot=snapshot,
-        timestamp=timestamp,
-        **({"targets": changed["targets"]} if changed.get("targets") else {}),
-        **({"service": changed[f"svc/{service}"]} if changed.get(f"svc/{service}") else {}),
-    )
-
-
 def timestamp_for(
     fleet: Fleet, snapshot: bytes, *, version: int, expires: dt.datetime | None = None
 ) -> bytes:
@@ -108,18 +89,6 @@ def timestamp_for(
         snapshot_meta=MetaFile.from_data(parsed.version, snapshot, ["sha256"]),
     )
     return forged_document(forged, "timestamp", fleet.online.timestamp)
-
-
-def forged_document(
-    content: Timestamp | Snapshot | Targets, role: str, *signers: SigningKey
-) -> bytes:
-    """A document past every check that the signing path makes."""
-    payload = payload_of(content)
-    signatures = {
-        (key_id := key_id_of(role, item.public_key)): Signature(key_id, item.sign(payload).hex())
-        for item in signers
-    }
-    return Metadata(content, signatures).to_bytes()
 
 
 # -- what is right ---------------------------------------------------------------------------
