@@ -25,7 +25,10 @@ async def test_a_wrong_token_gets_nothing(tracker) -> None:
     ):
         sent = {"Authorization": header.encode("latin-1")}
         answer = await tracker.http.get(path, headers=sent)
-        assert (answer.status_code, error_of(answer).code) == (401, "unauthorised"), (path, header)
+        assert (answer.status_code, error_of(answer).code) == (401, "no-certificate"), (
+            path,
+            header,
+        )
         assert token not in answer.text
 
 
@@ -143,5 +146,5 @@ async def test_refusals_and_errors_are_counted(tracker) -> None:
     await tracker.http.get("/v1/time", headers={"Authorization": "Bearer wrong"})
     await tracker.http.get("/nowhere")
     text = (await tracker.http.get("/metrics")).text
-    assert 'p2p_api_refusals_total{code="unauthorised"} 1.0' in text
+    assert 'p2p_api_refusals_total{code="no-certificate"} 1.0' in text
     assert 'p2p_api_errors_total{code="no-route"} 1.0' in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -17,15 +18,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 import p2pdeploy
 from p2pdeploy.trust.loopback import require_loopback
+from p2ptracker.api.audit import audit_handlers, health_handler
 from p2ptracker.api.cells import cell_handlers
 from p2ptracker.api.failures import REFUSALS, exception_handlers
 from p2ptracker.api.fleet import fleet_handlers
-from p2ptracker.api.guard import guarded
+from p2ptracker.api.guard import Guard, authorise_route
 from p2ptracker.api.lab import lab_handlers
 from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
+from p2ptracker.api.routes import check_declared, routes_of
+from p2ptracker.api.token_peer import by_token
 from p2ptracker.api.unread_body import Application, finish_bodies
+from p2ptracker.audit.calls import audited
+from p2ptracker.audit.log import AuditLog
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["make_app", "serve_api"]
@@ -33,10 +39,11 @@ __all__ = ["make_app", "serve_api"]
 BODY_BYTES_MAX = 256 * 1024  # a rollout that names 1,000 hosts; routes that need more say so
 BACKLOG = 256
 SHUTDOWN_S = 2.0
+_FLEET = "lab"
 
 
-def make_app(plane: ControlPlane, desk: RolloutDesk | None = None) -> Litestar:
-    """The routes, without the guard.  Rollouts are there when somebody answers for them."""
+def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = None) -> Litestar:
+    """The routes, each with its permission.  Rollouts are there when somebody answers for them."""
     routers: list[ControllerRouterHandler] = [
         *cell_handlers(plane),
         *fleet_handlers(plane),
@@ -46,23 +53,32 @@ def make_app(plane: ControlPlane, desk: RolloutDesk | None = None) -> Litestar:
     ]
     if desk is not None:
         routers.append(Router("/rollouts", route_handlers=rollout_handlers(desk)))
-    return Litestar(
-        [Router("/v1", route_handlers=routers), _metrics_handler(plane)],
+    routers += audit_handlers(audit, lambda: routes_of(application))
+    application = Litestar(
+        [Router("/v1", route_handlers=routers), _metrics_handler(plane), health_handler()],
+        guards=[authorise_route],
         openapi_config=OpenAPIConfig(
             title="p2ptracker",
             version=p2pdeploy.__version__,
             # A path of its own: below it Litestar answers unknown paths by a page of HTML.
-            path="/v1/openapi.json",
+            openapi_router=Router(
+                "/v1/openapi.json",
+                route_handlers=[],
+                opt={"permission": "view"},
+                include_in_schema=False,
+            ),
             render_plugins=[JsonRenderPlugin(path="/")],
         ),
         exception_handlers=cast(Any, exception_handlers(plane.metrics.errors)),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+    check_declared(application)
+    return application
 
 
 def _metrics_handler(plane: ControlPlane) -> ControllerRouterHandler:
-    @get("/metrics", media_type=CONTENT_TYPE_LATEST, responses=REFUSALS)
+    @get("/metrics", opt={"permission": "view"}, media_type=CONTENT_TYPE_LATEST, responses=REFUSALS)
     async def get_metrics() -> Response[bytes]:
         """Figures in the Prometheus text format."""
         now = trio.current_time()
@@ -85,12 +101,17 @@ async def serve_api(
     """Serve the guarded API until cancelled; ``started`` hands back the port."""
     address = require_loopback(plane.config.address, where="api address")
     bound: list[str] = []
-    application: Application = guarded(
-        finish_bodies(cast(Application, make_app(plane, desk))),
-        token=plane.token,
+    audit = AuditLog(plane.database, plane.metrics.registry, time.time)
+    routes = make_app(plane, audit, desk)
+    guard = Guard(
+        routes,
+        finish_bodies(cast(Application, routes)),
+        fleet=_FLEET,
         own_host=lambda: bound[0],
+        is_revoked=lambda _: False,
         refusals=plane.metrics.refusals,
     )
+    application = by_token(audited(guard, audit), plane.token, _FLEET)
     config = Config()
     config.bind = [f"{address}:{plane.config.api_port}"]
     config.backlog = BACKLOG

@@ -36,12 +36,12 @@ class TimeView(msgspec.Struct, frozen=True, kw_only=True):
 def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @get("/time", responses=REFUSALS)
+    @get("/time", opt={"permission": "member"}, responses=REFUSALS)
     async def get_time() -> TimeView:
         """What time it is."""
         return TimeView(now=time.time())
 
-    @get("/cells/{cell:str}/hosts", responses=REFUSALS)
+    @get("/cells/{cell:str}/hosts", opt={"permission": "member"}, responses=REFUSALS)
     async def get_cell_hosts(cell: FromPath[str]) -> list[Host]:
         """The inventory of one cell, in name order."""
         return list(plane.cells.get(CellId(cell)).hosts.values())
@@ -52,6 +52,7 @@ def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
 def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
     @post(
         "/cells/{cell:str}/sync",
+        opt={"permission": "host"},
         status_code=200,
         media_type=_MSGPACK,
         request_max_body_size=FRAME_BYTES_MAX,
@@ -71,6 +72,7 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
 def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
     @post(
         "/deal",
+        opt={"permission": "host"},
         status_code=200,
         media_type=_OCTETS,
         request_max_body_size=DEAL_REQUEST_BYTES_MAX,

@@ -29,8 +29,8 @@ REFUSALS = {
     status: ResponseSpec(ErrorDocument, generate_examples=False, description=what)
     for status, what in {
         400: "malformed, or it breaks a protocol",
-        401: "the token or a MAC is missing or wrong",
-        403: "from a web page, or under another Host",
+        401: "no certificate of this fleet, or one that is expired or revoked",
+        403: "the caller may not do this; or it comes from a web page, or under another Host",
         404: "no such thing",
         409: "a rule forbids it; nothing was changed",
         413: "the body is too large",
@@ -69,6 +69,7 @@ def exception_handlers(errors: Counter) -> dict[type[Exception] | int, Handler]:
         def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
             status, body = judge(request, error)
             errors.labels(code=body.code).inc()
+            request.scope["state"]["code"] = body.code  # for the audit log
             return _answer(status, body)
 
         return handle

@@ -24,7 +24,7 @@ HOSTS_PER_PAGE_MAX = 10_000
 def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @get("/hosts", responses=REFUSALS)
+    @get("/hosts", opt={"permission": "view"}, responses=REFUSALS)
     async def get_hosts(
         filters: Annotated[list[str] | None, QueryParameter(name="filter", max_items=16)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=HOSTS_PER_PAGE_MAX)] = 1_000,
@@ -40,12 +40,12 @@ def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             wall_s=time.time(),
         )
 
-    @get("/fleet/{service:str}/versions", responses=REFUSALS)
+    @get("/fleet/{service:str}/versions", opt={"permission": "view"}, responses=REFUSALS)
     async def get_versions(service: FromPath[str]) -> VersionsView:
         """Count hosts by the version they run."""
         return versions_view(plane.cells.all(), ServiceName(service))
 
-    @get("/fleet/{service:str}/where/{version:str}", responses=REFUSALS)
+    @get("/fleet/{service:str}/where/{version:str}", opt={"permission": "view"}, responses=REFUSALS)
     async def get_where(service: FromPath[str], version: FromPath[str]) -> list[WhereRow]:
         """List the hosts that run one version."""
         return where_rows(

@@ -24,7 +24,7 @@ class LabTorrent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def lab_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @post("/lab/torrents", status_code=200, responses=REFUSALS)
+    @post("/lab/torrents", opt={"permission": "admin"}, status_code=200, responses=REFUSALS)
     async def register_torrent(data: JSONBody[LabTorrent]) -> LabTorrent:
         """Let the announce endpoint track a v1 torrent; refused outside lab mode."""
         plane.lab.add(bytes.fromhex(data.info_hash))

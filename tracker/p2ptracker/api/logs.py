@@ -21,7 +21,11 @@ __all__ = ["log_handlers"]
 def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The route, over *plane*."""
 
-    @get("/hosts/{host:str}/services/{service:str}/logs", responses=REFUSALS)
+    @get(
+        "/hosts/{host:str}/services/{service:str}/logs",
+        opt={"permission": "view"},
+        responses=REFUSALS,
+    )
     async def get_logs(
         host: FromPath[str],
         service: FromPath[str],

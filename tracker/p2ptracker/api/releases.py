@@ -48,6 +48,7 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     # msgpack costs a few bytes over the manifest; the sum below is what one publish may hold.
     @post(
         "/{service:str}/{version:str}",
+        opt={"permission": "publish"},
         request_max_body_size=PUBLISH_BYTES_MAX,
         status_code=200,
         responses=REFUSALS,
@@ -58,7 +59,12 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         """Say what the registry lacks of a release (p2pdeploy/messages/upload.py)."""
         return await plane.publisher.begin(ServiceName(service), Version(version), data)
 
-    @post("/{service:str}/{version:str}/commit", status_code=200, responses=REFUSALS)
+    @post(
+        "/{service:str}/{version:str}/commit",
+        opt={"permission": "publish"},
+        status_code=200,
+        responses=REFUSALS,
+    )
     async def commit_publish(
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[CommitRequest]
     ) -> ReleaseView:
@@ -75,7 +81,7 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         work = partial(find_release, service=ServiceName(service), version=Version(version))
         return _found(await plane.database.read(work), service, version)
 
-    @get("/{service:str}", responses=REFUSALS)
+    @get("/{service:str}", opt={"permission": "view"}, responses=REFUSALS)
     async def get_releases(
         service: FromPath[str], limit: _Limit = 100, after: _After = ""
     ) -> list[ReleaseView]:
@@ -85,18 +91,23 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             lambda connection: list_releases(connection, name, limit=limit, after=after)
         )
 
-    @get("/{service:str}/{version:str}", responses=REFUSALS)
+    @get("/{service:str}/{version:str}", opt={"permission": "view"}, responses=REFUSALS)
     async def get_release(service: FromPath[str], version: FromPath[str]) -> ReleaseView:
         """Show one release."""
         return await find(service, version)
 
-    @get("/{service:str}/{version:str}/envelope", media_type=_OCTETS, responses=REFUSALS)
+    @get(
+        "/{service:str}/{version:str}/envelope",
+        opt={"permission": "member"},
+        media_type=_OCTETS,
+        responses=REFUSALS,
+    )
     async def get_release_envelope(service: FromPath[str], version: FromPath[str]) -> bytes:
         """The sealed Release (p2pdeploy/messages/release.py), as hosts verify it."""
         work = partial(release_envelope, service=ServiceName(service), version=Version(version))
         return _found(await plane.database.read(work), service, version)
 
-    @get("/{service:str}/{version:str}/egress", responses=REFUSALS)
+    @get("/{service:str}/{version:str}/egress", opt={"permission": "view"}, responses=REFUSALS)
     async def get_egress(service: FromPath[str], version: FromPath[str]) -> DealtRelease:
         """Show how many bytes the origin has sent for a release since it started."""
         release = await find(service, version)
@@ -123,17 +134,24 @@ def _manifest_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         await plane.database.read(lambda connection: manifest_row(connection, digest))
         return await trio.to_thread.run_sync(plane.store.get_object, kind, digest, limiter=readers)
 
-    @get("/{digest:str}", media_type=_OCTETS, responses=REFUSALS)
+    @get("/{digest:str}", opt={"permission": "member"}, media_type=_OCTETS, responses=REFUSALS)
     async def get_manifest(digest: FromPath[str]) -> bytes:
         """The manifest's canonical bytes."""
         return await read("manifest", digest)
 
-    @get("/{digest:str}/chunks", media_type=_OCTETS, responses=REFUSALS)
+    @get(
+        "/{digest:str}/chunks", opt={"permission": "member"}, media_type=_OCTETS, responses=REFUSALS
+    )
     async def get_chunk_index(digest: FromPath[str]) -> bytes:
         """The chunk index of a manifest."""
         return await read("chunks", digest)
 
-    @get("/{digest:str}/torrent", media_type="application/x-bittorrent", responses=REFUSALS)
+    @get(
+        "/{digest:str}/torrent",
+        opt={"permission": "member"},
+        media_type="application/x-bittorrent",
+        responses=REFUSALS,
+    )
     async def get_torrent(digest: FromPath[str]) -> bytes:
         """The .torrent file of a manifest."""
         return await read("torrent", digest)

@@ -65,17 +65,17 @@ class RolloutDesk(Protocol):
 def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
     """The routes, over *desk*."""
 
-    @post("/plan", status_code=200, responses=REFUSALS)
+    @post("/plan", opt={"permission": "rollout"}, status_code=200, responses=REFUSALS)
     async def plan_rollout(data: JSONBody[RolloutRequest]) -> RolloutPlanView:
         """Show what a rollout would do, with every limit in force."""
         return await desk.plan(data)
 
-    @post("/", status_code=200, responses=REFUSALS)
+    @post("/", opt={"permission": "rollout"}, status_code=200, responses=REFUSALS)
     async def apply_rollout(data: JSONBody[RolloutRequest]) -> RolloutView:
         """Start a rollout; answers as soon as it is accepted."""
         return await desk.apply(data)
 
-    @get("/", responses=REFUSALS)
+    @get("/", opt={"permission": "view"}, responses=REFUSALS)
     async def get_rollouts(
         service: Annotated[str, QueryParameter(max_length=63)] = "",
         limit: Annotated[int, QueryParameter(ge=1, le=ROLLOUTS_PER_PAGE_MAX)] = 20,
@@ -84,7 +84,7 @@ def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         """List rollouts, newest first."""
         return list(await desk.history(service=service, limit=limit, after=after))
 
-    @get("/{rollout:str}", responses=REFUSALS)
+    @get("/{rollout:str}", opt={"permission": "view"}, responses=REFUSALS)
     async def get_rollout(rollout: FromPath[str]) -> RolloutView:
         """Show one rollout as it stands."""
         return await desk.get(RolloutId(rollout))
@@ -93,17 +93,24 @@ def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
 
 
 def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:
-    @post("/{rollout:str}/{verb:str}", status_code=200, responses=REFUSALS)
+    @post(
+        "/{rollout:str}/{verb:str}",
+        opt={"permission": "rollout"},
+        status_code=200,
+        responses=REFUSALS,
+    )
     async def steer_rollout(rollout: FromPath[str], verb: FromPath[Verb]) -> RolloutView:
         """Pause, resume, abort or revert a rollout."""
         return await desk.steer(RolloutId(rollout), verb)
 
-    @post("/{rollout:str}/excuse", status_code=200, responses=REFUSALS)
+    @post(
+        "/{rollout:str}/excuse", opt={"permission": "rollout"}, status_code=200, responses=REFUSALS
+    )
     async def excuse_hosts(rollout: FromPath[str], data: JSONBody[ExcuseRequest]) -> RolloutView:
         """Let a rollout go on without some hosts."""
         return await desk.excuse(RolloutId(rollout), data.hosts, data.reason)
 
-    @get("/{rollout:str}/why", responses=REFUSALS)
+    @get("/{rollout:str}/why", opt={"permission": "view"}, responses=REFUSALS)
     async def explain_rollout(
         rollout: FromPath[str], host: Annotated[str, QueryParameter(max_length=63)] = ""
     ) -> list[Reason]:

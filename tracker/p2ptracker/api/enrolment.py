@@ -1,0 +1,94 @@
+"""Routes of enrolment: three that a host without a certificate calls, the others for admins."""
+
+from __future__ import annotations
+
+from litestar import Response, get, post
+from litestar.params import JSONBody, RawBody
+from litestar.types import ControllerRouterHandler
+
+from p2pdeploy.codec import decode, encode
+from p2pdeploy.messages.enrolment import (
+    ENROLMENT_BYTES_MAX,
+    EnrolRequest,
+    IssuedIdentity,
+    RenewRequest,
+)
+from p2pdeploy.messages.enrolment_desk import TokenRequest, TokenView
+from p2ptracker.api.failures import REFUSALS, error_body, error_bytes
+from p2ptracker.control_plane import ControlPlane
+from p2ptracker.enrolment.gate import BusyError
+
+__all__ = ["enrolment_handlers"]
+
+_MSGPACK = "application/msgpack"
+_PEM = "application/x-pem-file"
+
+
+def enrolment_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+    """The routes, over *plane*."""
+    return [*_open_handlers(plane), *_admin_handlers(plane)]
+
+
+def _open_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+    @get("/enrolment/authority", opt={"permission": "open"}, media_type=_PEM, responses=REFUSALS)
+    async def get_authority() -> bytes:
+        """The fleet CA's certificate: public; a join token says which one is the right one."""
+        return plane.enrolment.authority_pem
+
+    @post(
+        "/enrolment",
+        opt={"permission": "enrol"},
+        status_code=200,
+        media_type=_MSGPACK,
+        request_max_body_size=ENROLMENT_BYTES_MAX,
+        responses=REFUSALS,
+    )
+    async def enrol_host(body: RawBody) -> Response[bytes]:
+        """Let in the host of a join token (p2pdeploy/messages/enrolment.py)."""
+        request = decode(body, EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX)
+        try:
+            return _issued(await plane.enrolment.enrol(request))
+        except BusyError as error:
+            return _busy(error)
+
+    @post(
+        "/enrolment/renew",
+        opt={"permission": "renew"},
+        status_code=200,
+        media_type=_MSGPACK,
+        request_max_body_size=ENROLMENT_BYTES_MAX,
+        responses=REFUSALS,
+    )
+    async def renew_host_identity(body: RawBody) -> Response[bytes]:
+        """Fresh certificates for a host that signs with its attestation key."""
+        request = decode(body, RenewRequest, bytes_max=ENROLMENT_BYTES_MAX)
+        try:
+            return _issued(await plane.enrolment.renew(request))
+        except BusyError as error:
+            return _busy(error)
+
+    return [get_authority, enrol_host, renew_host_identity]
+
+
+def _admin_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+    @post(
+        "/enrolment/tokens", opt={"permission": "admin"}, status_code=200, responses=REFUSALS
+    )
+    async def issue_join_tokens(data: JSONBody[TokenRequest]) -> list[TokenView]:
+        """Make join tokens; each is shown this once."""
+        return await plane.enrolment.issue_tokens(data, api=plane.api_url())
+
+    return [issue_join_tokens]
+
+
+def _issued(identity: IssuedIdentity) -> Response[bytes]:
+    return Response(encode(identity), media_type=_MSGPACK)
+
+
+def _busy(error: BusyError) -> Response[bytes]:
+    return Response(
+        error_bytes(error_body(error)),
+        status_code=error.http_status,
+        media_type="application/json",
+        headers={"Retry-After": str(error.retry_after_s)},
+    )

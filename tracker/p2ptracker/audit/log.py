@@ -1,0 +1,75 @@
+"""The one writer of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import trio
+from prometheus_client import CollectorRegistry, Counter
+
+from p2pdeploy.messages.audit import AuditEntry
+from p2ptracker.audit.refusals import RefusalBudget
+from p2ptracker.storage.audit import append_audit, audit_entries
+from p2ptracker.storage.interfaces import Database
+
+__all__ = ["AuditLog"]
+
+
+class AuditLog:
+    """Appends entries, durable on return, in the order of their numbers.
+
+    Args:
+        database: Where they are kept.
+        registry: Where the log's figures are registered.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, database: Database, registry: CollectorRegistry, clock: Callable[[], float]
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._budget = RefusalBudget()
+        self._entries = Counter(
+            "p2p_audit_entries", "Entries of the audit log", ["step"], registry=registry
+        )
+        self._only_counted = Counter(
+            "p2p_audit_refusals_only_counted",
+            "Refused calls that left no entry, because their caller had left many",
+            registry=registry,
+        )
+
+    def __repr__(self) -> str:
+        return "<AuditLog>"
+
+    def now(self) -> datetime:
+        """The time for an entry."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    async def append(self, entry: AuditEntry) -> AuditEntry:
+        """Store *entry* as the next one; its ``seq``, ``previous`` and ``digest`` are set here.
+
+        Raises:
+            UnavailableError: the database cannot be written; nothing was stored.
+        """
+        stored = await self._database.write(lambda connection: append_audit(connection, entry))
+        self._entries.labels(step=entry.step).inc()
+        return stored
+
+    async def append_refusal(self, entry: AuditEntry) -> None:
+        """Store *entry*, unless its caller was refused too often lately: then it's only counted.
+
+        Raises:
+            UnavailableError: as :meth:`append`.
+        """
+        if self._budget.take(entry.who, trio.current_time()):
+            await self.append(entry)
+        else:
+            self._only_counted.inc()
+
+    async def entries(self, *, after: int, limit: int) -> Sequence[AuditEntry]:
+        """Entries with a number above *after*, in order."""
+        return await self._database.read(
+            lambda connection: audit_entries(connection, after=after, limit=limit)
+        )
