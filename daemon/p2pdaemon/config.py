@@ -53,6 +53,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The log as JSON lines; none: standard error."""
     service_path: str = SERVICE_PATH
     """PATH of every service; the rest of a service's environment is its own."""
+    service_users: tuple[str, ...] = ()
+    """Accounts that a service.toml may name; a daemon that is root makes its own for the others."""
 
 
 def load_config(path: Path) -> DaemonConfig:

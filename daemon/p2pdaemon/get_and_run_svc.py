@@ -2,9 +2,10 @@
 
 The steps, in order; each may be repeated and leaves the truth on the disk::
 
-    preflight       service.toml of the new build parses; nothing is touched yet
+    preflight       the tree is what the manifest says, or is staged anew; service.toml parses;
+                    nothing is touched yet
     stop the old    its stop signal, then a kill of everything it started
-    switch          `current` by an atomic rename
+    switch          `current` by an atomic rename, refused when the tree differs now
     start the new   under its own supervisor, on the port kept across versions
     wait healthy    at most start_timeout_s
     bake            health holds for bake_s, and it does not exit
@@ -118,6 +119,7 @@ class GetAndRunSvc:
 
     async def _forward(self, started: Started) -> int:
         if started.build is not None:
+            await self._process.make_ready(started.build)
             await self._process.look(started.build)
         await self._report("starting", 0)
         await self._process.stop()
@@ -200,6 +202,8 @@ class GetAndRunSvc:
         if run is None or previous is None or run.digest != previous.digest:
             await self._process.stop()
             run = None
+            if previous is not None:
+                await self._process.make_ready(previous)
         await _hop(self._store.switch, self._service, _digest(previous))
         if previous is None:
             return 0

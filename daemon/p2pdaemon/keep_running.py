@@ -98,8 +98,9 @@ async def _adopt(process: ServiceProcess, build: Build) -> Run | None:
 
 
 async def _start(process: ServiceProcess, store: ReleaseStore, build: Build) -> Run:
-    """Stop whatever runs and start *build*."""
+    """Stop whatever runs and start *build*, whose tree is staged anew should it differ."""
     await process.stop()
+    await process.make_ready(build)
     await trio.to_thread.run_sync(store.switch, process.service, build.digest, limiter=_files)
     run = await process.start(build)
     _log.info("service started", service=process.service, version=build.version, port=run.port)

@@ -27,6 +27,7 @@ from p2pdaemon.mesh import Mesh
 from p2pdaemon.reporter import Attester, Reporter
 from p2pdaemon.rotate_logs import rotate_logs
 from p2pdaemon.service_process import ServiceProcess
+from p2pdaemon.services.users import ServiceUsers
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.state_lock import only_daemon
 from p2pdaemon.store import ReleaseStore
@@ -88,6 +89,9 @@ async def _run_tasks(
     attester = Attester(gossip, keyring.named(f"host/{config.name}"))
     mesh = Mesh(config.name, gossip.members)
     stager = BuildStager(config, store, control, session, mesh, rng, keyring)
+    users = ServiceUsers(
+        config.state_dir / "journal" / "users", config.name, allowed=config.service_users
+    )
     svc_mgr = SvcMgr(
         core,
         clock=clock,
@@ -96,7 +100,14 @@ async def _run_tasks(
         collector=collector,
         stage=stager.stage,
         publish=attester.publish,
-        make_process=partial(ServiceProcess, config=config, store=store, rng=rng),
+        make_process=partial(
+            ServiceProcess,
+            config=config,
+            store=store,
+            users=users,
+            restage=stager.restage,
+            rng=rng,
+        ),
         rng=rng,
     )
     teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)

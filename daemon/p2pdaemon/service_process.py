@@ -7,11 +7,12 @@ daemon that was just started knows as much as the one before it.
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 import trio
 
 from p2pdaemon.config import DaemonConfig
@@ -20,8 +21,9 @@ from p2pdaemon.services.health import Health, HealthCounter
 from p2pdaemon.services.port import choose_port, kept_port
 from p2pdaemon.services.records import ExitRecord, RunningService, RunSpec
 from p2pdaemon.services.runner import ServiceRunner
+from p2pdaemon.services.users import ServiceUser, ServiceUsers, give_folder
 from p2pdaemon.store import ReleaseStore
-from p2pdeploy.errors import PayloadError
+from p2pdeploy.errors import IntegrityError, PayloadError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload.service_toml import (
@@ -31,11 +33,17 @@ from p2pdeploy.payload.service_toml import (
     service_environment,
 )
 
-__all__ = ["Launch", "Run", "ServiceProcess"]
+__all__ = ["Launch", "Restage", "Run", "ServiceProcess"]
 
+_log = structlog.get_logger(part="service")
+_verifying = trio.CapacityLimiter(1)  # at worst it reads 10 GB: two would fight for the disk
 _files = trio.CapacityLimiter(4)  # small reads and writes beside a service's start
 
 PORT_UNKNOWN = 0  # stands in a launch that is only looked at, never started
+
+
+Restage = Callable[[ServiceName, Build], Awaitable[object]]
+"""Stages a build from scratch, or raises."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +79,8 @@ class ServiceProcess:
         service: Its name; its folder is ``services/NAME`` of the store.
         config: The host's address, from which it is checked too, and the services' PATH.
         store: Where its builds lie.
+        users: As whom it runs.
+        restage: Called for a build whose tree differs from its manifest, when nothing runs from it.
         rng: Spreads the choice of ports.
     """
 
@@ -80,18 +90,56 @@ class ServiceProcess:
         *,
         config: DaemonConfig,
         store: ReleaseStore,
+        users: ServiceUsers,
+        restage: Restage,
         rng: random.Random,
     ) -> None:
         self.service = service
         self._store = store
         self._address = config.address
         self._path = config.service_path
+        self._users = users
+        self._restage = restage
         self._rng = rng
         self._folder = store.service_dir(service)
+        self._state = self._folder.absolute() / "state"
         self._runner = ServiceRunner(self._folder)
 
     def __repr__(self) -> str:
         return f"<ServiceProcess {self.service}>"
+
+    async def make_ready(self, build: Build) -> None:
+        """See that *build* lies here as its manifest has it; call it while the old one still runs.
+
+        A tree that differs is staged anew from scratch, unless something runs from it.
+
+        Raises:
+            IntegrityError: it differs (``tree-differs``), and this very build runs.  Touch nothing.
+            UnavailableError, ProtocolError, TrustError: staging it anew failed.
+        """
+        try:
+            await self._verify(build)
+            return
+        except IntegrityError as error:
+            _log.error("tree differs", service=self.service, version=build.version, why=str(error))
+            running = await self._runner.adopt()
+            if running is not None and running.record.digest == build.digest:
+                raise
+        await self._restage(self.service, build)
+        await self._verify(build)
+
+    async def _verify(self, build: Build) -> None:
+        try:
+            # Only reads: a change whose time is over need not wait for the end of it.
+            await trio.to_thread.run_sync(
+                self._store.verify, build.digest, limiter=_verifying, abandon_on_cancel=True
+            )
+        except OSError as error:
+            raise UnavailableError(
+                f"the tree of {build.version} cannot be verified: {error.strerror}",
+                where=self.service,
+                code="disk-error",
+            ) from error
 
     async def look(self, build: Build) -> Launch:
         """Judge *build* without touching anything that runs.
@@ -102,12 +150,14 @@ class ServiceProcess:
         return await trio.to_thread.run_sync(self._prepare, build, PORT_UNKNOWN, limiter=_files)
 
     async def start(self, build: Build) -> Run:
-        """Start *build*; nothing of the service may run.
+        """Start *build*; nothing of the service may run.  Its tree is verified once more.
 
         Raises:
+            IntegrityError: its tree differs (``tree-differs``); nothing was started.
             PayloadError: as :meth:`look`.
             RefusedError, UnavailableError: as ``ServiceRunner.start``; nothing was started.
         """
+        await self._verify(build)
         launch = await trio.to_thread.run_sync(self._prepare, build, None, limiter=_files)
         running = await self._runner.start(launch.run)
         return _run(launch, running)
@@ -162,15 +212,17 @@ class ServiceProcess:
             raise PayloadError(f"cannot be read: {error.strerror}", where=where) from error
         if spec.service.name != self.service:
             raise PayloadError(f"is of service {spec.service.name!r}", where=where)
+        user = self._users.user_of(self.service, spec.run.user)
         if port is None:
             port = self._choose_port()
+            self._give_state(user)
         variables = self._variables(build, port)
         environment = service_environment(spec, variables, path=self._path)
         log_path = self._store.log_path(self.service)
         log_path.parent.mkdir(mode=0o700, exist_ok=True)
         run = RunSpec(
             argv=tuple(expand(word, variables) for word in spec.run.command),
-            cwd=str(tree),
+            cwd=str(tree.absolute()),
             env=environment,
             stop_signal=spec.run.stop_signal,
             stop_timeout_s=spec.run.stop_timeout_s,
@@ -178,9 +230,21 @@ class ServiceProcess:
             stderr_path=str(log_path),
             digest=build.digest,
             version=build.version,
+            user=user,
+            state_dir=str(self._state),
         )
-        check = _check_of(spec, variables, environment, tree)
+        check = _check_of(spec, variables, run)
         return Launch(spec=spec, run=run, check=check, port=port)
+
+    def _give_state(self, user: ServiceUser | None) -> None:
+        try:
+            give_folder(self._state, user)
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot be given to its service: {error.strerror}",
+                where=str(self._state),
+                code="state-folder",
+            ) from error
 
     def _choose_port(self) -> int:
         others = (path for path in self._folder.parent.glob("*/port"))
@@ -194,12 +258,10 @@ class ServiceProcess:
         return choice.port
 
     def _variables(self, build: Build, port: int) -> dict[str, str]:
-        state = self._folder / "state"
-        state.mkdir(mode=0o700, exist_ok=True)
         return {
             "HOST": self._address,
             "PORT": str(port),
-            "STATE_DIR": str(state),
+            "STATE_DIR": str(self._state),
             "SERVICE": self.service,
             "VERSION": build.version,
         }
@@ -211,9 +273,7 @@ def _run(launch: Launch, running: RunningService) -> Run:
     return Run(launch=launch, running=running, counter=counter)
 
 
-def _check_of(
-    spec: ServiceSpec, variables: dict[str, str], environment: dict[str, str], tree: Path
-) -> Check:
+def _check_of(spec: ServiceSpec, variables: dict[str, str], run: RunSpec) -> Check:
     health = spec.health
     if health.http:
         return HttpCheck(expand(health.http, variables))
@@ -221,4 +281,4 @@ def _check_of(
         host, _, port = expand(health.tcp, variables).rpartition(":")
         return TcpCheck(host, urlsplit(f"//{host}:{port}").port or 0)
     argv = tuple(expand(word, variables) for word in health.exec or ())
-    return ExecCheck(argv, environment, str(tree))
+    return ExecCheck(argv, run.env, run.cwd, run.user, run.state_dir)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -25,7 +25,7 @@ from p2pdaemon.mesh import Mesh
 from p2pdaemon.release_parts import ReleaseParts, disk_hop
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
-from p2pdeploy.errors import UnavailableError
+from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
@@ -78,6 +78,7 @@ class BuildStager:
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
         self._adding = trio.Lock()  # the session refuses one torrent twice
+        self._turns: defaultdict[Digest, trio.Lock] = defaultdict(trio.Lock)  # who writes a release
 
     def __repr__(self) -> str:
         return f"<BuildStager {len(self._torrents)} torrents, {len(self._users)} in use>"
@@ -99,7 +100,7 @@ class BuildStager:
             TrustError: the registry's envelope of the release is forged or no release's.
         """
         try:
-            async with self._using(build.digest):
+            async with self._using(build.digest), self._turns[build.digest]:
                 return await self._stage(service, build)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -109,6 +110,18 @@ class BuildStager:
                 hint="free some space" if full else "",
                 code="disk-full" if full else "disk-error",
             ) from error
+
+    async def restage(self, service: ServiceName, build: Build) -> None:
+        """Stage *build* from scratch: its tree was found to differ, and nothing runs from it.
+
+        Raises:
+            As :meth:`stage`; the build is not staged then.
+        """
+        async with self._using(build.digest):
+            async with self._turns[build.digest]:
+                await self._drop(build.digest)
+                await disk_hop(self._store.discard, build.digest)
+            await self.stage(service, build)
 
     async def seed_all(self) -> None:
         """Seed every release that is staged on this disk; log what cannot be read."""
@@ -155,13 +168,32 @@ class BuildStager:
             self._users[digest] -= 1
             if not self._users[digest]:
                 del self._users[digest]
+                self._turns.pop(digest, None)
 
     async def _stage(self, service: ServiceName, build: Build) -> Staged:
         manifest = await self._parts.manifest(service, build)
-        if await disk_hop(self._store.is_staged, build.digest):
+        if await self._is_staged(build.digest):
             await isolated(f"seed {service}", partial(self._seed, build.digest, manifest))
             return Staged(service=service, digest=build.digest)
         return await self._fetch(service, build.digest, manifest)
+
+    async def _is_staged(self, digest: Digest) -> bool:
+        """Whether it is staged and still what it was; if it is not, its tree is discarded.
+
+        A tree that a service may run from stays: its files are never taken from under it.
+        """
+        if not await disk_hop(self._store.is_staged, digest):
+            return False
+        try:
+            await disk_hop(self._store.verify, digest)
+        except IntegrityError as error:
+            if digest in await disk_hop(self._store.current_digests):
+                return True  # the next start of it asks for restage
+            _log.error("staged tree differs", digest=digest, error=str(error))
+            await self._drop(digest)
+            await disk_hop(self._store.discard, digest)
+            return False
+        return True
 
     async def _drop(self, digest: Digest) -> None:
         """Leave the swarm of *digest*; what was fetched stays on the disk."""

@@ -2,11 +2,14 @@
 
 ::
 
-    STATE_DIR/store/DIGEST/            one release: tree/ packs/ manifest chunks, marker staged
+    STATE_DIR/store/DIGEST/            one release: tree/ packs/ manifest chunks seal, marker staged
     STATE_DIR/services/SVC/current     -> ../../store/DIGEST/tree, replaced by an atomic rename
     STATE_DIR/services/SVC/previous    -> the same of what ran before
     STATE_DIR/services/SVC/state/      the service's own, survives upgrades and removal
-    STATE_DIR/services/SVC/logs/       stdout and stderr, opened by the service
+    STATE_DIR/services/SVC/logs/       stdout and stderr, opened for the service
+
+``tree`` and ``state`` belong to a service, which may run as a user of its own: the folders on the
+way to them can be passed by all and listed by none, everything else is the daemon's alone.
 
 Which releases may go is decided by :mod:`p2pdaemon.collector`.
 """
@@ -25,6 +28,7 @@ from p2pdeploy.payload import stage
 __all__ = ["ReleaseStore"]
 
 _LOG_FILE = "output.log"
+_PASSAGE = 0o711
 
 
 class ReleaseStore:
@@ -33,8 +37,9 @@ class ReleaseStore:
     def __init__(self, state_dir: Path) -> None:
         self._store = state_dir / "store"
         self._services = state_dir / "services"
-        self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._services.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._store, self._services):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(_PASSAGE)
 
     # -- releases ----------------------------------------------------------------------------
 
@@ -54,6 +59,22 @@ class ReleaseStore:
         """Whether the release is whole and was verified."""
         return stage.is_staged(self.root(digest))
 
+    def verify(self, digest: Digest) -> None:
+        """Return if the staged tree is the release's still; cheap while nothing changed.
+
+        Raises:
+            IntegrityError: it is not (``tree-differs``); it must not be run or linked.
+            OSError: the disk fails.
+        """
+        manifest = self.read_manifest(digest)
+        if manifest is None:
+            raise IntegrityError("its manifest is gone", where=digest, code="tree-differs")
+        stage.verify(self.root(digest), manifest)
+
+    def discard(self, digest: Digest) -> None:
+        """Delete the tree, so that the release is staged from scratch.  It must not run."""
+        stage.discard(self.root(digest))
+
     def read_manifest(self, digest: Digest) -> Manifest | None:
         """The manifest on disk, its digest checked; None when there is none that fits."""
         data = _read(self.root(digest) / "manifest", digest)
@@ -67,6 +88,7 @@ class ReleaseStore:
     def write_manifest(self, digest: Digest, data: bytes) -> None:
         """Keep the manifest's bytes.  Raises IntegrityError when they are not *digest*'s."""
         self.root(digest).mkdir(mode=0o700, exist_ok=True)
+        self.root(digest).chmod(_PASSAGE)
         _write(self.root(digest) / "manifest", data, digest)
 
     def write_chunk_index(self, digest: Digest, manifest: Manifest, data: bytes) -> None:
@@ -98,6 +120,7 @@ class ReleaseStore:
         """The folder of one service, made if need be."""
         folder = self._services / service
         folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(_PASSAGE)
         return folder
 
     def log_path(self, service: ServiceName) -> Path:
@@ -116,7 +139,12 @@ class ReleaseStore:
         """Point ``current`` at *digest* (None: at nothing), ``previous`` at what it was.
 
         Atomic and idempotent: a kill in between leaves the old link or the new one.
+
+        Raises:
+            IntegrityError: the tree differs from its manifest; the links are as they were.
         """
+        if digest is not None:
+            self.verify(digest)
         folder = self.service_dir(service)
         before = self.current(service)
         if before == digest:

@@ -14,14 +14,21 @@ import pytest
 import trio
 
 from p2pdaemon.config import DaemonConfig
-from p2pdaemon.service_process import ServiceProcess
+from p2pdaemon.service_process import Restage, ServiceProcess
+from p2pdaemon.services.users import ServiceUsers
 from p2pdaemon.store import ReleaseStore
+from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import build
+from p2pdeploy.payload.service_spec import SERVICE_PATH
 
 HELLO = ServiceName("hello")
+
+# A service has a user of its own when the tests run as root: it cannot use an interpreter that
+# lies in root's home, as the tests' own may.
+PYTHON = shutil.which("python3", path=SERVICE_PATH) or sys.executable
 
 SERVER = """\
 import os, socket, sys, time
@@ -65,7 +72,7 @@ def a_tree(folder: Path, behaviour: str, *, name: str = HELLO, start_timeout_s: 
     folder.mkdir(parents=True)
     (folder / "server.py").write_text(SERVER)
     (folder / "behaviour").write_text(behaviour)
-    text = SERVICE_TOML.format(name=name, python=sys.executable, start_timeout_s=start_timeout_s)
+    text = SERVICE_TOML.format(name=name, python=PYTHON, start_timeout_s=start_timeout_s)
     (folder / "service.toml").write_text(text)
     return folder
 
@@ -104,6 +111,7 @@ def config(tmp_path: Path) -> DaemonConfig:
         state_dir=tmp_path / "state",
         api=f"http://{address.rpartition('.')[0]}.1:7400",
         fleet_dir=tmp_path / "fleet",
+        identity_dir=tmp_path / "identity",
         service_path=os.defpath,
     )
 
@@ -129,10 +137,28 @@ def release(store: ReleaseStore, tmp_path: Path) -> Callable[..., Build]:
     return make
 
 
+async def nobody_has_it(_service: ServiceName, _build: Build) -> None:
+    """Stage nothing anew: the control plane and all neighbours are away."""
+    raise UnavailableError("there is nobody to stage it from")
+
+
+def a_process(
+    config: DaemonConfig,
+    store: ReleaseStore,
+    restage: Restage = nobody_has_it,
+    kind: type[ServiceProcess] = ServiceProcess,
+) -> ServiceProcess:
+    """The handle on the service's processes, as a daemon makes it."""
+    users = ServiceUsers(config.state_dir / "journal" / "users", config.name)
+    return kind(
+        HELLO, config=config, store=store, users=users, restage=restage, rng=random.Random(1)
+    )
+
+
 @pytest.fixture
 async def process(config: DaemonConfig, store: ReleaseStore) -> AsyncIterator[ServiceProcess]:
     """The service's process; stopped after the test."""
-    process = ServiceProcess(HELLO, config=config, store=store, rng=random.Random(1))
+    process = a_process(config, store)
     yield process
     with trio.CancelScope(shield=True):
         await process.stop()

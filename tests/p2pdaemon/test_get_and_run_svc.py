@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from p2pdeploy.activation.record import Started
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.attestation import ServiceState
 from p2pdeploy.messages.orders import Build
+from tests.p2pdaemon.conftest import a_process
 
 pytestmark = pytest.mark.processes
 
@@ -201,7 +201,7 @@ async def dies(config: DaemonConfig, order: Started, after: int) -> list[str]:
     """Let a daemon begin *order* and die after so many steps; return them."""
     mortal = Mortal(after)
     store = MortalStore(config.state_dir)
-    process = MortalProcess(HELLO, config=config, store=store, rng=random.Random(2))
+    process = a_process(config, store, kind=MortalProcess)
     process.mortal = store.mortal = mortal
     with pytest.raises(Killed):
         await Host(process, store).change(order)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 
 import h11
 import msgspec
 import trio
 
-from p2pdaemon.services import supervisor
+from p2pdaemon.services import supervisor, take_user
 from p2pdaemon.services.health import CheckResult
 from p2pdaemon.services.http_check import get_status
+from p2pdaemon.services.users import ServiceUser
 
 __all__ = ["Check", "ExecCheck", "HttpCheck", "TcpCheck", "check_once"]
 
@@ -39,11 +41,13 @@ class TcpCheck(msgspec.Struct, frozen=True, tag="tcp"):
 
 
 class ExecCheck(msgspec.Struct, frozen=True, tag="exec"):
-    """The program exits with 0; environment and working directory are the service's."""
+    """The program exits with 0; environment, working directory and user are the service's."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
+    user: ServiceUser | None = None
+    state_dir: str = ""
 
 
 Check = HttpCheck | TcpCheck | ExecCheck
@@ -101,16 +105,7 @@ async def _connect(check: TcpCheck, source_address: str | None) -> CheckResult:
 
 
 async def _execute(check: ExecCheck) -> CheckResult:
-    process = await trio.lowlevel.open_process(
-        list(check.argv),
-        cwd=check.cwd,
-        env=dict(check.env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        umask=supervisor.SERVICE_UMASK,  # what it writes is the service's, like the service's own
-    )
+    process = await _start(check)
     assert process.stdout is not None
     output = bytearray()
     failure: OSError | None = None
@@ -127,6 +122,43 @@ async def _execute(check: ExecCheck) -> CheckResult:
     if failure is not None:
         raise failure
     return _judge(check, process.returncode, bytes(output))
+
+
+async def _start(check: ExecCheck) -> trio.Process:
+    if check.user is None:
+        argv, env, cwd = list(check.argv), dict(check.env), check.cwd
+        order = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    else:
+        argv, env, cwd = [sys.executable, "-I", "-S", take_user.__file__], {}, "/"
+        order = _order(check)
+    try:
+        return await trio.lowlevel.open_process(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=order,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=supervisor.SERVICE_UMASK,  # what it writes is the service's, like its own
+        )
+    finally:
+        os.close(order)
+
+
+def _order(check: ExecCheck) -> int:
+    """What the process is to become, in a file without a name: its environment may hold secrets."""
+    order = {
+        "argv": check.argv,
+        "env": dict(check.env),
+        "cwd": check.cwd,
+        "state": check.state_dir,
+        "user": check.user,
+    }
+    handle = os.memfd_create("check")
+    os.write(handle, msgspec.json.encode(order))
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
 
 
 async def _wait_and_kill(process: trio.Process) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from p2pdaemon.services.users import ServiceUser
 from p2pdeploy.ids import Digest, Version
 from p2pdeploy.process_identity import ProcessIdentity
 
@@ -28,6 +29,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
         stderr_path: As *stdout_path*.
         digest: Of the build's manifest.
         version: Its name for people.
+        user: As whom to run it; None: as the daemon's own user.
+        state_dir: The service's own folder, reachable by this path for *user* (with *cwd* the only
+            thing of the daemon's that is).  Needed with *user*.
         no_new_privs: Set-id programs gain nothing.  They would also lose the tie to their
             supervisor, and the daemon could not stop them.
     """
@@ -41,6 +45,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     stderr_path: str
     digest: Digest
     version: Version
+    user: ServiceUser | None = None
+    state_dir: str = ""
     no_new_privs: bool = True
 
 

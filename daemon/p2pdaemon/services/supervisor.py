@@ -3,6 +3,8 @@
 Started as ``python -I -S -X utf8 supervisor.py SPEC_FILE [handed-over]``, one process per run of a
 service, so that a service and the knowledge of its end outlive the daemon.  Standard library only
 and few modules, because every running service pays for this process.
+When the order names a user, this process stays root and its child becomes that user
+(:mod:`p2pdaemon.services.take_user`) before it executes the service.
 
 * It holds ``lock_path`` from before the service exists until nothing of it is left.  With
   ``handed-over`` the daemon took the lock first and passes it on as descriptor 4 (and a pipe for
@@ -102,16 +104,18 @@ def become_service(spec: dict[str, Any], supervisor_pid: int, go_fd: int, error_
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor_pid or os.read(go_fd, 1) != b"g":
             os._exit(0)  # the supervisor died before the run was on record
-        if spec["no_new_privs"]:
-            prctl(PR_SET_NO_NEW_PRIVS, 1)
         os.umask(SERVICE_UMASK)
         for descriptor, key in ((1, "stdout_path"), (2, "stderr_path")):
             doing = f"cannot open the log {spec[key]}"
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-            os.dup2(os.open(spec[key], flags, 0o640), descriptor)
+            open_log(spec[key], spec["user"], descriptor)
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.closerange(3, error_fd)
         os.closerange(error_fd + 1, os.sysconf("SC_OPEN_MAX"))
+        if spec["user"] is not None:
+            doing = f"cannot become user {spec['user']['uid']}"
+            become_user(spec, supervisor_pid)
+        if spec["no_new_privs"]:
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
         doing = f"cannot enter {spec['cwd']}"
         os.chdir(spec["cwd"])
         doing = f"cannot execute {spec['argv'][0]}"
@@ -127,6 +131,26 @@ def become_service(spec: dict[str, Any], supervisor_pid: int, go_fd: int, error_
         os.write(error_fd, f"{doing}: {reason}".encode()[:ERROR_BYTES_MAX])
     finally:
         os._exit(127)
+
+
+def open_log(path: str, user: dict[str, Any] | None, descriptor: int) -> None:
+    """Append *descriptor* to the log at *path*, which the service may open again as its own."""
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+    if user is not None:
+        os.fchown(log, user["uid"], user["gid"])
+    os.dup2(log, descriptor)
+
+
+def become_user(spec: dict[str, Any], supervisor_pid: int) -> None:
+    """Give up root for the service's user, in this process and for good."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sys.path.append(package)  # -I -S leave it out; this process executes another program at once
+    from p2pdaemon.services.take_user import take_user
+
+    take_user(spec["user"], spec["cwd"], spec["state_dir"])
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the kernel forgot it with the change of user
+    if os.getppid() != supervisor_pid:
+        os._exit(0)  # the supervisor died in between
 
 
 def start_service(spec: dict[str, Any], run_dir: str) -> tuple[int, str]:
