@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from p2pctl.documents import DemoReport, DownReport, LintReport, PublishReport, UpReport
+from p2pctl.documents import AuditReport, DemoReport, DownReport, LintReport, PublishReport, UpReport
 from p2pctl.fleet_dir import FleetFile
+from p2pdeploy.messages.access import AccessRow
 from p2pdeploy.messages.api import (
     ErrorDocument,
     HostView,
@@ -25,6 +26,7 @@ from p2pdeploy.messages.api import (
     VersionsView,
     WhereRow,
 )
+from p2pdeploy.messages.audit import AuditEntry
 
 FOLDER = Path(__file__).resolve().parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -53,6 +55,9 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ),
     ("rollouts", list[RolloutView], "`p2pctl rollout history`"),
     ("reasons", list[Reason], "`p2pctl rollout why`"),
+    ("auth-matrix", list[AccessRow], "`p2pctl auth matrix`"),
+    ("audit-entry", AuditEntry, "`p2pctl audit export`, one document a line"),
+    ("audit-report", AuditReport, "`p2pctl audit verify`"),
 ]
 
 INTRODUCTION = """\

@@ -16,6 +16,7 @@ import msgspec
 from p2pctl.names import is_plain_name
 from p2pctl.wire import TIMEOUT_S, Wire
 from p2pdeploy.ids import Digest, check_version
+from p2pdeploy.messages.access import AccessRow
 from p2pdeploy.messages.api import (
     HostView,
     LogsView,
@@ -28,6 +29,7 @@ from p2pdeploy.messages.api import (
     VersionsView,
     WhereRow,
 )
+from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.upload import CommitRequest, PublishRequest
 
 __all__ = ["ApiClient"]
@@ -137,6 +139,16 @@ class ApiClient:
         return self._wire.get(
             _path("hosts", host, "services", service, "logs"), LogsView, lines=lines
         )
+
+    # Trust
+
+    def access_matrix(self) -> list[AccessRow]:
+        """Every route with the roles that may call it."""
+        return self._wire.get(_path("auth", "matrix"), list[AccessRow])
+
+    def audit_entries(self, *, after: int, limit: int) -> list[AuditEntry]:
+        """A page of the audit log behind entry number *after*, oldest first."""
+        return self._wire.get(_path("audit"), list[AuditEntry], after=after, limit=limit)
 
     # Rollouts
 

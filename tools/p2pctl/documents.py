@@ -11,6 +11,7 @@ from p2pdeploy.ids import Digest, HostName, ServiceName, Version
 from p2pdeploy.messages.api import Document, RolloutState
 
 __all__ = [
+    "AuditReport",
     "DemoReport",
     "DemoRollout",
     "DownReport",
@@ -73,6 +74,17 @@ class DownReport(Document, frozen=True):
 
     dir: str
     stopped: list[str]
+
+
+class AuditReport(Document, frozen=True):
+    """An audit log whose chain is whole.  ``head``: the digest of its last entry, worth noting.
+
+    ``unfinished``: calls that began and left no outcome, as when the control plane was killed.
+    """
+
+    entries: int
+    head: Digest
+    unfinished: int
 
 
 class DemoRollout(Document, frozen=True):

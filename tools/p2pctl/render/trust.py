@@ -1,0 +1,38 @@
+"""Who may do what, and how the audit log stands, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from p2pctl.documents import AuditReport
+from p2pctl.render.tables import plain_table
+from p2pdeploy.messages.access import AccessRow
+
+__all__ = ["view_audit", "view_matrix"]
+
+
+def view_matrix(rows: Sequence[AccessRow]) -> RenderableType:
+    """Every route, a line each."""
+    table = plain_table("METHOD", "PATH", "PERMISSION", "ROLES")
+    for row in rows:
+        table.add_row(row.method, escape(row.path), row.permission, escape(", ".join(row.roles)))
+    return table
+
+
+def view_audit(report: AuditReport) -> RenderableType:
+    """What was verified, a line per fact."""
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "audit log": f"whole, {report.entries} entries",
+        "unfinished": f"{report.unfinished} calls began and left no outcome",
+        "head": report.head,
+    }
+    for name, value in rows.items():
+        if name != "unfinished" or report.unfinished:
+            table.add_row(Text(name, style="bold"), Text(value))
+    return table
