@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import Any
 
 import msgspec
 
 from p2pdeploy.errors import TrustError
 
-__all__ = ["DH_PARAMETERS_PEM", "SwarmIdentity", "require_ours", "require_pair"]
+__all__ = ["SwarmIdentity", "present", "require_ours", "require_pair", "require_successor"]
 
 PEM_BYTES_MAX = 64 * 1024  # leaf, key and chain are 2 KiB; above it a memory file might block
 
 # Group ffdhe2048 of RFC 7919, public.  TLS 1.3 makes no use of it, but libtorrent insists on one
 # and reports an error for every torrent without.
-DH_PARAMETERS_PEM = """\
+_DH_PARAMETERS_PEM = """\
 -----BEGIN DH PARAMETERS-----
 MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
 +8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
@@ -72,6 +73,30 @@ def require_pair(identity: SwarmIdentity) -> SwarmIdentity:
     finally:
         os.close(descriptor)
     return identity
+
+
+def require_successor(identity: SwarmIdentity, old: SwarmIdentity | None) -> SwarmIdentity:
+    """Return *identity* if it may take the place of *old* in a running session.
+
+    Raises:
+        TrustError: as :func:`require_pair`; or another authority (``other-authority``).
+    """
+    if old is None or identity.authority_pem != old.authority_pem:
+        raise TrustError(
+            "the swarm CA has changed", hint="restart the daemon", code="other-authority"
+        )
+    return require_pair(identity)
+
+
+def present(handle: Any, identity: SwarmIdentity) -> None:
+    """Have a torrent show *identity* in each handshake from now on.
+
+    Args:
+        handle: Libtorrent's torrent_handle; every torrent has a leaf of its own.
+        identity: Was required to be a pair.
+    """
+    certificate, key = identity.certificate_pem.decode(), identity.key_pem.decode()
+    handle.set_ssl_certificate_buffer(certificate, key, _DH_PARAMETERS_PEM)
 
 
 def require_ours(torrent_authority_pem: bytes, identity: SwarmIdentity | None) -> None:

@@ -16,14 +16,15 @@ from typing import Any, cast
 import libtorrent as lt
 import trio
 
-from p2pdeploy.errors import RefusedError, TrustError, UnavailableError
+from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.swarm.admission import Admission
 from p2pdeploy.swarm.background import start_tasks
 from p2pdeploy.swarm.identity import (
-    DH_PARAMETERS_PEM,
     SwarmIdentity,
+    present,
     require_ours,
     require_pair,
+    require_successor,
 )
 from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
@@ -133,7 +134,8 @@ class Session:
             raise RefusedError("this torrent is in the session already", code="torrent-present")
         layout = params.ti.layout()
         handle = self._session.add_torrent(params)
-        self._present(handle)
+        if self._identity is not None:
+            present(handle, self._identity)
         torrent = self._torrents[handle] = Torrent(handle, layout, self._remove, self._touch)
         self._checked[handle] = trio.Event()
         try:
@@ -155,13 +157,9 @@ class Session:
                 every torrent is another torrent, and a new session has to add them.  The old
                 leaf stays in use.
         """
-        if self._identity is None or identity.authority_pem != self._identity.authority_pem:
-            raise TrustError(
-                "the swarm CA has changed", hint="restart the daemon", code="other-authority"
-            )
-        self._identity = require_pair(identity)
+        self._identity = require_successor(identity, self._identity)
         for handle in self._torrents:
-            self._present(handle)
+            present(handle, self._identity)
 
     def admit(self, addresses: Iterable[str]) -> None:
         """Let these members connect and nobody else; whoever is connected and is not one is cut.
@@ -173,12 +171,6 @@ class Session:
         """
         if self._admission.admit(addresses) and self._session is not None:
             self._session.set_ip_filter(self._admission.to_filter())
-
-    def _present(self, handle: Any) -> None:
-        """A torrent has a leaf of its own; libtorrent takes it without a word."""
-        if self._identity is not None:
-            certificate, key = self._identity.certificate_pem, self._identity.key_pem
-            handle.set_ssl_certificate_buffer(certificate.decode(), key.decode(), DH_PARAMETERS_PEM)
 
     async def _wait_checked(self, handle: Any, torrent: Torrent, where: str) -> None:
         """Until the files were looked at; raises UnavailableError when they cannot be."""

@@ -193,11 +193,12 @@ class Lab:
         assert number <= HOSTS_MAX
         return f"{self._net}.{number}"
 
-    def host(self) -> HostUnderTest:
+    def host(self, members: frozenset[str] | None = None) -> HostUnderTest:
+        """A host that admits *members* when it starts, by default everybody in the lab."""
         address = self.address()
         name = f"h{int(address.rpartition('.')[2]):02}"
         host = HostUnderTest(name, address, self.root / name)
-        host.session.admit(self.addresses)
+        host.session.admit(self.addresses if members is None else members)
         return host
 
 

@@ -19,7 +19,7 @@ import trio
 
 from p2pdeploy.ids import HostName
 from p2pdeploy.payload.torrent import info_hash_v2
-from p2pdeploy.swarm.identity import DH_PARAMETERS_PEM, SwarmIdentity
+from p2pdeploy.swarm.identity import SwarmIdentity, present
 from p2pdeploy.trust.certificates import (
     HOST_LIFETIME,
     issue_leaf,
@@ -62,9 +62,7 @@ class Stranger:
         params.save_path = str(self.root)
         self._handle = self._session.add_torrent(params)
         if identity is not None:
-            self._handle.set_ssl_certificate_buffer(
-                identity.certificate_pem.decode(), identity.key_pem.decode(), DH_PARAMETERS_PEM
-            )
+            present(self._handle, identity)
 
     @property
     def port(self) -> int:
@@ -248,16 +246,17 @@ async def test_tls_without_a_certificate_gets_no_answer(lab, small_release):
         assert await stranger.ask(host, tls=True, name=stranger.torrent_name) == b""
 
 
-@pytest.mark.parametrize("members_known", [True, False])
+@pytest.mark.parametrize("members_known", [True, False])  # the latter: just started
 async def test_a_stolen_leaf_is_worth_nothing_at_an_address_that_no_member_has(
     lab, small_release, members_known
 ):
-    host = lab.host()
+    host = lab.host(members=None if members_known else frozenset())
     async with host.session:
         torrent = await seed(host, small_release)
         thief = Stranger(lab, small_release, lab.swarm_identity())
         await thief.wait_listening()
-        host.session.admit(lab.addresses - {thief.address} if members_known else ())
+        if members_known:
+            host.session.admit(lab.addresses - {thief.address})
         await thief.dial(host)
         torrent.connect(thief.address, thief.port)
         assert await sent_bytes(torrent) == 0
