@@ -21,6 +21,7 @@ from p2pdeploy.gossip.state import URGENCIES, urgency_of
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.cell_keys import first_cell_keys
 from p2pdeploy.trust.envelope import Sealed, open_envelope
 from p2pdeploy.trust.secret import derive_key
 
@@ -41,7 +42,7 @@ def make_gossip(config: DaemonConfig, token: str, keyring: HmacKeyring) -> Gossi
         cell=config.cell,
         rng=random.Random(),
         verify=partial(open_envelope, verifier=keyring),
-        key=derive_key(token, "gossip"),
+        keys=first_cell_keys(config.cell, derive_key(token, "gossip")),
     )
 
 

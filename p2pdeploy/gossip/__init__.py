@@ -16,7 +16,8 @@ Reading order:
 * :mod:`~p2pdeploy.gossip.statistics`: what is counted
 * :mod:`~p2pdeploy.gossip.inbox` and :mod:`~p2pdeploy.gossip.outbox`: messages in, datagrams out
 * :mod:`~p2pdeploy.gossip.core`: the core that a shell drives
-* :mod:`~p2pdeploy.gossip.wire`: datagrams and frames with their MAC
+* :mod:`~p2pdeploy.gossip.sender_keys` and :mod:`~p2pdeploy.gossip.wire`: datagrams and frames,
+  encrypted, each accepted once
 * :mod:`~p2pdeploy.gossip.sockets`, :mod:`~p2pdeploy.gossip.streams` and
   :mod:`~p2pdeploy.gossip.timers`: parts of the shell
 * :mod:`~p2pdeploy.gossip.shell`: the sockets and timers of one host

@@ -27,7 +27,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class PacketReceived(msgspec.Struct, frozen=True):
-    """A datagram came whose MAC holds.  Replies go to where it came from."""
+    """A datagram came whose tag holds.  Replies go to where it came from."""
 
     address: str
     port: int

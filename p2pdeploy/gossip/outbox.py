@@ -28,8 +28,9 @@ from p2pdeploy.messages.gossip import Message, Packet, Rumour
 
 __all__ = ["PACKET_BYTES_MAX", "Outbox", "Step"]
 
-# What a datagram leaves for the packet after its MAC (gossip/wire.py asserts that this is so).
-PACKET_BYTES_MAX = DATAGRAM_BYTES_MAX - 16
+# What a datagram leaves for the packet after its header with the longest name, and its tag
+# (gossip/wire.py asserts that this is so).
+PACKET_BYTES_MAX = DATAGRAM_BYTES_MAX - 109
 # The header of an array of rumours grows from one byte to three.
 ARRAY_HEADER_BYTES = 2
 

@@ -1,12 +1,13 @@
 """The gossip core of one host on real sockets, under trio.
 
 One UDP socket and one TCP listener on the host's own address; outgoing streams leave from it
-too.  Nothing is sent to or accepted on an address outside 127.0.0.0/8.  :meth:`GossipShell.run`
-is the whole task tree.
+too.  What is not under a key of the cell is dropped and counted before the core sees it.
+:meth:`GossipShell.run` is the whole task tree.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from random import Random
@@ -14,7 +15,7 @@ from random import Random
 import msgspec
 import trio
 
-from p2pdeploy.errors import ConfigError, P2PDeployError, ProtocolError, TrustError
+from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError
 from p2pdeploy.gossip.anti_entropy import Verify
 from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.core import GossipCore
@@ -46,11 +47,11 @@ from p2pdeploy.gossip.state import CellState
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
 from p2pdeploy.gossip.streams import call_peer, receive_payload
 from p2pdeploy.gossip.timers import TimerHeap
-from p2pdeploy.gossip.wire import PacketSeal
+from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import DATAGRAM_BYTES_MAX
 from p2pdeploy.messages.gossip import Member, Packet
-from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.cell_keys import CellKeys
 
 __all__ = ["GossipShell", "Listener"]
 
@@ -68,15 +69,12 @@ class GossipShell:
     """One host's gossip.
 
     Args:
-        me: This host, with the address and port it binds; must be in 127.0.0.0/8.
+        me: This host, with the address and port it binds.
         cell: Its cell.
         rng: For peers and jitter; owned by the shell from here on.
         verify: Opens an envelope or raises.
-        key: ``derive_key(token, "gossip")``, the same for the whole fleet.
+        keys: The ring of the cell; :meth:`use_keys` takes the next ones.
         config: Intervals and limits.
-
-    Raises:
-        ConfigError: the address is not a loopback address.
     """
 
     def __init__(
@@ -86,13 +84,13 @@ class GossipShell:
         cell: CellId,
         rng: Random,
         verify: Verify,
-        key: bytes,
+        keys: CellKeys,
         config: GossipConfig | None = None,
     ) -> None:
-        self._address = require_loopback(me.address, where=f"gossip address of {me.name}")
-        self._port = me.gossip_port
+        assert keys.cell == cell, "the keys of another cell"
+        self._address, self._port = me.address, me.gossip_port
         self._core = GossipCore(me, cell, config or GossipConfig(), rng, verify)
-        self._seal = PacketSeal(key, cell)
+        self._seal = PacketSeal(keys, me.name, os.urandom(SALT_BYTES))
         self._timers = TimerHeap()
         self._listeners: list[Listener] = []
         self._udp: socket.socket | None = None  # while running
@@ -151,6 +149,14 @@ class GossipShell:
         """Take the inventory's hosts of this cell; may be called again at any time."""
         self._dispatch(SeedsLearned(members))
 
+    def use_keys(self, keys: CellKeys) -> None:
+        """Take the cell's next ring of keys, at any time; no packet on its way is lost by it.
+
+        Raises:
+            TrustError: it is another cell's; nothing was changed.
+        """
+        self._seal.use(keys)
+
     def leave(self) -> None:
         """Tell a few members that this host goes; cancel :meth:`run` afterwards."""
         if self._udp is not None:
@@ -186,8 +192,11 @@ class GossipShell:
             self._statistics.bytes_received += len(data)
             try:
                 packet = self._seal.open_datagram(data)
-            except TrustError:
-                self._statistics.dropped_mac += 1
+            except TrustError as error:
+                if error.code == "replayed":
+                    self._statistics.dropped_replayed += 1
+                else:
+                    self._statistics.dropped_mac += 1
             except ProtocolError:
                 self._statistics.dropped_malformed += 1
             else:
@@ -267,12 +276,11 @@ class GossipShell:
 
     def _send_datagram(self, effect: SendDatagram) -> None:
         """Never waits: a full socket buffer loses the datagram, as the network might."""
-        data = self._seal.seal_datagram(effect.packet)
+        assert self._udp is not None, "datagrams are sent only while running"
         try:
-            require_loopback(effect.address, where="gossip peer")
-            assert self._udp is not None, "datagrams are sent only while running"
+            data = self._seal.seal_datagram(effect.packet)
             self._udp.sendto(data, (effect.address, effect.port))
-        except (OSError, ConfigError):
+        except (OSError, P2PDeployError):
             self._statistics.dropped_unsendable += 1
         else:
             self._statistics.bytes_sent += len(data)

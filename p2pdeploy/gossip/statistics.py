@@ -40,8 +40,9 @@ class ShellStatistics(msgspec.Struct):
 
     bytes_sent: int = 0
     bytes_received: int = 0
-    dropped_mac: int = 0  # forged, cut short, of another cell, or under another key
-    dropped_malformed: int = 0  # too long, or with a good MAC and still not a packet
+    dropped_mac: int = 0  # forged, of another cell or sender, or under a key not accepted
+    dropped_replayed: int = 0  # heard before, or too old to tell
+    dropped_malformed: int = 0  # too long, cut short, or with a good tag and still not a packet
     dropped_unsendable: int = 0  # the kernel refused, or the address is outside loopback
     streams_turned_away: int = 0
     streams_dropped: int = 0  # served, but cut off, malformed or forged

@@ -1,4 +1,4 @@
-"""One request and one reply over TCP, each way one frame, from and to loopback only."""
+"""One request and one reply over TCP, each way one frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from p2pdeploy.codec import FrameReader
 from p2pdeploy.errors import P2PDeployError, ProtocolError
 from p2pdeploy.gossip.wire import PacketSeal
 from p2pdeploy.messages.gossip import Packet
-from p2pdeploy.trust.loopback import require_loopback
 
 __all__ = ["call_peer", "receive_payload"]
 
@@ -20,16 +19,14 @@ async def call_peer(
 ) -> Packet | None:
     """Send *request* to a peer from *own_address* and return its reply.
 
-    None when *address* is outside loopback, or the peer can't be reached, hangs up, or answers
-    with bytes that do not prove themselves.  Waits as long as the peer does; the caller sets the
-    timeout.
+    None when the peer can't be reached, hangs up, or answers with bytes that do not prove
+    themselves.  Waits as long as the peer does; the caller sets the timeout.
     """
-    data, proof = seal.seal_request(request)
     with trio.socket.socket() as socket:
         try:
-            require_loopback(address, where="gossip peer")
             await socket.bind((own_address, 0))
             await socket.connect((address, port))
+            data, proof = seal.seal_request(request)
             stream = trio.SocketStream(socket)
             await stream.send_all(data)
             return seal.open_reply(await receive_payload(stream), proof)

@@ -7,6 +7,7 @@
 * :mod:`~p2pdeploy.trust.envelope`: sealed messages, verified as the bytes received
 * :mod:`~p2pdeploy.trust.credential`: who may speak as a host
 * :mod:`~p2pdeploy.trust.keyring`: the keys of a fleet, and the verifier over them
+* :mod:`~p2pdeploy.trust.cell_keys`: the keys of a cell's gossip and their rotation
 * :mod:`~p2pdeploy.trust.private_files`: secrets on disk
 * :mod:`~p2pdeploy.trust.secret`: the fleet secret of a folder, and keys derived from it
 * :mod:`~p2pdeploy.trust.loopback`: the rule that nothing leaves 127.0.0.0/8 without trust

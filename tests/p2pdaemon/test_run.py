@@ -48,6 +48,7 @@ from p2pdeploy.messages.orders import (
 )
 from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.cell_keys import first_cell_keys
 from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 from p2pdeploy.trust.secret import create_secret, derive_key
 
@@ -79,7 +80,7 @@ class Cell:
             cell=config.cell,
             rng=random.Random(1),
             verify=partial(open_envelope, verifier=self.keyring),
-            key=derive_key(self.token, "gossip"),
+            keys=first_cell_keys(config.cell, derive_key(self.token, "gossip")),
         )
         self.host = HostAddress(config.address, config.host_port, token=self.token)
         self._lease_seq = 0
