@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
@@ -38,6 +39,14 @@ def deployed(fleet: Fleet, publish: Publish) -> None:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
+def open_folder() -> Iterator[Path]:
+    """A folder that a service sees whatever its user: those of pytest are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="p2pdeploy-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def gate(open_folder: Path) -> Path:
     """A gate that is closed; touch it to open it."""
-    return tmp_path / "gate"
+    return open_folder / "gate"

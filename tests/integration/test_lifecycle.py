@@ -148,8 +148,9 @@ def test_a_fleet_that_was_stopped_goes_on_where_it_was(fleet: Fleet) -> None:
     fleet.wait_reported("web", {"1": 4})
 
 
-def test_a_fleet_that_crashed_goes_on_where_it_was(fleet: Fleet, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
+def test_a_fleet_that_crashed_goes_on_where_it_was(
+    fleet: Fleet, tmp_path: Path, gate: Path
+) -> None:
     tree = write_payload(tmp_path / "web", "web", mode="gated", gate=gate, start_timeout_s=60)
     fleet.publish("web", "2", tree)
     rollout = fleet.apply("web", "2")

@@ -37,9 +37,9 @@ class Gates:
 
 
 @pytest.fixture
-def gates(fleet: Fleet, tmp_path: Path) -> Gates:
+def gates(fleet: Fleet, open_folder: Path) -> Gates:
     """One gate a host, all open."""
-    gates = Gates(fleet, tmp_path)
+    gates = Gates(fleet, open_folder)
     gates.open()
     return gates
 

@@ -191,3 +191,58 @@ async def test_without_the_control_plane_a_new_build_waits_and_nothing_is_kept_o
             await stager.stage(HELLO, build)
         assert stager.in_use() == frozenset()
     assert store.digests() == []
+
+
+def damage(store: ReleaseStore, build: Build) -> None:
+    """Replace one file of the staged tree, as another process of the daemon's user could."""
+    file = store.tree(build.digest) / "data"
+    file.parent.chmod(0o755)
+    file.unlink()
+    file.write_bytes(DATA[:-1] + b"x")
+    file.chmod(0o444)
+    file.parent.chmod(0o555)
+
+
+async def test_a_tree_that_differs_is_staged_anew_from_scratch(config, store, origin, build):
+    async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
+        damage(store, build)
+        await stager.restage(HELLO, build)
+        store.verify(build.digest)
+        assert (store.tree(build.digest) / "data").read_bytes() == DATA
+        assert stager.torrents()[build.digest].complete, "and seeded"
+        assert stager.in_use() == frozenset()
+    assert origin.asked["manifest"] == 1, "what describes it is checked by digest, so it stays"
+
+
+async def test_an_order_to_stage_finds_a_tree_that_differs(config, store, origin, build):
+    async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
+        damage(store, build)
+        await stager.stage(HELLO, build)
+        store.verify(build.digest)
+
+
+async def test_a_tree_that_a_service_is_linked_to_is_not_taken_from_under_it(
+    config, store, origin, build
+):
+    async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
+        store.switch(HELLO, build.digest)
+        damage(store, build)
+        await stager.stage(HELLO, build)
+        assert (store.tree(build.digest) / "data").read_bytes() != DATA
+    with pytest.raises(IntegrityError, match="data: does not have its digest"):
+        store.verify(build.digest)
+
+
+async def test_a_restaging_waits_for_the_staging_under_way(config, store, origin, build):
+    """Two that write one release would undo each other's work."""
+    async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(stager.restage, HELLO, build)
+                nursery.start_soon(stager.stage, HELLO, build)
+        store.verify(build.digest)
+        assert stager.torrents()[build.digest].complete
