@@ -7,9 +7,9 @@ import pytest
 
 from p2pdeploy.errors import ConfigError, NotFoundError, ProtocolError, RefusedError, TrustError
 from p2pdeploy.trust.releases.collecting import join, missing_signatures
-from p2pdeploy.trust.releases.documents import parse_document
+from p2pdeploy.trust.releases.documents import parse_document, parse_payload, payload_of
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
-from p2pdeploy.trust.releases.library import Snapshot, Targets
+from p2pdeploy.trust.releases.library import Delegations, Snapshot, Targets
 from p2pdeploy.trust.releases.limits import RELEASES_LIVE_MAX
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
@@ -180,6 +180,15 @@ def test_a_service_without_publishers_has_no_releases(fleet: Fleet):
         bundle_for(fleet.repository, "other", root_version=0)
 
 
+def test_a_document_that_names_another_services_release_is_not_published(fleet: Fleet):
+    bank = propose_release(None, release("bank", "6.6"), keep=(), now=NOON)
+    disguised = signed(msgspec.structs.replace(bank, role="svc/web"), fleet.web)
+
+    with pytest.raises(TrustError) as caught:
+        accept_release(fleet.repository, disguised, fleet.online, now=NOON)
+    assert caught.value.code == Attack.MALFORMED.value
+
+
 def test_online_keys_that_the_root_does_not_name_sign_nothing(fleet: Fleet):
     proposal = signed(propose_release(None, release("web", "1.0"), keep=(), now=NOON), fleet.web)
     wrong = OnlineKeys(snapshot=fleet.online.snapshot, timestamp=key(99))
@@ -319,3 +328,24 @@ def test_a_control_plane_that_has_another_role_signed(fleet: Fleet):
     for proposal in (root, targets, in_disguise, bank):
         with pytest.raises(TrustError):
             asked_to_sign(fleet, proposal)
+    mine = release("web", "1.0")
+    elsewhere = propose_release(None, mine, keep=(), now=NOON)
+    with pytest.raises(TrustError, match="the proposal is for svc/bank"):
+        asked_to_sign(fleet, msgspec.structs.replace(elsewhere, role="svc/bank"), mine)
+
+
+def test_a_control_plane_that_has_more_signed_than_releases(fleet: Fleet):
+    """A delegation inside a service's document could hand the service to somebody else."""
+    mine = release("web", "1.0")
+    signed_part = parse_payload(
+        propose_release(None, mine, keep=(), now=NOON).payload, Targets, where="svc/web"
+    )
+    signed_part.unrecognized_fields["note"] = "more"
+    noted = Proposal(role="svc/web", payload=payload_of(signed_part))
+    del signed_part.unrecognized_fields["note"]
+    signed_part.delegations = Delegations({}, {})
+    delegating = Proposal(role="svc/web", payload=payload_of(signed_part))
+
+    for proposal in (noted, delegating):
+        with pytest.raises(TrustError, match="says more"):
+            asked_to_sign(fleet, proposal, mine)
