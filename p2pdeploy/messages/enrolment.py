@@ -17,10 +17,13 @@ from typing import Annotated
 import msgspec
 
 from p2pdeploy.codec import encode
+from p2pdeploy.ids import HostName
 from p2pdeploy.trust.bundle import TrustBundle
+from p2pdeploy.trust.cell_keys import CellKeys
 
 __all__ = [
     "ENROLMENT_BYTES_MAX",
+    "JOIN_SECRET_BYTES",
     "RENEWAL_AGE_S_MAX",
     "EnrolRequest",
     "IssuedIdentity",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 ENROLMENT_BYTES_MAX = 8 * 1024  # two signing requests of 300 bytes, a credential, a key
+JOIN_SECRET_BYTES = 32  # 256 bit: not to be guessed, whatever the rate
 RENEWAL_AGE_S_MAX = 600.0  # a host whose clock is further off asks for the time first
 
 _Request = Annotated[bytes, msgspec.Meta(max_length=2_048)]
@@ -45,9 +49,14 @@ class SigningRequests(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """``token`` is the secret of a join token; ``public_key`` the host's attestation key."""
+    """``secret`` is the join token's; ``public_key`` the host's attestation key.
 
-    token: Annotated[str, msgspec.Meta(max_length=256)]
+    ``host`` is who the caller believes to be: a token of another host is refused, and not used up.
+    Without a secret the connection itself must prove the name (a company's certificate).
+    """
+
+    host: Annotated[HostName, msgspec.Meta(max_length=63)]
+    secret: Annotated[bytes, msgspec.Meta(max_length=JOIN_SECRET_BYTES)]
     public_key: _Key
     requests: SigningRequests
 
@@ -66,12 +75,19 @@ class RenewRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IssuedIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host presents: certificates in PEM, and the credential its attestations carry."""
+    """What a host presents: certificates in PEM, and the credential its attestations carry.
 
+    Both certificates hold from ``issued_at`` to ``expires_at``, in seconds since the epoch by the
+    control plane's clock.
+    """
+
+    issued_at: float
+    expires_at: float
     credential: bytes
     certificate_pem: bytes
     swarm_certificate_pem: bytes
     bundle: TrustBundle
+    cell_keys: CellKeys
 
 
 def renewal_signed_part(requests: SigningRequests, asked_at: float) -> bytes:

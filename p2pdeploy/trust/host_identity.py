@@ -5,8 +5,10 @@
     attestation.key   Ed25519, made when the host joins; signs what it says and each renewal
     credential        the control plane's word on that key
     leaf.pem          key and certificate for every connection; renewed at half of its life
+    validity          Validity: from when to when both certificates hold
     swarm.pem         key and certificate for the swarm; renewed with it
     bundle            TrustBundle: whom to believe
+    cell-keys         CellKeys: the keys of the cell's gossip
     fleet-ca.pem      the bundle's fleet CA, as TLS wants it
 
 Every file is replaced whole, and any mixture of an old and a new one works: so a kill in the
@@ -23,26 +25,49 @@ from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.messages.enrolment import IssuedIdentity
 from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX, TrustBundle
+from p2pdeploy.trust.cell_keys import CellKeys
+from p2pdeploy.trust.credential import Credential
+from p2pdeploy.trust.envelope import open_envelope
+from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.private_files import make_private_folder, read_private, write_private
 from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.tls import IdentityFiles
 
-__all__ = ["HostIdentity", "load_attestation_key", "load_identity", "save_identity"]
+__all__ = [
+    "HostIdentity",
+    "Validity",
+    "load_attestation_key",
+    "load_identity",
+    "load_validity",
+    "save_identity",
+]
 
 _HINT = "this host has not joined a fleet: run 'p2pdaemon join TOKEN'"
+
+
+_VALIDITY_BYTES_MAX = 64
+
+
+class Validity(msgspec.Struct, frozen=True):
+    """When the certificates were issued and expire, in seconds since the epoch."""
+
+    issued_at: float
+    expires_at: float
 
 
 class HostIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon of one host presents and believes.
 
-    ``key`` signs attestations and carries the credential; ``swarm_pem`` holds key and
+    ``key`` signs attestations and carries the sealed *credential*; ``swarm_pem`` holds key and
     certificate.
     """
 
     key: SigningKey
+    credential: Credential
     files: IdentityFiles
     swarm_pem: bytes
     bundle: TrustBundle
+    cell_keys: CellKeys
 
 
 def save_identity(
@@ -57,9 +82,22 @@ def save_identity(
     write_private(folder / "attestation.key", key.to_pem())
     write_private(folder / "credential", issued.credential)
     write_private(folder / "bundle", encode(issued.bundle))
+    write_private(folder / "cell-keys", encode(issued.cell_keys))
     write_private(folder / "fleet-ca.pem", issued.bundle.fleet_ca_pem)
     write_private(folder / "swarm.pem", swarm_key_pem + issued.swarm_certificate_pem)
     write_private(folder / "leaf.pem", leaf_key_pem + issued.certificate_pem)
+    # Last: a kill before it makes the next renewal early, and never late.
+    validity = Validity(issued.issued_at, issued.expires_at)
+    write_private(folder / "validity", encode(validity))
+
+
+def load_validity(folder: Path) -> Validity | None:
+    """When the certificates in *folder* expire; None when that is not known: renew them now."""
+    try:
+        data = read_private(folder / "validity", hint=_HINT)
+        return decode(data, Validity, bytes_max=_VALIDITY_BYTES_MAX)
+    except P2PDeployError:
+        return None
 
 
 def load_attestation_key(folder: Path, host: str) -> SigningKey:
@@ -83,11 +121,26 @@ def load_identity(folder: Path, host: str) -> HostIdentity:
         bundle = decode(
             read_private(folder / "bundle", hint=_HINT), TrustBundle, bytes_max=BUNDLE_BYTES_MAX
         )
+        cell_keys = decode(
+            read_private(folder / "cell-keys", hint=_HINT), CellKeys, bytes_max=BUNDLE_BYTES_MAX
+        )
         key = load_attestation_key(folder, host)
+        credential = open_envelope(key.credential, FleetVerifier(bundle.orders))
     except ConfigError:
         raise
     except P2PDeployError as error:
         raise ConfigError(f"damaged: {error.message}", where=str(folder), hint=_HINT) from error
+    if not isinstance(credential, Credential) or credential.host != host:
+        raise ConfigError(
+            f"this identity is not of host {host!r}", where=str(folder), code="other-host"
+        )
     files = IdentityFiles(certificate=leaf, key=leaf, authority=folder / "fleet-ca.pem")
     swarm_pem = read_private(folder / "swarm.pem", hint=_HINT)
-    return HostIdentity(key=key, files=files, swarm_pem=swarm_pem, bundle=bundle)
+    return HostIdentity(
+        key=key,
+        credential=credential,
+        files=files,
+        swarm_pem=swarm_pem,
+        bundle=bundle,
+        cell_keys=cell_keys,
+    )

@@ -46,7 +46,7 @@ class FleetVerifier:
 
     Args:
         orders: Keys by role.
-        enrolments: The least enrolment that is believed of a host; of others 1.  Read at each
+        enrolments: The least enrolment that is believed of a host; of others 0.  Read at each
             look, so the owner may change it (a revocation).
     """
 
@@ -96,7 +96,7 @@ class FleetVerifier:
         said = (word.cell, word.host, word.fault_domain, enrolment)
         if said != (by.cell, by.host, by.fault_domain, by.enrolment):
             raise TrustError(f"{by.host!r} speaks as {word.host!r} of {word.cell!r}")
-        if by.enrolment < self._enrolments.get(by.host, 1):
+        if by.enrolment < self._enrolments.get(by.host, 0):
             raise TrustError(f"enrolment {by.enrolment} of {by.host!r} is revoked", code="revoked")
         if len(signatures) != 1 or not is_signed(by.public_key, message, signatures[0][1]):
             raise TrustError(f"not signed by {by.host!r}", code="bad-signature")

@@ -21,7 +21,7 @@ from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths, open_trust
-from p2ptracker.authority.issue import issue_control_plane, issue_host
+from p2ptracker.authority.issue import issue_host, refresh_control_plane
 
 NOW = dt.datetime.now(dt.UTC)
 PLAN = a_plan()
@@ -95,6 +95,6 @@ def test_a_host_that_was_issued_an_identity_speaks_for_itself(tmp_path: Path) ->
 
 def test_the_control_planes_identity_is_usable(tmp_path: Path) -> None:
     trust = create_trust(tmp_path, "lab", now=NOW)
-    trust.paths.control_plane.write_bytes(issue_control_plane(trust, "127.0.0.1", now=NOW))
+    refresh_control_plane(trust, "127.0.0.1", now=NOW)
     server_context(trust.paths.control_plane_files(), demands_certificate=True)
     client_context(trust.paths.operator_files(), is_control_plane, who="the control plane")

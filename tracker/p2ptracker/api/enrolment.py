@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from litestar import Response, get, post
+from typing import Any
+
+from litestar import Request, Response, get, post
 from litestar.params import JSONBody, RawBody
 from litestar.types import ControllerRouterHandler
 
@@ -15,7 +17,7 @@ from p2pdeploy.messages.enrolment import (
 )
 from p2pdeploy.messages.enrolment_desk import TokenRequest, TokenView
 from p2ptracker.api.failures import REFUSALS, error_body, error_bytes
-from p2ptracker.control_plane import ControlPlane
+from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import BusyError
 
 __all__ = ["enrolment_handlers"]
@@ -24,16 +26,16 @@ _MSGPACK = "application/msgpack"
 _PEM = "application/x-pem-file"
 
 
-def enrolment_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
-    """The routes, over *plane*."""
-    return [*_open_handlers(plane), *_admin_handlers(plane)]
+def enrolment_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
+    """The routes, over *desk*."""
+    return [*_open_handlers(desk), *_admin_handlers(desk)]
 
 
-def _open_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
+def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
     @get("/enrolment/authority", opt={"permission": "open"}, media_type=_PEM, responses=REFUSALS)
     async def get_authority() -> bytes:
         """The fleet CA's certificate: public; a join token says which one is the right one."""
-        return plane.enrolment.authority_pem
+        return desk.authority_pem
 
     @post(
         "/enrolment",
@@ -47,7 +49,7 @@ def _open_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         """Let in the host of a join token (p2pdeploy/messages/enrolment.py)."""
         request = decode(body, EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await plane.enrolment.enrol(request))
+            return _issued(await desk.enrol(request))
         except BusyError as error:
             return _busy(error)
 
@@ -63,20 +65,21 @@ def _open_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         """Fresh certificates for a host that signs with its attestation key."""
         request = decode(body, RenewRequest, bytes_max=ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await plane.enrolment.renew(request))
+            return _issued(await desk.renew(request))
         except BusyError as error:
             return _busy(error)
 
     return [get_authority, enrol_host, renew_host_identity]
 
 
-def _admin_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
-    @post(
-        "/enrolment/tokens", opt={"permission": "admin"}, status_code=200, responses=REFUSALS
-    )
-    async def issue_join_tokens(data: JSONBody[TokenRequest]) -> list[TokenView]:
+def _admin_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
+    @post("/enrolment/tokens", opt={"permission": "admin"}, status_code=200, responses=REFUSALS)
+    async def issue_join_tokens(
+        request: Request[Any, Any, Any], data: JSONBody[TokenRequest]
+    ) -> list[TokenView]:
         """Make join tokens; each is shown this once."""
-        return await plane.enrolment.issue_tokens(data, api=plane.api_url())
+        # The guard let nothing pass that names another host than our own address.
+        return await desk.issue_tokens(data, api=f"https://{request.headers['host']}")
 
     return [issue_join_tokens]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from cryptography import x509
+
 from p2pdeploy.messages.enrolment import IssuedIdentity, SigningRequests
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.certificates import (
@@ -20,9 +22,11 @@ from p2pdeploy.trust.certificates import (
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import seal
 from p2pdeploy.trust.identity import ControlPlaneId, HostId, OperatorId
+from p2pdeploy.trust.private_files import read_private, write_private
+from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import TrustFolder
 
-__all__ = ["issue_control_plane", "issue_host", "issue_operator", "renew_host"]
+__all__ = ["issue_host", "issue_operator", "refresh_control_plane", "renew_host"]
 
 
 def issue_host(
@@ -68,14 +72,18 @@ def renew_host(
         requests.fleet,
         identity,
         addresses=(host.address,),
+        enrolment=host.enrolment,
         lifetime=HOST_LIFETIME,
         now=now,
     )
     return IssuedIdentity(
+        issued_at=now.timestamp(),
+        expires_at=(now + HOST_LIFETIME).timestamp(),
         credential=credential,
         certificate_pem=certificate,
         swarm_certificate_pem=issue_swarm_leaf(trust.swarm_ca, requests.swarm, host.name, now=now),
         bundle=trust.bundle(),
+        cell_keys=ring_of(trust, host.cell),
     )
 
 
@@ -94,7 +102,30 @@ def issue_operator(
     )
 
 
-def issue_control_plane(trust: TrustFolder, address: str, *, now: dt.datetime) -> bytes:
+def refresh_control_plane(trust: TrustFolder, address: str, *, now: dt.datetime) -> None:
+    """Write the control plane's own identity unless what is there holds for half its life more.
+
+    Raises:
+        ConfigError: what is there is readable by others.
+        OSError: the folder can't be written.
+    """
+    path = trust.paths.control_plane
+    if not (path.exists() and _is_fresh(read_private(path, hint=""), address, now)):
+        write_private(path, _issue_control_plane(trust, address, now=now))
+
+
+def _is_fresh(pem: bytes, address: str, now: dt.datetime) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    addresses = [str(found) for found in names.get_values_for_type(x509.IPAddress)]
+    left = certificate.not_valid_after_utc - now
+    return addresses == [address] and left > CONTROL_PLANE_LIFETIME / 2
+
+
+def _issue_control_plane(trust: TrustFolder, address: str, *, now: dt.datetime) -> bytes:
     """A fresh key and certificate in one PEM, for a control plane at *address*."""
     key = new_key()
     certificate = issue_leaf(
