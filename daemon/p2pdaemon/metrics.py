@@ -59,6 +59,7 @@ def _gossip(core: GossipStatistics, shell: ShellStatistics) -> Iterator[Metric]:
         "Datagrams, streams and items that were dropped.",
         {
             "mac": shell.dropped_mac,
+            "replayed": shell.dropped_replayed,
             "malformed": shell.dropped_malformed,
             "unsendable": shell.dropped_unsendable,
             "stream": shell.streams_dropped,

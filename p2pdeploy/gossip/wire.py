@@ -27,7 +27,7 @@ from p2pdeploy.limits import DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX
 from p2pdeploy.messages.gossip import Packet
 from p2pdeploy.trust.cell_keys import CellKeys
 
-__all__ = ["COUNTER_MAX", "SALT_BYTES", "TAG_BYTES", "PacketSeal"]
+__all__ = ["COUNTER_MAX", "SALT_BYTES", "SENDER_BYTES_MAX", "TAG_BYTES", "PacketSeal"]
 
 VERSION = 2
 SALT_BYTES = 16  # two starts with the same salt would share nonces: 128 bits never meet

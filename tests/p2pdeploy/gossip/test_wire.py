@@ -11,10 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pdeploy.codec import FrameReader
+from p2pdeploy.codec import FrameReader, encode
 from p2pdeploy.errors import ProtocolError, TrustError
+from p2pdeploy.gossip.outbox import PACKET_BYTES_MAX
 from p2pdeploy.gossip.sender_keys import SENDERS_MAX, WINDOW_PACKETS
-from p2pdeploy.gossip.wire import COUNTER_MAX, SALT_BYTES, TAG_BYTES, PacketSeal
+from p2pdeploy.gossip.wire import (
+    COUNTER_MAX,
+    SALT_BYTES,
+    SENDER_BYTES_MAX,
+    TAG_BYTES,
+    PacketSeal,
+)
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import DATAGRAM_BYTES_MAX
 from p2pdeploy.messages.gossip import Ack, Item, MemberRumour, Packet, Ping
@@ -250,9 +257,22 @@ def test_a_change_of_the_ring_does_not_reopen_the_window() -> None:
 # --- shape -----------------------------------------------------------------------------------
 
 
-def test_a_datagram_above_the_limit_is_refused_before_anything_is_derived() -> None:
+def test_an_oversized_datagram_is_refused_although_a_member_sealed_it() -> None:
+    large = msgspec.structs.replace(PACKET, rumours=(Item("go", (1, 0), b"x" * 1_400),))
+    datagram = a_seal("h01").seal_datagram(large)
+    assert len(datagram) > DATAGRAM_BYTES_MAX
     with pytest.raises(ProtocolError):
-        a_seal("h02").open_datagram(b"x" * (DATAGRAM_BYTES_MAX + 1))
+        a_seal("h02").open_datagram(datagram)
+
+
+def test_a_full_packet_of_the_longest_name_fits_one_datagram() -> None:
+    name = "h" * SENDER_BYTES_MAX
+    empty = Packet(CELL, HostName(name), None, (Item("go", (1, 0), b"x" * 256),))
+    room_bytes = PACKET_BYTES_MAX - len(encode(empty))
+    full = Packet(CELL, HostName(name), None, (Item("go", (1, 0), b"x" * (256 + room_bytes)),))
+    datagram = a_seal(name).seal_datagram(full)
+    assert len(datagram) == DATAGRAM_BYTES_MAX
+    assert a_seal("h02").open_datagram(datagram) == full
 
 
 def test_a_packet_truncated_at_any_length_is_refused() -> None:
