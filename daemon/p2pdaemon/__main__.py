@@ -67,6 +67,21 @@ def stop_services(config_path: Path) -> None:
     _run(work)
 
 
+@main.command()
+@click.argument("token")
+@click.option("--again", is_flag=True, help="Join anew, though there is an identity already.")
+@_config_option
+def join(token: str, again: bool, config_path: Path) -> None:
+    """Join the fleet that TOKEN is of, as the host that the configuration names."""
+
+    async def work() -> None:
+        from p2pdaemon.join import join
+
+        click.echo(await join(load_config(config_path), token, again=again), err=True)
+
+    _run(work)
+
+
 def _run(work: Callable[[], Awaitable[None]]) -> None:
     """Run *work*; an error is one line and an exit code, never a traceback."""
     os.umask(PRIVATE_UMASK)

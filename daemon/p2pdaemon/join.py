@@ -1,0 +1,111 @@
+"""``p2pdaemon join TOKEN``: become a host of the fleet that the token is of.
+
+A short program of its own: X.509 costs memory that the running daemon does without.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from p2pdaemon.config import DaemonConfig
+from p2pdaemon.enrolment_client import fetch_authority, open_enrolment
+from p2pdeploy.errors import ConfigError, RefusedError, TrustError
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity
+from p2pdeploy.trust.certificates import fingerprint
+from p2pdeploy.trust.credential import Credential
+from p2pdeploy.trust.envelope import open_envelope
+from p2pdeploy.trust.host_identity import load_identity, save_identity
+from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
+from p2pdeploy.trust.join_token import JoinToken, read_join_token
+from p2pdeploy.trust.keyring import FleetVerifier
+
+__all__ = ["join", "require_ours"]
+
+
+async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
+    """Join with the token *text*; returns what to tell the user.
+
+    Nothing is written before everything is there.  A host that has joined already is left as it
+    is, and the token is not used up, unless *again*.
+
+    Raises:
+        TrustError: the token is malformed, refused, or whoever answers has another fleet CA.
+        RefusedError: the token is for another host than this one.
+        UnavailableError: no answer; get a new token if this one was used up.
+        OSError: the identity can't be written.
+    """
+    token = read_join_token(text)
+    if token.host != config.name:
+        raise RefusedError(
+            f"the token is for host {token.host!r}, this is {config.name!r}",
+            hint="names come from the inventory: correct 'name' in daemon.toml, or use its token",
+            code="other-host",
+        )
+    fleet = None if again else _fleet_joined(config)
+    if fleet is not None:
+        return f"{config.name} is a host of {fleet} already; --again joins anew"
+    authority_pem = await _find_authority(token, config)
+    key, keys = new_attestation_key(config.name), new_leaf_keys()
+    request = EnrolRequest(
+        host=config.name,
+        secret=token.secret,
+        public_key=key.public_key,
+        requests=keys.requests,
+    )
+    async with open_enrolment(token.api, authority_pem, address=config.address) as client:
+        issued = await client.enrol(request)
+    credential = require_ours(issued, authority_pem, config.name, key.public_key)
+    save_identity(config.identity_dir, key, keys.fleet_pem, keys.swarm_pem, issued)
+    return f"{config.name} is a host of {credential.fleet} now, enrolment {credential.enrolment}"
+
+
+def _fleet_joined(config: DaemonConfig) -> str | None:
+    if not (config.identity_dir / "leaf.pem").exists():  # the last file that joining writes
+        return None
+    try:
+        return load_identity(config.identity_dir, config.name).bundle.fleet
+    except ConfigError as error:
+        raise ConfigError(
+            f"there is an identity already, and it is not usable: {error.message}",
+            where=error.where,
+            hint="--again joins anew",
+            code=error.code,
+        ) from error
+
+
+async def _find_authority(token: JoinToken, config: DaemonConfig) -> bytes:
+    """The fleet CA that the token means; raises TrustError for any other."""
+    pem = await fetch_authority(token.api, address=config.address)
+    try:
+        found = fingerprint(pem)
+    except ValueError:
+        found = ""
+    if not hmac.compare_digest(found, token.fingerprint.hex()):
+        raise TrustError(
+            "whoever answers there has another authority than the token says",
+            where=token.api,
+            hint="is the address right, and the token of this fleet?",
+            code="wrong-authority",
+        )
+    return pem
+
+
+def require_ours(
+    issued: IssuedIdentity, authority_pem: bytes, host: HostName, public_key: bytes
+) -> Credential:
+    """The credential of *issued*, which must be *host*'s and for the key *public_key*.
+
+    Raises:
+        TrustError: it is for somebody else, or the bundle is of another fleet CA: keep nothing.
+        ProtocolError: malformed.
+    """
+    if fingerprint(issued.bundle.fleet_ca_pem) != fingerprint(authority_pem):
+        raise TrustError("the bundle is of another fleet CA", code="wrong-authority")
+    credential = open_envelope(issued.credential, FleetVerifier(issued.bundle.orders))
+    if not isinstance(credential, Credential):
+        raise TrustError("what came is no credential", code="bad-credential")
+    said = (credential.fleet, credential.host, credential.public_key)
+    if said != (issued.bundle.fleet, host, public_key):
+        raise TrustError(f"the credential is of {credential.host!r}", code="bad-credential")
+    return credential
