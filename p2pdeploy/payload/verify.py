@@ -80,6 +80,7 @@ class _Walk:
     def __init__(self, manifest: Manifest, *, hashing: bool) -> None:
         self.newest_ns = 0  # the last ctime in the tree, since the epoch
         self._hashing = hashing
+        self._buffer = memoryview(bytearray(_READ_BYTES if hashing else 0))
         self._owner = os.geteuid()
         self._seen = blake3.blake3()
         self._content: defaultdict[str, dict[str, Entry]] = defaultdict(dict)
@@ -133,7 +134,7 @@ class _Walk:
     def _check_content(self, handle: int, entry: Entry) -> None:
         before = os.fstat(handle)
         self._judge_file(entry, before)
-        if _digest_of(handle) != entry.digest:
+        if _digest_of(handle, self._buffer) != entry.digest:
             _refuse(entry.path, "does not have its digest")
         if _identity(os.fstat(handle)) != _identity(before):
             _refuse(entry.path, "changed while it was verified")
@@ -171,8 +172,8 @@ def _identity(status: os.stat_result) -> bytes:
     return (",".join(map(str, place)) + ";").encode()
 
 
-def _digest_of(handle: int) -> str:
-    digest, buffer = blake3.blake3(), memoryview(bytearray(_READ_BYTES))
+def _digest_of(handle: int, buffer: memoryview) -> str:
+    digest = blake3.blake3()
     while count := os.readv(handle, [buffer]):
         digest.update(buffer[:count])
     return digest.hexdigest()

@@ -69,6 +69,17 @@ def replace(path: Path) -> None:
     in_folder(path, swap)
 
 
+def pipe_instead(path: Path) -> None:
+    """Of the mode and, being empty, of the content that the file has."""
+
+    def swap() -> None:
+        path.unlink()
+        os.mkfifo(path)
+        path.chmod(0o444)
+
+    in_folder(path, swap)
+
+
 def link_instead(path: Path) -> None:
     def swap() -> None:
         kept = path.rename(path.parent.parent / "kept-elsewhere")
@@ -84,6 +95,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "overwritten file": ("big/model.bin", overwrite),
     "overwritten small file": ("lib/a", overwrite),
     "link in place of a file": ("big/model.bin", link_instead),
+    "pipe in place of a file": ("empty", pipe_instead),
     "setuid bit": ("bin/run", lambda path: path.chmod(0o4555)),
     "writable file": ("lib/a", lambda path: path.chmod(0o666)),
     "writable folder": ("lib", lambda path: path.chmod(0o777)),
@@ -111,6 +123,12 @@ def test_an_extra_file_after_verification_is_found(mixed: Built, root: Path) -> 
     planted = root / "tree/lib/sitecustomize.py"
     in_folder(planted, planted.touch)
     with pytest.raises(IntegrityError, match=r"lib/sitecustomize\.py: is not part"):
+        stage.verify(root, mixed.manifest)
+
+
+def test_a_file_that_grew_is_refused_before_it_is_read(mixed: Built, root: Path) -> None:
+    os.truncate(root / "tree/empty", 1 << 40)  # sparse: reading it would take half an hour
+    with pytest.raises(IntegrityError, match=f"empty: has {1 << 40} bytes, not 0"):
         stage.verify(root, mixed.manifest)
 
 
@@ -155,7 +173,7 @@ def test_a_whole_tree_swapped_for_a_link_is_found(mixed: Built, root: Path) -> N
 def test_an_unchanged_tree_is_not_read_again(
     mixed: Built, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_handle: int) -> str:
+    def refuse(_handle: int, _buffer: memoryview) -> str:
         raise AssertionError("read again")
 
     monkeypatch.setattr(verify, "_digest_of", refuse)
