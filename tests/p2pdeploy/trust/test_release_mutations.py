@@ -66,7 +66,7 @@ def mutate_one_part(bundle: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "count", [5_000, pytest.param(100_000, marks=pytest.mark.soak)], ids=["5000", "soak"]
+    "count", [5_000, pytest.param(40_000, marks=pytest.mark.soak)], ids=["5000", "soak"]
 )
 def test_mutated_bundles_never_verify_to_something_else(fleet: Fleet, count: int):
     rng, bundle, seen = random.Random(3), fleet.bundle(), first_seen(fleet.first_root)
