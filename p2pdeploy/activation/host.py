@@ -60,6 +60,7 @@ from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
 from p2pdeploy.messages.orders import Go
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
+from p2pdeploy.trust.revocations import Revocations
 
 __all__ = ["HostActivation"]
 
@@ -201,7 +202,7 @@ class HostActivation:
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
             return effects
-        if isinstance(message, Credential):
+        if isinstance(message, Credential | Revocations):
             return effects  # says who may speak, nothing about a service
         slot = self._slot(message.service, now)
         if slot is None:

@@ -10,6 +10,7 @@ key                       version
 ``rollout/SERVICE``       issued_at in ms, 0
 ``plan/SERVICE``          plan_seq, 0 (also ``revert/``, ``roster/``)
 ``go``                    lease_seq, 0
+``revocations``           seq, 0
 ``abort/SERVICE``         watermark, 0
 ``excuse/SERVICE``        plan_seq, excuse_seq
 ``settled/SERVICE``       plan_seq, issued_at in ms
@@ -43,22 +44,32 @@ from p2pdeploy.messages.orders import (
 from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
+from p2pdeploy.trust.revocations import Revocations
 
-__all__ = ["URGENCIES", "CellState", "Item", "attestation_key", "item_of", "urgency_of"]
+__all__ = [
+    "REVOCATIONS_KEY",
+    "URGENCIES",
+    "CellState",
+    "Item",
+    "attestation_key",
+    "item_of",
+    "urgency_of",
+]
 
 # Every host attests every service that it hears of, so a cell has no more names than a host.
-ORDER_KEYS_MAX = 7 * SERVICES_PER_HOST_MAX + 1
+ORDER_KEYS_MAX = 7 * SERVICES_PER_HOST_MAX + 2
 ATTESTATION_KEYS_MAX = CELL_HOSTS_MAX * SERVICES_PER_HOST_MAX
 # Four times the largest real one: bounds the table at ATTESTATION_KEYS_MAX * 4 KiB.
 ATTESTATION_BYTES_MAX = 4 * 1024
 
+REVOCATIONS_KEY = "revocations"
 _NUMBER_MAX = 2**64 - 1  # what msgpack and the summary can hold
-_URGENCY = {"abort": 0, "go": 1, "att": 3}
+_URGENCY = {"abort": 0, "revocations": 0, "go": 1, "att": 3}
 URGENCIES = 4
 
 
 def urgency_of(key: str) -> int:
-    """How early an item is told: 0 ABORT, 1 GO, 2 other orders, 3 attestations."""
+    """How early an item is told: 0 ABORT and revocations, 1 GO, 2 other orders, 3 attestations."""
     return _URGENCY.get(key.partition("/")[0], 2)
 
 
@@ -84,6 +95,8 @@ def item_of(message: Sealed, envelope: bytes) -> Item:
 def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
     if isinstance(message, Go):
         return "go", (message.lease_seq, 0)
+    if isinstance(message, Revocations):
+        return REVOCATIONS_KEY, (message.seq, 0)
     if isinstance(message, Release | Credential):
         raise ProtocolError(f"a {type(message).__name__} is no item of a cell")
     service = check_service(message.service)

@@ -6,6 +6,7 @@
 * :mod:`~p2pdeploy.trust.signing`: Ed25519 keys and their ids
 * :mod:`~p2pdeploy.trust.envelope`: sealed messages, verified as the bytes received
 * :mod:`~p2pdeploy.trust.credential`: who may speak as a host
+* :mod:`~p2pdeploy.trust.revocations`: who is believed no more
 * :mod:`~p2pdeploy.trust.keyring`: the keys of a fleet, and the verifier over them
 * :mod:`~p2pdeploy.trust.cell_keys`: the keys of a cell's gossip and their rotation
 * :mod:`~p2pdeploy.trust.private_files`: secrets on disk

@@ -28,6 +28,7 @@ from p2pdeploy.messages.orders import (
 )
 from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
+from p2pdeploy.trust.revocations import Revocations
 
 __all__ = [
     "ROLE_OF",
@@ -53,6 +54,7 @@ Sealed = (
     | Attestation
     | Release
     | Credential
+    | Revocations
 )
 """Every message that exists only inside an envelope."""
 
@@ -69,6 +71,7 @@ ROLE_OF: dict[type, str] = {
     Attestation: "host",
     Release: "release",
     Credential: "enrol",
+    Revocations: "enrol",
 }
 # Stopping is safe, so whoever may move a rollout may stop it.
 _MAY_ALSO_ABORT = ("go", "deployer", "rollout")
