@@ -18,7 +18,6 @@ from p2pdeploy.messages.host import (
     HOST_REPLY_BYTES_MAX,
     HostReply,
     HostRequest,
-    HostSeal,
     Logs,
     LogsRequest,
     Metrics,
@@ -29,6 +28,8 @@ from p2pdeploy.messages.host import (
     Why,
     WhyRequest,
 )
+from p2pdeploy.trust.streams import open_stream
+from p2pdeploy.trust.tls import IdentityFiles, client_context, is_host
 
 __all__ = ["HostAddress", "ask_logs", "ask_metrics", "ask_status", "ask_why"]
 
@@ -39,13 +40,22 @@ Reply = TypeVar("Reply", Logs, Status, Metrics, Why)
 
 
 class HostAddress:
-    """Where a daemon answers, and from where we ask."""
+    """Where the daemon of host *name* answers, as whom and from where we ask."""
 
-    def __init__(self, address: str, port: int, *, token: str, source: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        port: int,
+        *,
+        identity: IdentityFiles,
+        source: str | None = None,
+    ) -> None:
+        self.name = name
         self.address = address
         self.port = port
+        self.identity = identity
         self.source = source
-        self.seal = HostSeal(token)
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
@@ -77,7 +87,8 @@ async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Re
     Raises:
         UnavailableError: the daemon is down, too slow, or cuts the stream off.
         NotFoundError, RefusedError: it says no, with its reason.
-        TrustError, ProtocolError: what answers there is not a daemon of this fleet.
+        TrustError, ProtocolError: what answers there is not the daemon of that host.
+        ConfigError: our own identity is not usable.
     """
     try:
         with trio.fail_after(ASK_TIMEOUT_S):
@@ -95,18 +106,19 @@ async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Re
 
 
 async def _exchange(host: HostAddress, request: bytes) -> bytes:
-    stream = await trio.open_tcp_stream(host.address, host.port, local_address=host.source)
+    context = client_context(host.identity, is_host(host.name), who=f"host {host.name}")
+    stream = await open_stream(host.address, host.port, context, source=host.source)
     async with stream:
-        await stream.send_all(frame(host.seal.seal_request(request)))
+        await stream.send_all(frame(request))
         reader = FrameReader(bytes_max=HOST_REPLY_BYTES_MAX)
         while data := await stream.receive_some(_READ_BYTES):
-            reader.feed(data)
+            reader.feed(bytes(data))
             for payload in reader:
-                return host.seal.open_reply(payload)
+                return payload
     raise UnavailableError(
         "the host closed the stream without an answer",
         where=str(host),
-        hint="is it a daemon of this fleet, with this token?",
+        hint="has your certificate expired, or been revoked?",
     )
 
 

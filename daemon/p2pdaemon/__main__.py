@@ -28,6 +28,9 @@ _config_option = click.option(
 )
 
 
+_TOKEN_CHARACTERS_MAX = 1_024  # a join token is 250
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """The p2pdeploy daemon of one host."""
@@ -72,12 +75,16 @@ def stop_services(config_path: Path) -> None:
 @click.option("--again", is_flag=True, help="Join anew, though there is an identity already.")
 @_config_option
 def join(token: str, again: bool, config_path: Path) -> None:
-    """Join the fleet that TOKEN is of, as the host that the configuration names."""
+    """Join the fleet that TOKEN is of, as the host that the configuration names.
+
+    With ``-`` for TOKEN it is read from standard input, where no other user's ``ps`` shows it.
+    """
+    text = sys.stdin.readline(_TOKEN_CHARACTERS_MAX) if token == "-" else token
 
     async def work() -> None:
         from p2pdaemon.join import join
 
-        click.echo(await join(load_config(config_path), token, again=again), err=True)
+        click.echo(await join(load_config(config_path), text, again=again), err=True)
 
     _run(work)
 

@@ -20,15 +20,13 @@ from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.state import URGENCIES, urgency_of
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
-from p2pdeploy.testing.keyring import HmacKeyring
-from p2pdeploy.trust.cell_keys import first_cell_keys
-from p2pdeploy.trust.envelope import Sealed, open_envelope
-from p2pdeploy.trust.secret import derive_key
+from p2pdeploy.trust.cell_keys import CellKeys
+from p2pdeploy.trust.envelope import Sealed, Verifier, open_envelope
 
 __all__ = ["CellFeed", "make_gossip"]
 
 
-def make_gossip(config: DaemonConfig, token: str, keyring: HmacKeyring) -> GossipShell:
+def make_gossip(config: DaemonConfig, keys: CellKeys, verifier: Verifier) -> GossipShell:
     """This host's gossip, not yet running.  Raises ConfigError for a foreign address."""
     me = Member(
         name=config.name,
@@ -41,8 +39,8 @@ def make_gossip(config: DaemonConfig, token: str, keyring: HmacKeyring) -> Gossi
         me=me,
         cell=config.cell,
         rng=random.Random(),
-        verify=partial(open_envelope, verifier=keyring),
-        keys=first_cell_keys(config.cell, derive_key(token, "gossip")),
+        verify=partial(open_envelope, verifier=verifier),
+        keys=keys,
     )
 
 

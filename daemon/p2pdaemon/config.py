@@ -37,8 +37,6 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     machine_function: str
     cell: CellId
     fault_domain: FaultDomain
-    enrolment: Annotated[int, msgspec.Meta(ge=1, lt=2**31)] = 1
-    """Rises each time the host is enrolled anew; the upper half of its epoch."""
     gossip_port: Port = 7946
     swarm_port: Port = 6881
     host_port: Port = 7947
@@ -46,9 +44,9 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     state_dir: Path
     """Journal, staged releases and services; survives the daemon, owned by it alone."""
     api: str
-    """The control plane, ``http://ADDRESS:PORT``."""
-    fleet_dir: Path
-    """Holds the fleet's token."""
+    """The control plane, ``https://ADDRESS:PORT``."""
+    identity_dir: Path = Path("identity")
+    """Keys and certificates of this host, as ``p2pdaemon join`` writes them."""
     log_path: Path | None = None
     """The log as JSON lines; none: standard error."""
     service_path: str = SERVICE_PATH
@@ -69,7 +67,7 @@ def load_config(path: Path) -> DaemonConfig:
     config = msgspec.structs.replace(
         config,
         state_dir=(folder / config.state_dir).resolve(),
-        fleet_dir=(folder / config.fleet_dir).resolve(),
+        identity_dir=(folder / config.identity_dir).resolve(),
         log_path=folder / config.log_path if config.log_path else None,
     )
     _check(config, path)
@@ -134,6 +132,6 @@ def _check_api(api: str, where: str) -> None:
         host, port = url.hostname, url.port
     except ValueError as error:
         raise ConfigError(f"{api!r} is no URL: {error}", where=where) from error
-    if url.scheme != "http" or not host or not port or url.path.strip("/") or url.username:
-        raise ConfigError(f"{api!r} must look like http://ADDRESS:PORT", where=where)
+    if url.scheme != "https" or not host or not port or url.path.strip("/") or url.username:
+        raise ConfigError(f"{api!r} must look like https://ADDRESS:PORT", where=where)
     require_loopback(host, where=where)

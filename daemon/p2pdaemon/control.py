@@ -7,8 +7,6 @@ the control plane meanwhile.  ``UnavailableError`` means exactly that: ask again
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import ssl
 import time
 from collections.abc import AsyncGenerator
@@ -41,7 +39,6 @@ from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import derive_key
 
 __all__ = ["ControlPlane", "Offset", "open_control_plane"]
 
@@ -74,9 +71,8 @@ class _Time(msgspec.Struct, frozen=True):
 class ControlPlane:
     """One connection pool to the control plane.  Made by :func:`open_control_plane`."""
 
-    def __init__(self, client: httpx2.AsyncClient, token: str) -> None:
+    def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
-        self._deal_key = derive_key(token, "deal")
 
     async def measure_offset(self) -> Offset:
         """Ask for the time; the answer was right at some moment between asking and hearing."""
@@ -115,12 +111,11 @@ class ControlPlane:
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
         """Draw the next piece.  The bytes are empty unless the reply is a ``Deal``; unverified."""
         body = encode(request)
-        mac = hmac.digest(self._deal_key, body, hashlib.sha256).hex()
         async with self._answer(
             "POST",
             "/v1/deal",
             content=body,
-            headers={"Content-Type": MSGPACK, "X-P2P-Mac": mac},
+            headers={"Content-Type": MSGPACK},
             timeout_s=BULK_TIMEOUT_S,
         ) as answer:
             head = answer.headers.get("X-Deal", "")
@@ -181,8 +176,13 @@ class ControlPlane:
 
 
 @asynccontextmanager
-async def open_control_plane(api: str, *, token: str, address: str) -> AsyncGenerator[ControlPlane]:
-    """A client of *api* that speaks from *address*; closes its connections at the end."""
+async def open_control_plane(
+    api: str, *, context: ssl.SSLContext, address: str
+) -> AsyncGenerator[ControlPlane]:
+    """A client of *api* that speaks from *address*; closes its connections at the end.
+
+    *context*: what we present, and that it is the control plane we talk to (``client_context``).
+    """
     limits = httpx2.Limits(
         max_connections=CONNECTIONS_MAX,
         max_keepalive_connections=CONNECTIONS_MAX,
@@ -192,18 +192,16 @@ async def open_control_plane(api: str, *, token: str, address: str) -> AsyncGene
         local_address=address,
         limits=limits,
         trust_env=False,
-        # Loopback speaks plain HTTP; loading the public authorities would cost 0.1 s and 3 MB.
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        verify=context,
     )
     async with httpx2.AsyncClient(
         base_url=api,
-        headers={"Authorization": f"Bearer {token}"},
         timeout=httpx2.Timeout(None),  # trio bounds every call as a whole
         transport=transport,
-        trust_env=False,  # a proxy of the environment must not see the token
+        trust_env=False,  # no proxy of the environment stands between us and the control plane
         follow_redirects=False,
     ) as client:
-        yield ControlPlane(client, token)
+        yield ControlPlane(client)
 
 
 async def _close(answer: httpx2.Response) -> None:

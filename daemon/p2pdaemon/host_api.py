@@ -1,13 +1,15 @@
 """The daemon's own small server: logs, status, metrics, and why nothing happens.
 
-One request and one reply per stream (``messages/host.py``), on the host's own address.  A stream
-that is forged, malformed, slow or one too many is closed without an answer, and counted.  So is
-one that we fail to answer by a fault of our own; that fault is logged, and ends nothing else.
+One request and one reply per TLS stream (``messages/host.py``), on the host's own address.  A
+stream that is a stranger's, malformed, slow or one too many is closed without an answer, and
+counted.  So is one that we fail to answer by a fault of our own; that fault is logged, and ends
+nothing else.
 """
 
 from __future__ import annotations
 
 import errno
+import ssl
 from functools import partial
 
 import trio
@@ -22,6 +24,7 @@ from p2pdeploy.errors import (
     NotFoundError,
     P2PDeployError,
     ProtocolError,
+    TrustError,
     UnavailableError,
 )
 from p2pdeploy.ids import ServiceName, check_service
@@ -31,7 +34,6 @@ from p2pdeploy.messages.host import (
     LOG_BYTES_MAX,
     HostReply,
     HostRequest,
-    HostSeal,
     Logs,
     LogsRequest,
     Metrics,
@@ -41,7 +43,10 @@ from p2pdeploy.messages.host import (
     Why,
     WhyRequest,
 )
+from p2pdeploy.trust.identity import ControlPlaneId, OperatorId
 from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.streams import SecureStream, accept_peer
+from p2pdeploy.trust.tls import Peer
 
 __all__ = ["HostApi"]
 
@@ -58,13 +63,13 @@ class HostApi:
     Args:
         reporter: Knows status and metrics.
         store: Where the services' logs lie.
-        seal: The fleet's MAC for these streams.
+        context: What we present; demands a certificate of this fleet.
     """
 
-    def __init__(self, reporter: Reporter, store: ReleaseStore, seal: HostSeal) -> None:
+    def __init__(self, reporter: Reporter, store: ReleaseStore, context: ssl.SSLContext) -> None:
         self._reporter = reporter
         self._store = store
-        self._seal = seal
+        self._context = context
         self._served = 0
 
     async def serve(
@@ -106,17 +111,18 @@ class HostApi:
         """Answer one request; what strangers can cause is counted and not logged."""
         try:
             with trio.fail_after(STREAM_TIMEOUT_S):
-                reply = await self._answer(await self._receive(stream))
-                await stream.send_all(frame(self._seal.seal_reply(encode(reply))))
+                secure, peer = await accept_peer(stream, self._context)
+                _check_asker(peer)
+                reply = await self._answer(await self._receive(secure))
+                await secure.send_all(frame(encode(reply)))
         except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
             self._reporter.requests_dropped += 1
 
-    async def _receive(self, stream: trio.SocketStream) -> HostRequest:
+    async def _receive(self, stream: SecureStream) -> HostRequest:
         reader = FrameReader(bytes_max=HOST_REQUEST_BYTES_MAX)
         while data := await stream.receive_some(_READ_BYTES):
-            reader.feed(data)
-            for sealed in reader:
-                payload = self._seal.open_request(sealed)
+            reader.feed(bytes(data))
+            for payload in reader:
                 request: HostRequest = decode(
                     payload,
                     HostRequest,  # pyright: ignore[reportArgumentType] a union is a type form
@@ -166,6 +172,12 @@ class HostApi:
         if self._reporter.attestation(service) is None:
             raise _unknown(service)
         return Why(service=service, code="", message="nothing holds it")
+
+
+def _check_asker(peer: Peer) -> None:
+    """Operators and the control plane may look; one host has no business with another's logs."""
+    if not isinstance(peer.identity, ControlPlaneId | OperatorId):
+        raise TrustError(f"{peer.identity} may not ask a daemon")
 
 
 def _unknown(service: ServiceName) -> NotFoundError:

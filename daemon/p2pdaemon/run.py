@@ -20,10 +20,12 @@ from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane, open_control_plane
+from p2pdaemon.doorkeeper import Doorkeeper
 from p2pdaemon.host_api import HostApi
 from p2pdaemon.housekeeping import tidy_up
 from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.mesh import Mesh
+from p2pdaemon.own_identity import load_own_identity
 from p2pdaemon.reporter import Attester, Reporter
 from p2pdaemon.rotate_logs import rotate_logs
 from p2pdaemon.service_process import ServiceProcess
@@ -35,10 +37,11 @@ from p2pdaemon.svc_mgr import SvcMgr
 from p2pdaemon.sync_cell import CellSync
 from p2pdaemon.tell_seeds import SeedTeller
 from p2pdeploy.activation.host import HostActivation
-from p2pdeploy.messages.host import HostSeal
+from p2pdeploy.swarm.identity import SwarmIdentity
 from p2pdeploy.swarm.session import Session
-from p2pdeploy.testing.keyring import HmacKeyring
-from p2pdeploy.trust.secret import derive_key, read_secret
+from p2pdeploy.trust.host_identity import HostIdentity
+from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
 
 __all__ = ["run_daemon"]
 
@@ -51,29 +54,30 @@ async def run_daemon(
     """Run until SIGTERM, SIGINT or cancellation; the services go on running.
 
     Raises:
-        ConfigError: no token, a damaged journal, or an address that is taken.
+        ConfigError: the host has not joined, a damaged journal, or an address that is taken.
         RefusedError: a daemon runs on this state folder already.
         UnavailableError: the swarm's port is taken.  In every case nothing was started.
     """
-    token = read_secret(config.fleet_dir)
+    identity = load_own_identity(config)
+    context = client_context(identity.files, is_control_plane, who="the control plane")
     with only_daemon(config.state_dir):
         async with (
-            open_control_plane(config.api, token=token, address=config.address) as control,
-            Session(config.address, config.swarm_port) as session,
+            open_control_plane(config.api, context=context, address=config.address) as control,
+            Session(config.address, config.swarm_port, _swarm_identity(identity)) as session,
         ):
-            await _run_tasks(config, token, control, session, task_status)
+            await _run_tasks(config, identity, control, session, task_status)
 
 
 async def _run_tasks(
     config: DaemonConfig,
-    token: str,
+    identity: HostIdentity,
     control: ControlPlane,
     session: Session,
     task_status: trio.TaskStatus[None],
 ) -> None:
     journal = Journal(config.state_dir / "journal")
     host_record = journal.begin_boot(time.time())
-    epoch = epoch_of(config.enrolment, host_record.boots)
+    epoch = epoch_of(identity.credential.enrolment, host_record.boots)
     core = HostActivation(
         config.name,
         config.cell,
@@ -84,11 +88,12 @@ async def _run_tasks(
     )
     rng, clock = random.Random(), HostClock()
     store, collector = ReleaseStore(config.state_dir), Collector()
-    keyring = HmacKeyring(derive_key(token, "envelope"))
-    gossip = make_gossip(config, token, keyring)
-    attester = Attester(gossip, keyring.named(f"host/{config.name}"))
+    verifier = FleetVerifier(identity.bundle.orders)
+    gossip = make_gossip(config, identity.cell_keys, verifier)
+    attester = Attester(gossip, identity.key)
     mesh = Mesh(config.name, gossip.members)
-    stager = BuildStager(config, store, control, session, mesh, rng, keyring)
+    doorkeeper = Doorkeeper(gossip.members, session)
+    stager = BuildStager(config, store, control, session, mesh, rng, verifier)
     users = ServiceUsers(
         config.state_dir / "journal" / "users", config.name, allowed=config.service_users
     )
@@ -113,9 +118,10 @@ async def _run_tasks(
     teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)
     sync = CellSync(config, control, gossip, clock, svc_mgr.send, rng, teller.tell_again)
     reporter = Reporter(config, epoch, core, attester, gossip, clock, sync, stager)
-    host_api = HostApi(reporter, store, HostSeal(token))
+    host_api = HostApi(reporter, store, server_context(identity.files, demands_certificate=True))
     feed = CellFeed(gossip.alive_members, svc_mgr.send)
     gossip.subscribe(feed.hear)
+    gossip.subscribe(doorkeeper.hear)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(gossip.run)
@@ -137,6 +143,14 @@ async def _run_tasks(
         _log.info("daemon stops; services go on", host=config.name)
         gossip.leave()
         nursery.cancel_scope.cancel()
+
+
+def _swarm_identity(identity: HostIdentity) -> SwarmIdentity:
+    return SwarmIdentity(
+        certificate_pem=identity.swarm_pem,
+        key_pem=identity.swarm_pem,
+        authority_pem=identity.bundle.swarm_ca_pem,
+    )
 
 
 async def _seed(stager: BuildStager, teller: SeedTeller) -> None:

@@ -264,7 +264,7 @@ class BuildStager:
             blob.path: stage.blob_path(root, manifest, number)
             for number, blob in enumerate(manifest.blobs)
         }
-        data = await disk_hop(torrent_bytes, manifest, digest)
+        data = await disk_hop(torrent_bytes, manifest, digest, self._session.authority_pem)
         torrent = self._torrents[digest] = await self._session.add(data, paths, have)
         return torrent
 

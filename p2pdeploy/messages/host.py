@@ -1,23 +1,18 @@
 """What an operator asks one host's daemon: logs, status, metrics, and why nothing happens.
 
-One stream, one request, one reply, one frame each way.  A frame's payload is a 16-byte MAC and
-the encoded message; the MAC covers a direction byte too, so a request can't be played back as
-its own reply.  The requests change nothing, so a replayed one only reads.
+One TLS stream, one request, one reply, one frame each way.  The daemon serves the control plane
+and operators; the caller demands the very host it asks.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import Annotated
 
 import msgspec
 
-from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.messages.api import ErrorBody
 from p2pdeploy.messages.attestation import Attestation
-from p2pdeploy.trust.secret import derive_key
 
 __all__ = [
     "HOST_REPLY_BYTES_MAX",
@@ -26,7 +21,6 @@ __all__ = [
     "LOG_LINES_MAX",
     "HostReply",
     "HostRequest",
-    "HostSeal",
     "Logs",
     "LogsRequest",
     "Metrics",
@@ -39,11 +33,10 @@ __all__ = [
     "WhyRequest",
 ]
 
-HOST_REQUEST_BYTES_MAX = 1024  # names and a number; before the MAC is checked nobody sends more
+HOST_REQUEST_BYTES_MAX = 1024  # names and a number
 LOG_LINES_MAX = 10_000  # more than anybody reads in one go
 LOG_BYTES_MAX = 2 * 1024 * 1024  # of log text in one reply
 HOST_REPLY_BYTES_MAX = LOG_BYTES_MAX * 2  # a line costs a few bytes of framing beside its text
-_MAC_BYTES = 16  # 128 bit: as in gossip, nobody guesses it within a connection's life
 
 
 class LogsRequest(msgspec.Struct, frozen=True, kw_only=True, tag="logs?"):
@@ -121,33 +114,3 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 
 
 HostReply = Logs | Status | Metrics | Why | Refusal
-
-
-class HostSeal:
-    """Puts the MAC before a payload and checks it; one for each fleet token."""
-
-    def __init__(self, token: str) -> None:
-        self._key = derive_key(token, "host")
-
-    def seal_request(self, payload: bytes) -> bytes:
-        return self._mac(b"?", payload) + payload
-
-    def seal_reply(self, payload: bytes) -> bytes:
-        return self._mac(b"!", payload) + payload
-
-    def open_request(self, data: bytes) -> bytes:
-        """The payload of a request.  Raises TrustError: close the stream, answer nothing."""
-        return self._open(b"?", data)
-
-    def open_reply(self, data: bytes) -> bytes:
-        """The payload of a reply.  Raises TrustError: whoever answered holds another token."""
-        return self._open(b"!", data)
-
-    def _open(self, direction: bytes, data: bytes) -> bytes:
-        payload = data[_MAC_BYTES:]
-        if not hmac.compare_digest(data[:_MAC_BYTES], self._mac(direction, payload)):
-            raise TrustError("wrong MAC on the host's stream")
-        return payload
-
-    def _mac(self, direction: bytes, payload: bytes) -> bytes:
-        return hmac.digest(self._key, direction + payload, hashlib.sha256)[:_MAC_BYTES]

@@ -71,6 +71,11 @@ class Session:
         self._session: Any = None  # libtorrent's, while we are entered
         self._limiter = trio.CapacityLimiter(2)  # parsing of torrents; they can be large
 
+    @property
+    def authority_pem(self) -> bytes:
+        """The swarm CA, which every torrent here must name; empty for a plain swarm."""
+        return self._identity.authority_pem if self._identity else b""
+
     def __repr__(self) -> str:
         return f"<Session {self.address}:{self.port}, {len(self._torrents)} torrents>"
 

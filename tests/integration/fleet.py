@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from p2pctl.fleet_dir import FleetDir
 from p2pctl.lab.layout import read_hosts
 from p2pctl.lab.programs import CONTROL_PLANE, Program, find_running, programs_of, start_program
 from p2pdeploy.host_client import HostAddress, ask_metrics, ask_why
@@ -136,7 +137,8 @@ class Fleet(CommandLine):
 
     def _host_address(self, host: str) -> HostAddress:
         entry = self.file()["hosts"][host]
-        return HostAddress(entry["address"], entry["host_port"], token=read_secret(self.folder))
+        identity = FleetDir(self.folder).identity()
+        return HostAddress(host, entry["address"], entry["host_port"], identity=identity)
 
     # -- waiting -----------------------------------------------------------------------------
 

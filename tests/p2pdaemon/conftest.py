@@ -109,8 +109,7 @@ def config(tmp_path: Path) -> DaemonConfig:
         cell=CellId("lab.web.c0"),
         fault_domain=FaultDomain("fd0"),
         state_dir=tmp_path / "state",
-        api=f"http://{address.rpartition('.')[0]}.1:7400",
-        fleet_dir=tmp_path / "fleet",
+        api=f"https://{address.rpartition('.')[0]}.1:7400",
         identity_dir=tmp_path / "identity",
         service_path=os.defpath,
     )

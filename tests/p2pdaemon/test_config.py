@@ -18,8 +18,7 @@ GOOD = {
     "cell": '"lab.web.c0"',
     "fault_domain": '"fd0"',
     "state_dir": '"state"',
-    "api": '"http://127.9.9.1:7400"',
-    "fleet_dir": '"."',
+    "api": '"https://127.9.9.1:7400"',
 }
 
 
@@ -33,8 +32,8 @@ def test_defaults_fill_what_is_not_said_and_paths_count_from_the_file(tmp_path: 
     config = load_config(written(tmp_path))
     assert (config.gossip_port, config.swarm_port, config.host_port) == (7946, 6881, 7947)
     assert config.state_dir == tmp_path / "state"
+    assert config.identity_dir == tmp_path / "identity"
     assert config.service_path == SERVICE_PATH
-    assert config.enrolment == 1
 
 
 @pytest.mark.parametrize(
@@ -43,11 +42,11 @@ def test_defaults_fill_what_is_not_said_and_paths_count_from_the_file(tmp_path: 
         ({"gosip_port": "1"}, ["'gosip_port'", "did you mean 'gossip_port'"]),
         ({"gossip_port": '"x"'}, ["gossip_port", "int"]),
         ({"gossip_port": "70000"}, ["gossip_port", "65535"]),
-        ({"enrolment": "0"}, ["enrolment"]),
         ({"address": '"0.0.0.0"'}, ["address", "127.0.0.0/8"]),
-        ({"api": '"http://10.0.0.1:7400"'}, ["api", "127.0.0.0/8"]),
-        ({"api": '"127.0.0.1"'}, ["api", "http://ADDRESS:PORT"]),
-        ({"api": '"http://127.0.0.1:x"'}, ["api"]),
+        ({"api": '"https://10.0.0.1:7400"'}, ["api", "127.0.0.0/8"]),
+        ({"api": '"127.0.0.1"'}, ["api", "https://ADDRESS:PORT"]),
+        ({"api": '"https://127.0.0.1:x"'}, ["api"]),
+        ({"api": '"http://127.0.0.1:7400"'}, ["api", "https://ADDRESS:PORT"]),
         ({"cell": '"prod.web.c0"'}, ["cell", "lab.web."]),
         ({"name": '"../h01"'}, ["host name"]),
         ({"swarm_port": "7946"}, ["must differ"]),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 import structlog
 import trio
@@ -12,33 +16,82 @@ import trio
 from p2pdaemon import host_api
 from p2pdaemon.host_api import STREAMS_MAX, HostApi
 from p2pdeploy.codec import encode, frame
-from p2pdeploy.errors import NotFoundError, RefusedError, UnavailableError
+from p2pdeploy.errors import NotFoundError, RefusedError, TrustError, UnavailableError
 from p2pdeploy.host_client import HostAddress, ask_logs, ask_status, ask_why
-from p2pdeploy.ids import ServiceName
+from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.host import (
     HOST_REQUEST_BYTES_MAX,
-    HostSeal,
+    Logs,
     LogsRequest,
     StatusRequest,
     WhyRequest,
 )
+from p2pdeploy.topology import Host
+from p2pdeploy.trust.host_identity import load_identity
+from p2pdeploy.trust.streams import open_stream
+from p2pdeploy.trust.tls import IdentityFiles, client_context, is_host, server_context
+from p2ptracker.authority.create import create_trust
+from tests.trust_folder import (
+    add_trust,
+    control_plane_files,
+    enrol,
+    operator_files,
+)
 
 HELLO = ServiceName("hello")
-TOKEN = "t" * 43
 PORT = 7947
 
 
 @pytest.fixture
-async def reporter(config, store, nursery):
+def identity(config) -> IdentityFiles:
+    """An operator's; the daemon under test has its own beside it."""
+    add_trust(fleet_of(config))
+    enrol(fleet_of(config), a_host(config), config.identity_dir)
+    return operator_files(fleet_of(config), "ann", "viewer")
+
+
+@pytest.fixture
+async def reporter(config, store, nursery, identity):
     """Of a host that has never had a service."""
     silent = SimpleNamespace(requests_dropped=0, why=lambda _: None, attestation=lambda _: None)
-    await nursery.start(HostApi(silent, store, HostSeal(TOKEN)).serve, config.address, PORT)
+    files = load_identity(config.identity_dir, config.name).files
+    context = server_context(files, demands_certificate=True)
+    await nursery.start(HostApi(silent, store, context).serve, config.address, PORT)
     return silent
 
 
 @pytest.fixture
-def host(config) -> HostAddress:
-    return HostAddress(config.address, PORT, token=TOKEN)
+def host(config, identity) -> HostAddress:
+    return HostAddress(config.name, config.address, PORT, identity=identity)
+
+
+def fleet_of(config) -> Path:
+    return config.identity_dir.parent / "fleet"
+
+
+def a_host(config, name: str = "") -> Host:
+    return Host(
+        name=HostName(name or config.name),
+        address=config.address,
+        environment=config.environment,
+        machine_function=config.machine_function,
+        cell=config.cell,
+        fault_domain=config.fault_domain,
+        gossip_port=config.gossip_port,
+        swarm_port=config.swarm_port,
+        host_port=PORT,
+    )
+
+
+async def say(host: HostAddress, data: bytes) -> bytes:
+    """Send *data* as an operator; what comes back until the stream ends."""
+    context = client_context(host.identity, is_host(host.name), who=host.name)
+    with trio.fail_after(10):
+        async with await open_stream(host.address, host.port, context) as stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(data)
+                return b"".join([part async for part in stream])
+    return b""
 
 
 async def is_cut_off(address: str, data: bytes) -> bool:
@@ -61,35 +114,56 @@ async def is_answered(host: HostAddress) -> bool:
     return False
 
 
-async def test_a_request_under_another_key_is_not_answered(reporter, config):
+async def test_an_operator_and_the_control_plane_are_answered(reporter, config, host):
+    assert await is_answered(host)
+    files = control_plane_files(fleet_of(config))
+    assert await is_answered(HostAddress(config.name, config.address, PORT, identity=files))
+    assert reporter.requests_dropped == 0
+
+
+async def test_another_fleets_operator_is_not_answered(reporter, config, host, tmp_path):
+    other = tmp_path / "other"
+    create_trust(other, "other", now=datetime.now(UTC))
+    stranger = operator_files(other, "ann", "admin")
+    trusting = msgspec.structs.replace(stranger, authority=host.identity.authority)
+    with pytest.raises((UnavailableError, TrustError)):
+        await ask_status(HostAddress(config.name, config.address, PORT, identity=trusting))
+    assert reporter.requests_dropped == 1
+
+
+async def test_another_host_is_not_answered(reporter, config, tmp_path):
+    enrol(fleet_of(config), a_host(config, "h99"), tmp_path / "h99")
+    files = load_identity(tmp_path / "h99", "h99").files
     with pytest.raises(UnavailableError):
-        await ask_status(HostAddress(config.address, PORT, token="other"))
+        await ask_status(HostAddress(config.name, config.address, PORT, identity=files))
     assert reporter.requests_dropped == 1
 
 
-async def test_a_request_that_was_changed_on_its_way_is_not_answered(reporter, config):
-    sealed = bytearray(HostSeal(TOKEN).seal_request(encode(WhyRequest(service=HELLO))))
-    sealed[-1] ^= 1
-    assert await is_cut_off(config.address, frame(bytes(sealed)))
+async def test_a_host_that_answers_for_another_is_not_believed(reporter, config, identity):
+    with pytest.raises(TrustError, match="not host h99"):
+        await ask_status(HostAddress("h99", config.address, PORT, identity=identity))
+
+
+async def test_plain_tcp_and_no_certificate_are_cut_off(reporter, config, host):
+    assert await is_cut_off(config.address, frame(encode(StatusRequest())))
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    bare.check_hostname = False
+    bare.load_verify_locations(host.identity.authority)
+    async with await open_stream(config.address, PORT, bare) as stream:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(frame(encode(StatusRequest())))
+            assert await stream.receive_some() == b""
+    assert reporter.requests_dropped == 2
+
+
+async def test_a_frame_beyond_the_limit_is_refused_by_its_length_alone(reporter, host):
+    assert await say(host, frame(bytes(HOST_REQUEST_BYTES_MAX + 1))[:8]) == b""
     assert reporter.requests_dropped == 1
 
 
-async def test_a_reply_played_back_as_a_request_is_not_answered(reporter, config):
-    sealed = HostSeal(TOKEN).seal_reply(encode(StatusRequest()))
-    assert await is_cut_off(config.address, frame(sealed))
-    assert reporter.requests_dropped == 1
-
-
-async def test_a_frame_beyond_the_limit_is_refused_by_its_length_alone(reporter, config):
-    head = frame(bytes(HOST_REQUEST_BYTES_MAX + 1))[:8]
-    assert await is_cut_off(config.address, head)
-    assert reporter.requests_dropped == 1
-
-
-async def test_what_is_signed_and_no_request_is_not_answered(reporter, config):
+async def test_what_is_no_request_is_not_answered(reporter, host):
     for nonsense in (b"", b"\xc1", encode(["why?"])):
-        sealed = HostSeal(TOKEN).seal_request(nonsense)
-        assert await is_cut_off(config.address, frame(sealed))
+        assert await say(host, frame(nonsense)) == b""
     assert reporter.requests_dropped == 3
 
 
@@ -142,3 +216,16 @@ async def test_a_service_name_is_no_way_to_other_files(reporter, host, config):
     for name in ("..", "../..", "/etc", "a/../..", ""):
         with pytest.raises(RefusedError):
             await ask_logs(host, LogsRequest(service=ServiceName(name)))
+
+
+async def test_a_log_replaced_by_a_folder_is_refused_and_the_server_goes_on(reporter, host, store):
+    log = store.log_path(HELLO)
+    log.mkdir(parents=True)
+    with pytest.raises(RefusedError) as refused:
+        await ask_logs(host, LogsRequest(service=HELLO))
+    assert refused.value.code == "log-unreadable"
+    log.rmdir()
+    log.write_text("fine again\n")
+    assert await ask_logs(host, LogsRequest(service=HELLO)) == Logs(
+        service=HELLO, lines=["fine again"]
+    )

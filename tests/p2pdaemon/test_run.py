@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import h11
@@ -46,11 +45,21 @@ from p2pdeploy.messages.orders import (
     RosterMember,
     Target,
 )
-from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.cell_keys import first_cell_keys
-from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
-from p2pdeploy.trust.secret import create_secret, derive_key
+from p2pdeploy.trust.envelope import Sealed
+from p2pdeploy.trust.host_identity import load_identity
+from p2pdeploy.trust.identity import HostId
+from p2pdeploy.trust.streams import accept_peer
+from p2pdeploy.trust.tls import server_context
+from p2ptracker.authority.cell_rings import ring_of
+from p2ptracker.authority.folder import open_trust
+from tests.trust_folder import (
+    add_trust,
+    control_plane_files,
+    enrol,
+    operator_files,
+)
 
 pytestmark = pytest.mark.processes
 
@@ -59,13 +68,46 @@ PATIENCE_S = 30.0  # a process starts, and gossip brings it everything, on a bus
 SOURCES = [str(Path(package.__path__[0]).parent) for package in (p2pdeploy, p2pdaemon)]
 
 
+def fleet_of(config: DaemonConfig) -> Path:
+    """The folder of the fleet that the host is enrolled in."""
+    return config.identity_dir.parent / "fleet"
+
+
+def _as_host(member: Member, config: DaemonConfig) -> Host:
+    return Host(
+        name=member.name,
+        address=member.address,
+        environment="lab",
+        machine_function="web",
+        cell=config.cell,
+        fault_domain=member.fault_domain,
+        gossip_port=member.gossip_port,
+        swarm_port=member.swarm_port,
+        host_port=config.host_port,
+    )
+
+
+def _enrolled(config: DaemonConfig) -> FleetKeys:
+    """Make a fleet with this one host in it; the keys of everybody."""
+    add_trust(fleet_of(config))
+    me = Member(
+        name=config.name,
+        address=config.address,
+        gossip_port=config.gossip_port,
+        swarm_port=config.swarm_port,
+        fault_domain=config.fault_domain,
+    )
+    enrol(fleet_of(config), _as_host(me, config), config.identity_dir)
+    trust = open_trust(fleet_of(config))
+    return FleetKeys(trust.fleet, trust.keys)
+
+
 class Cell:
     """A cell of two: the daemon under test, and this test in the place of everybody else."""
 
     def __init__(self, config: DaemonConfig, folder: Path) -> None:
         self.config = config
-        self.token = create_secret(config.fleet_dir)
-        self.keyring = HmacKeyring(derive_key(self.token, "envelope"))
+        self.keys = _enrolled(config)
         self.path = folder / "daemon.toml"
         self.path.write_text(_toml(config))
         self.me = Member(
@@ -79,10 +121,15 @@ class Cell:
             me=self.me,
             cell=config.cell,
             rng=random.Random(1),
-            verify=partial(open_envelope, verifier=self.keyring),
-            keys=first_cell_keys(config.cell, derive_key(self.token, "gossip")),
+            verify=self.keys.open,
+            keys=ring_of(open_trust(fleet_of(config)), config.cell),
         )
-        self.host = HostAddress(config.address, config.host_port, token=self.token)
+        self.host = HostAddress(
+            config.name,
+            config.address,
+            config.host_port,
+            identity=operator_files(fleet_of(config), "ann", "viewer"),
+        )
         self._lease_seq = 0
 
     # -- the daemon --------------------------------------------------------------------------
@@ -118,8 +165,8 @@ class Cell:
 
     # -- the cell ----------------------------------------------------------------------------
 
-    def say(self, message: Sealed, role: str) -> None:
-        self.gossip.publish(seal(message, self.keyring.named(role)))
+    def say(self, message: Sealed) -> None:
+        self.gossip.publish(self.keys.seal(message))
 
     def order(self, build: Build, baseline: Build | None, plan_seq: int, bake_s: float) -> None:
         """Tell the cell to install *build* on the one host."""
@@ -165,9 +212,9 @@ class Cell:
             issued_at=now,
             expires_at=now + 3600,
         )
-        self.say(rollout, "rollout")
-        self.say(roster, "deployer")
-        self.say(plan, "deployer")
+        self.say(rollout)
+        self.say(roster)
+        self.say(plan)
         self.go(plan_seq)
 
     def go(self, plan_seq: int) -> None:
@@ -181,7 +228,7 @@ class Cell:
             not_after=now + 30,
             grants=(grant,),
         )
-        self.say(go, "go")
+        self.say(go)
 
     async def attested(self, wanted: Callable[[Attestation], bool]) -> Attestation:
         """The host's newest word, once it is as wanted."""
@@ -190,7 +237,7 @@ class Cell:
             while True:
                 item = self.gossip.state.get(attestation_key(HELLO, self.config.name))
                 if item is not None:
-                    message = open_envelope(item.envelope, self.keyring)
+                    message = self.keys.open(item.envelope)
                     assert isinstance(message, Attestation)
                     last = message
                     if wanted(last):
@@ -206,27 +253,19 @@ def _toml(config: DaemonConfig) -> str:
 
 async def serve_control_plane(cell: Cell, listener: trio.SocketListener) -> None:
     """Only what a host can't do without: the time, and who is in the cell."""
-    hosts = [
-        Host(
-            name=member.name,
-            address=member.address,
-            environment="lab",
-            machine_function="web",
-            cell=cell.config.cell,
-            fault_domain=member.fault_domain,
-            gossip_port=member.gossip_port,
-            swarm_port=member.swarm_port,
-            host_port=cell.config.host_port,
-        )
-        for member in [cell.me]
-    ]
+    hosts = [_as_host(member, cell.config) for member in [cell.me]]
 
     documents = {
         "/v1/time": lambda: json.dumps({"now": time.time()}).encode(),
         f"/v1/cells/{cell.config.cell}/hosts": lambda: msgspec.json.encode(hosts),
     }
 
-    async def answer(stream: trio.SocketStream) -> None:
+    files = control_plane_files(fleet_of(cell.config), listener.socket.getsockname()[0])
+    context = server_context(files, demands_certificate=True)
+
+    async def answer(plain: trio.SocketStream) -> None:
+        stream, peer = await accept_peer(plain, context)
+        assert isinstance(peer.identity, HostId)
         connection = h11.Connection(h11.SERVER)
         document = None
         with contextlib.suppress(trio.BrokenResourceError):
@@ -235,8 +274,6 @@ async def serve_control_plane(cell: Cell, listener: trio.SocketListener) -> None
                 if event is h11.NEED_DATA:
                     connection.receive_data(await stream.receive_some())
                 elif isinstance(event, h11.Request):
-                    bearer = b"Bearer " + cell.token.encode()
-                    assert (b"authorization", bearer) in list(event.headers)
                     document = documents.get(event.target.decode())
                 elif isinstance(event, h11.EndOfMessage):
                     body = document() if document else b"{}"
@@ -359,14 +396,23 @@ async def test_a_kill_while_a_bad_build_starts_ends_with_the_old_one(
         assert failed.reason_code == "never-healthy"
 
 
-async def test_strangers_are_counted_and_an_idle_daemon_costs_little(cell: Cell) -> None:
+async def test_strangers_are_counted_and_an_idle_daemon_costs_little(
+    cell: Cell, tmp_path: Path
+) -> None:
     async with cell.daemon() as daemon:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             target = (cell.config.address, cell.config.gossip_port)
             for data in (b"", b"x", b"\xff" * 900, os.urandom(1400)):
                 stranger.sendto(data, target)
-        forged = HostAddress(cell.config.address, cell.config.host_port, token="other")
-        with pytest.raises(UnavailableError, match="token"):
+        other = msgspec.structs.replace(cell.me, name=HostName("h77"))
+        enrol(fleet_of(cell.config), _as_host(other, cell.config), tmp_path / "h77")
+        forged = HostAddress(
+            cell.config.name,
+            cell.config.address,
+            cell.config.host_port,
+            identity=load_identity(tmp_path / "h77", "h77").files,
+        )
+        with pytest.raises(UnavailableError, match="certificate"):
             await ask_status(forged)
         stream = await trio.open_tcp_stream(cell.config.address, cell.config.host_port)
         async with stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from p2pdeploy.trust.envelope import Sealed, seal
 
 HELLO = ServiceName("hello")
 KEYS = HmacKeyring(b"fleet")
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the answers of this file come in the clear
 OTHER = Digest("ef" * 32)
 
 
@@ -66,7 +68,7 @@ async def stage(config: DaemonConfig, registry: Registry, build: Build) -> Stage
     result: list[Staged | P2PDeployError] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, registry.serve, [listener])
-        async with open_control_plane(api, token="secret", address=config.address) as control:
+        async with open_control_plane(api, context=NO_TLS, address=config.address) as control:
             store = ReleaseStore(config.state_dir)
             stager = BuildStager(config, store, control, session, mesh, random.Random(1), KEYS)
             try:

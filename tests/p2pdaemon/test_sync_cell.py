@@ -25,7 +25,7 @@ from p2pdeploy.messages.gossip import Diff, Item, Items
 from p2pdeploy.messages.sync import SyncDiff, SyncItems, SyncOffer
 from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import derive_key
+from p2pdeploy.trust.cell_keys import first_cell_keys
 
 TOKEN = "t" * 43
 
@@ -84,8 +84,8 @@ class Bench:
 
     def __init__(self, config, seed: int = 1) -> None:
         config.state_dir.mkdir(exist_ok=True)
-        keyring = HmacKeyring(derive_key(TOKEN, "envelope"))
-        self.gossip = make_gossip(config, TOKEN, keyring)
+        keyring = HmacKeyring(b"fleet")
+        self.gossip = make_gossip(config, first_cell_keys(config.cell, bytes(32)), keyring)
         self.control = ControlPlaneStandIn([a_host("h02"), a_host("h03")])
         self.came_back = 0
         self.events = []

@@ -147,6 +147,17 @@ async def test_a_switch_refuses_a_tree_that_was_swapped_after_the_preflight(
     assert run.digest == old.digest
 
 
+def test_a_switch_to_a_tree_that_differs_leaves_the_links(
+    store: ReleaseStore, release: Release
+) -> None:
+    old, new = release("1.0.0"), release("1.1.0")
+    store.switch(HELLO, old.digest)
+    swap(store, new)
+    with pytest.raises(IntegrityError, match=r"behaviour: .*tree is staged anew"):
+        store.switch(HELLO, new.digest)
+    assert store.current(HELLO) == old.digest
+
+
 async def test_a_tree_swapped_between_switch_and_start_is_not_started(
     process: ServiceProcess, store: ReleaseStore, release: Release
 ) -> None:
@@ -352,8 +363,7 @@ async def test_what_a_service_leaves_behind_dies_with_its_supervisor(
     """The kernel forgets the tie to the supervisor when a process changes its user."""
     _, run = await burgle(process, store, tmp_path, {})
     record = run.running.record
-    os.kill(record.supervisor_pid, 9)
-    await process.wait_exit(run)
+    os.kill(record.supervisor_pid, 9)  # and nobody looks after what is left
     with trio.fail_after(10):
         while is_alive(record.child):  # noqa: ASYNC110
             await trio.sleep(0.01)

@@ -24,14 +24,17 @@ from p2pdeploy.messages.upload import (
     UploadAck,
     UploadHello,
     UploadRefused,
-    upload_mac,
 )
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import create_secret, read_secret
+from p2pdeploy.trust.secret import create_secret
+from p2pdeploy.trust.streams import SecureStream, open_stream
+from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
+from p2ptracker.authority.folder import TrustPaths
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.registry.chunk_map import ChunkMap
 from p2ptracker.run import Ports, run_tasks
+from tests.trust_folder import add_trust, host_files
 
 CELL = CellId("lab.web.c0")
 SERVICE_TOML = """
@@ -61,8 +64,8 @@ def a_host(number: int) -> Host:
 class Client:
     """The publisher's side of a control plane, in this process or another."""
 
-    def __init__(self, token: str, http: httpx2.AsyncClient) -> None:
-        self.token = token
+    def __init__(self, identity: IdentityFiles, http: httpx2.AsyncClient) -> None:
+        self.identity = identity
         self.http = http
 
     async def begin(self, version: str, built: Built, service: str = "hello") -> httpx2.Response:
@@ -84,11 +87,13 @@ class Client:
             content=encode(CommitRequest(manifest_digest=built.manifest_digest)),
         )
 
-    async def connect(self, begun: PublishBegun, token: str | None = None) -> trio.SocketStream:
+    async def connect(
+        self, begun: PublishBegun, identity: IdentityFiles | None = None
+    ) -> SecureStream:
         host, _, port = begun.upload_address.rpartition(":")
-        stream = await trio.open_tcp_stream(host, int(port))
-        mac = upload_mac(token or self.token, begun.upload_key)
-        hello = UploadHello(upload_key=begun.upload_key, mac=mac)
+        context = client_context(identity or self.identity, is_control_plane, who="the tracker")
+        stream = await open_stream(host, int(port), context)
+        hello = UploadHello(upload_key=begun.upload_key)
         await stream.send_all(frame(encode(hello)))
         return stream
 
@@ -109,7 +114,7 @@ class Client:
     def numbers(self, begun: PublishBegun) -> list[int]:
         return numbers_of(begun)
 
-    async def refusal(self, stream: trio.SocketStream) -> str:
+    async def refusal(self, stream: trio.abc.Stream) -> str:
         """The code of the server's last word, which must be a refusal."""
         words = await words_of(stream)
         assert words
@@ -129,10 +134,22 @@ class Tracker(Client):
     def __init__(
         self, folder: Path, plane: ControlPlane, ports: Ports, http: httpx2.AsyncClient
     ) -> None:
-        super().__init__(plane.token, http)
+        super().__init__(plane.trust.paths.operator_files(), http)
         self.folder = folder
         self.plane = plane
         self.ports = ports
+        self._as_host: dict[str, httpx2.AsyncClient] = {}
+
+    def as_host(self, name: str) -> httpx2.AsyncClient:
+        """A client with the certificate of a host of the inventory; closed with the tracker."""
+        if name not in self._as_host:
+            host = next(host for host in self.plane.inventory if host.name == name)
+            self._as_host[name] = open_http(host_files(self.folder, host), self.ports.api)
+        return self._as_host[name]
+
+    async def close(self) -> None:
+        for http in self._as_host.values():
+            await http.aclose()
 
 
 def numbers_of(begun: PublishBegun) -> list[int]:
@@ -147,14 +164,16 @@ def chunk_message(built: Built, number: int, *, spoil: bool = False) -> bytes:
     return CHUNK_HEADER.pack(number, len(data)) + data
 
 
-async def words_of(stream: trio.SocketStream) -> list[ServerWord]:
-    """Everything the server says until it closes."""
+async def words_of(stream: trio.abc.ReceiveStream) -> list[ServerWord]:
+    """Everything the server says until it closes, or refuses and waits for us to."""
     reader = FrameReader()
     words: list[ServerWord] = []
     with trio.fail_after(10):
         while data := await stream.receive_some(65536):
             reader.feed(data)
             words += [decode(payload, ServerWord, bytes_max=4096) for payload in reader]
+            if words and isinstance(words[-1], UploadRefused):
+                break
     return words
 
 
@@ -163,6 +182,7 @@ def fleet_dir(tmp_path: Path) -> Path:
     """A fleet's folder with four hosts in one cell; every port is a free one."""
     folder = tmp_path / "fleet"
     create_secret(folder)
+    add_trust(folder)
     (folder / "tracker.toml").write_text(
         'address = "127.0.0.1"\napi_port = 0\nannounce_port = 0\nupload_port = 0\nlab = true\n'
     )
@@ -171,9 +191,11 @@ def fleet_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def open_http(token: str, port: int) -> httpx2.AsyncClient:
-    headers = {"Authorization": f"Bearer {token}"}
-    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
+def open_http(identity: IdentityFiles, port: int) -> httpx2.AsyncClient:
+    context = client_context(identity, is_control_plane, who="the control plane")
+    return httpx2.AsyncClient(
+        base_url=f"https://127.0.0.1:{port}", verify=context, trust_env=False, timeout=30
+    )
 
 
 @pytest.fixture
@@ -182,9 +204,9 @@ def client_of() -> Callable[[Path, dict[str, int]], AbstractAsyncContextManager[
 
     @asynccontextmanager
     async def connect(folder: Path, ports: dict[str, int]) -> AsyncGenerator[Client]:
-        token = read_secret(folder)
-        async with open_http(token, ports["api"]) as http:
-            yield Client(token, http)
+        identity = TrustPaths(folder).operator_files()
+        async with open_http(identity, ports["api"]) as http:
+            yield Client(identity, http)
 
     return connect
 
@@ -193,8 +215,10 @@ def client_of() -> Callable[[Path, dict[str, int]], AbstractAsyncContextManager[
 async def run_tracker(folder: Path) -> AsyncGenerator[Tracker]:
     async with open_control_plane(folder) as plane, trio.open_nursery() as nursery:
         ports = await nursery.start(run_tasks, plane)
-        async with open_http(plane.token, ports.api) as http:
-            yield Tracker(folder, plane, ports, http)
+        async with open_http(plane.trust.paths.operator_files(), ports.api) as http:
+            tracker = Tracker(folder, plane, ports, http)
+            yield tracker
+            await tracker.close()
         nursery.cancel_scope.cancel()
 
 

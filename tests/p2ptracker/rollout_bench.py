@@ -23,13 +23,13 @@ from p2pdeploy.messages.gossip import Status
 from p2pdeploy.messages.orders import Go, Order, Plan
 from p2pdeploy.messages.sync import MemberView, SyncDiff, SyncExchange, SyncItems, SyncOffer
 from p2pdeploy.payload.build import build
-from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import open_envelope, seal
-from p2pdeploy.trust.secret import create_secret, derive_key
+from p2pdeploy.trust.secret import create_secret
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.releases import ManifestRow, insert_release
+from tests.trust_folder import add_trust
 
 WEB_CELL = CellId("lab.web.c0")
 DB_CELL = CellId("lab.db.c0")
@@ -70,6 +70,7 @@ def make_fleet(folder: Path, hosts: list[Host] | None = None) -> Path:
     """A fleet's folder with :func:`inventory`, or other hosts."""
     folder.mkdir(exist_ok=True)
     create_secret(folder)
+    add_trust(folder)
     text = 'address = "127.0.0.1"\napi_port = 0\nannounce_port = 0\nupload_port = 0\n'
     (folder / "tracker.toml").write_text(text)
     (folder / "inventory.json").write_bytes(msgspec.json.encode(hosts or inventory()))
@@ -100,6 +101,7 @@ class World:
         """Open the control plane on the folder."""
         opened = open_control_plane(self.folder, clock=lambda: self.now)
         self.plane = await self._stack.enter_async_context(opened)
+        self.keys = FleetKeys(self.plane.trust.fleet, self.plane.trust.keys)
 
     async def stop(self) -> None:
         """Close it; the hosts keep what they know."""
@@ -140,7 +142,6 @@ class World:
         """A delegate of *cell* brings what its hosts say and takes the orders; *down* are dead."""
         replica = self.plane.cells.get(cell)
         state = self._states.setdefault(cell, CellState(cell))
-        keyring = HmacKeyring(derive_key(self.plane.token, "envelope"))
         names = list(replica.hosts)
         speaker = next(name for name in names if name not in down)
         members = tuple(
@@ -155,7 +156,7 @@ class World:
         exchange = answer_diff(state, diff.diff)
         items = replica.sync(SyncExchange(cell=cell, host=speaker, exchange=exchange), **clocks)
         assert isinstance(items, SyncItems)
-        admit(state, items.items.items, lambda envelope: open_envelope(envelope, keyring))
+        admit(state, items.items.items, self.keys.open)
 
     def say(
         self,
@@ -169,7 +170,6 @@ class World:
     ) -> None:
         """Hosts attest how far they are with a plan; *runs* is the version on them, if any."""
         state = self._states.setdefault(cell, CellState(cell))
-        keyring = HmacKeyring(derive_key(self.plane.token, "envelope"))
         hosts = self.plane.cells.get(cell).hosts
         failed = rank is Rank.FAILED
         for name in names:
@@ -189,17 +189,16 @@ class World:
                 reason_code="exited" if failed else "",
                 reason="exited with 1" if failed else "",
             )
-            state.merge(item_of(word, seal(word, keyring.named(f"host/{name}"))))
+            state.merge(item_of(word, self.keys.seal(word)))
         self.sync(cell=cell)
 
     def order(self, key: str, cell: CellId = WEB_CELL) -> Order | None:
         """What the hosts hold under *key*, verified; None when no such order reached them."""
         self.sync(cell=cell)
-        keyring = HmacKeyring(derive_key(self.plane.token, "envelope"))
         item = self._states[cell].get(key)
         if item is None:
             return None
-        order = open_envelope(item.envelope, keyring)
+        order = self.keys.open(item.envelope)
         assert isinstance(order, Order)
         return order
 

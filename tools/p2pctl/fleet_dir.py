@@ -1,6 +1,7 @@
-"""A fleet's folder: where its API is, who its hosts are, and the token that opens it.
+"""A fleet's folder: where its API is, who its hosts are, and what opens it.
 
-``DIR/fleet.json`` (0600) is stable; scripts read it.  ``DIR/token`` (0600) is the fleet's secret.
+``DIR/fleet.json`` (0600) is stable; scripts read it.  ``DIR/operator/operator.pem`` (0600) is the
+key and certificate that ``p2pctl`` presents, ``DIR/ca/fleet.pem`` the authority that it believes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from p2pdeploy.ids import HostName
 
 if TYPE_CHECKING:
     from p2pctl.client import ApiClient
+    from p2pdeploy.trust.tls import IdentityFiles
 
 __all__ = [
     "FOLDER_VARIABLE",
@@ -74,12 +76,20 @@ class FleetDir(msgspec.Struct, frozen=True):
         """Replace ``fleet.json`` in one step."""
         write_private(self.path / FLEET_FILE, msgspec.json.format(msgspec.json.encode(fleet)))
 
-    def connect(self) -> ApiClient:
-        """A client of this fleet's API, with its token; close it (it is a context manager)."""
-        from p2pctl.client import ApiClient
-        from p2pdeploy.trust.secret import read_secret
+    def identity(self) -> IdentityFiles:
+        """What ``p2pctl`` presents to this fleet, and the authority it believes."""
+        from p2pdeploy.trust.tls import IdentityFiles
 
-        return ApiClient(self.read().api, read_secret(self.path), folder=self.path)
+        certificate = self.path / "operator" / "operator.pem"
+        return IdentityFiles(
+            certificate=certificate, key=certificate, authority=self.path / "ca" / "fleet.pem"
+        )
+
+    def connect(self) -> ApiClient:
+        """A client of this fleet's API; close it (it is a context manager)."""
+        from p2pctl.client import ApiClient
+
+        return ApiClient(self.read().api, self.identity(), folder=self.path)
 
 
 def open_fleet_dir(folder: Path | None) -> FleetDir:

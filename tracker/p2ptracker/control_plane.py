@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from p2pdeploy.errors import RefusedError, UnavailableError
-from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import derive_key, read_secret
+from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.secret import read_secret
+from p2ptracker.authority.folder import TrustFolder, open_trust
+from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.config import TrackerConfig, load_config, load_inventory
+from p2ptracker.enrolment.desk import EnrolmentDesk
+from p2ptracker.enrolment.gate import IssuingGate
+from p2ptracker.enrolment.inventory import Inventory
+from p2ptracker.enrolment.standing import Standing
 from p2ptracker.metrics import Metrics
 from p2ptracker.origin import Origin
 from p2ptracker.registry.publish import Publisher
 from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.blobs import LocalBlobStore
 from p2ptracker.storage.database import SqliteDatabase
+from p2ptracker.storage.enrolment import Refusals, stored_refusals
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import announce_hash_known
 
@@ -61,8 +70,11 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
 
     config: TrackerConfig
     token: str
-    inventory: Sequence[Host]
-    keyring: HmacKeyring
+    inventory: Inventory
+    trust: TrustFolder
+    verifier: FleetVerifier
+    standing: Standing
+    enrolment: EnrolmentDesk
     database: Database
     store: BlobStore
     publisher: Publisher
@@ -93,13 +105,18 @@ async def open_control_plane(
         clock: Seconds since the epoch, as rollouts are conducted by.
 
     Raises:
-        ConfigError: tracker.toml, inventory.json, the token or the database is not usable.
+        ConfigError: tracker.toml, inventory.json, the trust folder or the database is not usable.
     """
     config, inventory, token = load_config(folder), load_inventory(folder), read_secret(folder)
+    trust = open_trust(folder)
+    refresh_control_plane(trust, config.address, now=datetime.now(UTC))
     database = SqliteDatabase(folder / "tracker" / "registry.db")
     await database.open()
     try:
-        plane = _assemble(folder / "tracker", config, inventory, token, database, clock)
+        refusals = await database.read(stored_refusals)
+        plane = _assemble(
+            folder / "tracker", config, inventory, token, trust, refusals, database, clock
+        )
         await plane.cells.load()
         await plane.orchestrator.load()
         yield plane
@@ -111,16 +128,20 @@ async def open_control_plane(
 def _assemble(
     data: Path,
     config: TrackerConfig,
-    inventory: Sequence[Host],
+    hosts: Sequence[Host],
     token: str,
+    trust: TrustFolder,
+    refusals: Refusals,
     database: Database,
     clock: Callable[[], float],
 ) -> ControlPlane:
     """Tie the parts together; nothing is read from the database yet."""
     store = LocalBlobStore(data / "store")
-    keyring, metrics = HmacKeyring(derive_key(token, "envelope")), Metrics()
-    cells = Cells(inventory, database, keyring)
-    daemons = Daemons(inventory, token, config.address)
+    metrics, inventory = Metrics(), Inventory(hosts, refusals.enrolments)
+    standing = Standing(refusals, inventory)
+    verifier = FleetVerifier(trust.bundle().orders, standing.floors)
+    cells = Cells(inventory, database, trust.keys, verifier)
+    daemons = Daemons(inventory, trust.paths.control_plane_files(), config.address)
     orchestrator = Orchestrator(
         cells, inventory, database, store, daemons, settle_s=config.settle_s, clock=clock
     )
@@ -128,14 +149,28 @@ def _assemble(
         config=config,
         token=token,
         inventory=inventory,
-        keyring=keyring,
+        trust=trust,
+        verifier=verifier,
+        standing=standing,
+        enrolment=EnrolmentDesk(
+            trust,
+            inventory,
+            standing,
+            database,
+            verifier,
+            IssuingGate(random.Random()),
+            metrics.registry,
+            clock,
+        ),
         database=database,
         store=store,
-        publisher=Publisher(database, store, data / "uploads", keyring),
+        publisher=Publisher(
+            database, store, data / "uploads", trust.keys["release"], trust.swarm_ca.pem
+        ),
         cells=cells,
         daemons=daemons,
         orchestrator=orchestrator,
-        origin=Origin(database, store, token, cells.is_host, metrics.registry),
+        origin=Origin(database, store, cells.is_host, metrics.registry),
         lab=LabTorrents(enabled=config.lab),
         metrics=metrics,
     )

@@ -24,9 +24,7 @@ from p2pdeploy.messages.sync import (
     SyncItems,
     SyncOffer,
 )
-from p2pdeploy.testing.keyring import HmacKeyring
-from p2pdeploy.trust.envelope import open_envelope, seal
-from p2pdeploy.trust.secret import derive_key
+from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2ptracker.storage.rollouts import save_orders
 
 CELL = CellId("lab.web.c0")
@@ -36,11 +34,13 @@ HELLO = ServiceName("hello")
 class Delegate:
     """One host's replica, talking to the control plane as a daemon does."""
 
-    def __init__(self, tracker, name: str = "h01", *, token: str = "") -> None:
+    def __init__(self, tracker, name: str = "h01", *, keys: FleetKeys | None = None) -> None:
         self.tracker = tracker
         self.name = HostName(name)
+        self.speaks_as = name
         self.state = CellState(CELL)
-        self.keyring = HmacKeyring(derive_key(token or tracker.plane.token, "envelope"))
+        trust = tracker.plane.trust
+        self.keys = keys or FleetKeys(trust.fleet, trust.keys)
         self.members = tuple(MemberView(HostName(f"h0{n}"), Status.ALIVE, 0) for n in (1, 2))
 
     def attest(self, host: str = "h01", **changes: Any) -> None:
@@ -57,11 +57,12 @@ class Delegate:
             "since": 1_700_000_000.5,
         }
         word = Attestation(**{**fields, **changes})
-        envelope = seal(word, self.keyring.named(f"host/{host}"))
+        envelope = self.keys.seal(word)
         self.state.merge(item_of(word, envelope))
 
     async def post(self, message: SyncOffer | SyncExchange, cell: str = CELL):
-        return await self.tracker.http.post(f"/v1/cells/{cell}/sync", content=encode(message))
+        http = self.tracker.as_host(self.speaks_as)
+        return await http.post(f"/v1/cells/{cell}/sync", content=encode(message))
 
     async def offer(self, **changes: Any):
         fields: dict[str, Any] = {
@@ -83,7 +84,7 @@ class Delegate:
         answer = await self.post(SyncExchange(cell=CELL, host=self.name, exchange=exchange))
         items = decode(answer.content, SyncAnswer, bytes_max=10**6)
         assert isinstance(items, SyncItems)
-        admit(self.state, items.items.items, lambda e: open_envelope(e, self.keyring))
+        admit(self.state, items.items.items, self.keys.open)
 
 
 async def hosts(tracker) -> dict[str, HostView]:
@@ -137,7 +138,7 @@ async def test_nobody_is_alive_when_no_delegate_calls(tracker) -> None:
 
 
 async def test_forged_items_are_counted_and_not_believed(tracker) -> None:
-    stranger = Delegate(tracker, token="another fleet's")
+    stranger = Delegate(tracker, keys=FleetKeys("another"))
     stranger.attest()
     await stranger.sync()
     assert (await hosts(tracker))["h01"].services == []
@@ -147,7 +148,9 @@ async def test_forged_items_are_counted_and_not_believed(tracker) -> None:
 async def test_a_host_cannot_speak_for_another_cell_or_from_outside(tracker) -> None:
     delegate = Delegate(tracker)
     assert (await delegate.offer(cell=CellId("lab.db.c0"))).status_code == 400
-    assert (await delegate.offer(host=HostName("stranger"))).status_code == 409
+    for other in ("h02", "stranger"):
+        assert (await delegate.offer(host=HostName(other))).status_code == 403
+    assert tracker.plane.cells.get(CELL).alive(trio.current_time()) == frozenset()
     answer = await delegate.post(
         SyncOffer(cell=CELL, host=delegate.name, members=(), offer=offer(delegate.state)), "none"
     )

@@ -90,7 +90,7 @@ def write_layout(folder: Path, prefix: str, hosts: list[Host]) -> None:
     control_plane = f"{prefix}.{CONTROL_PLANE_OCTET}"
     write_private(folder / "tracker.toml", _tracker_toml(control_plane).encode())
     write_private(folder / INVENTORY_FILE, msgspec.json.format(msgspec.json.encode(hosts)))
-    api = f"http://{control_plane}:{API_PORT}"
+    api = f"https://{control_plane}:{API_PORT}"
     for host in hosts:
         home = daemon_config(folder, host.name).parent
         home.mkdir(mode=0o700, exist_ok=True)
@@ -176,13 +176,11 @@ def _daemon_toml(host: Host, api: str) -> str:
             "machine_function": host.machine_function,
             "cell": host.cell,
             "fault_domain": host.fault_domain,
-            "enrolment": host.enrolment,
             "gossip_port": host.gossip_port,
             "swarm_port": host.swarm_port,
             "host_port": host.host_port,
             "state_dir": "state",
             "api": api,
-            "fleet_dir": "../..",
             "service_path": _service_path(),
         }
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,9 +16,16 @@ from p2pdeploy.errors import P2PDeployError, RefusedError, UnavailableError
 from p2pdeploy.host_client import HostAddress, ask_status
 from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import read_secret
 
-__all__ = ["RunningFleet", "Tell", "check_running", "hosts_that_answer", "taken_down", "wait_ready"]
+__all__ = [
+    "RunningFleet",
+    "Tell",
+    "check_alive",
+    "check_running",
+    "hosts_that_answer",
+    "taken_down",
+    "wait_ready",
+]
 
 # Twelve interpreters and a first gossip round need about 10 s on two cores.
 _READY_TIMEOUT_S = 90.0
@@ -74,17 +81,22 @@ def check_running(fleet: RunningFleet) -> None:
     if was_taken_down(fleet.folder):
         raise taken_down(fleet.folder)
     for program in fleet.programs:
-        identity = fleet.processes[program.name]
-        if is_alive(identity):
-            continue
-        reap(identity)
-        if was_taken_down(fleet.folder):
-            raise taken_down(fleet.folder)
-        raise UnavailableError(
-            f"{program.name} ended: {last_words(program) or 'it wrote nothing'}",
-            where=str(program.log_path),
-            code="process-ended",
-        )
+        check_alive(fleet.folder, program, fleet.processes)
+
+
+def check_alive(folder: Path, program: Program, processes: Mapping[str, ProcessIdentity]) -> None:
+    """Raise as :func:`wait_ready` does when *program* is gone."""
+    identity = processes[program.name]
+    if is_alive(identity):
+        return
+    reap(identity)
+    if was_taken_down(folder):
+        raise taken_down(folder)
+    raise UnavailableError(
+        f"{program.name} ended: {last_words(program) or 'it wrote nothing'}",
+        where=str(program.log_path),
+        code="process-ended",
+    )
 
 
 def taken_down(folder: Path) -> RefusedError:
@@ -99,15 +111,17 @@ def taken_down(folder: Path) -> RefusedError:
 
 def hosts_that_answer(fleet: RunningFleet) -> set[str]:
     """The hosts whose daemon answers on its own address as the very process that was started."""
-    return trio.run(_ask_all, fleet, read_secret(fleet.folder))
+    return trio.run(_ask_all, fleet)
 
 
-async def _ask_all(fleet: RunningFleet, token: str) -> set[str]:
+async def _ask_all(fleet: RunningFleet) -> set[str]:
     answered: set[str] = set()
+    identity = FleetDir(fleet.folder).identity()
 
     async def ask(host: Host) -> None:
         try:
-            status = await ask_status(HostAddress(host.address, host.host_port, token=token))
+            address = HostAddress(host.name, host.address, host.host_port, identity=identity)
+            status = await ask_status(address)
         except P2PDeployError:
             return  # asked again at the next look
         if status.pid == fleet.processes[host.name].pid:

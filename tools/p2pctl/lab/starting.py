@@ -6,11 +6,13 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from p2pctl.documents import UpReport
+from p2pctl.lab.joining import join_hosts, make_trust
 from p2pctl.lab.layout import (
     API_PORT,
     control_plane_ports,
@@ -32,7 +34,7 @@ from p2pctl.lab.programs import (
     was_detached,
     was_taken_down,
 )
-from p2pctl.lab.readiness import RunningFleet, Tell, taken_down, wait_ready
+from p2pctl.lab.readiness import RunningFleet, Tell, check_alive, taken_down, wait_ready
 from p2pctl.lab.subnet import claim_recorded, claim_subnet
 from p2pctl.polling import poll
 from p2pdeploy.errors import ConfigError, RefusedError
@@ -77,7 +79,9 @@ def start_fleet(
         programs = programs_of(folder, hosts)
         record_mode(folder, detached=detach)
         processes = dict(running)
-        started = _start_rest(folder, programs, processes, tell)
+        started = _start_rest(folder, programs[:1], processes, tell)
+        join_hosts(folder, hosts, tell, partial(check_alive, folder, programs[0], processes))
+        started += _start_rest(folder, programs[1:], processes, tell)
         report = _report(folder, hosts, started=started, adopted=sorted(running))
         fleet = RunningFleet(
             folder=folder, hosts=hosts, programs=programs, processes=processes, report=report
@@ -88,7 +92,7 @@ def start_fleet(
 
 
 def _report(folder: Path, hosts: list[Host], *, started: list[str], adopted: list[str]) -> UpReport:
-    api = f"http://{prefix_of(hosts)}.1:{API_PORT}"
+    api = f"https://{prefix_of(hosts)}.1:{API_PORT}"
     return UpReport(
         dir=str(folder), api=api, hosts=len(hosts), started=started, adopted=adopted, seconds=0.0
     )
@@ -161,6 +165,7 @@ def _found(
         ports += host_ports(host)
     prefix, guard = claim_subnet(folder, ports)
     hosts = plan_hosts(prefix, len(sample), len({host.fault_domain for host in sample}))
+    make_trust(folder)
     write_layout(folder, prefix, hosts)
     return hosts, guard
 

@@ -7,6 +7,7 @@
     DIR/trust/fleet-ca.key  swarm-ca.key    what signs certificates
     DIR/trust/control-plane.pem             key and certificate the control plane presents
     DIR/trust/keys/ROLE.key                 Ed25519, one for each role
+    DIR/trust/cells/CELL.keys               the keys of a cell's gossip
     DIR/operator/operator.pem               key and certificate of the first operator
 
 Folders have mode 0700, files 0600.
@@ -48,6 +49,7 @@ class TrustPaths:
         self.swarm_ca_key = self.trust / "swarm-ca.key"
         self.control_plane = self.trust / "control-plane.pem"
         self.keys = self.trust / "keys"
+        self.cells = self.trust / "cells"
         self.operator = folder / "operator" / "operator.pem"
 
     def key(self, role: str) -> Path:

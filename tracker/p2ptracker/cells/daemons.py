@@ -11,6 +11,7 @@ from p2pdeploy.host_client import HostAddress, ask_why
 from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.messages.host import Why, WhyRequest
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.tls import IdentityFiles
 
 __all__ = ["Daemons"]
 
@@ -22,13 +23,13 @@ class Daemons:
 
     Args:
         inventory: Every host.
-        token: The fleet's secret.
+        identity: What the control plane presents.
         source: The address we ask from.
     """
 
-    def __init__(self, inventory: Sequence[Host], token: str, source: str) -> None:
+    def __init__(self, inventory: Sequence[Host], identity: IdentityFiles, source: str) -> None:
         self._hosts = {host.name: host for host in inventory}
-        self._token = token
+        self._identity = identity
         self._source = source
 
     def __repr__(self) -> str:
@@ -41,7 +42,9 @@ class Daemons:
             raise NotFoundError(
                 f"the inventory has no host {name!r}", hint="see 'p2pctl hosts'", code="no-host"
             )
-        return HostAddress(host.address, host.host_port, token=self._token, source=self._source)
+        return HostAddress(
+            host.name, host.address, host.host_port, identity=self._identity, source=self._source
+        )
 
     async def why(self, name: str, service: ServiceName) -> Why:
         """What holds *service* there, by the daemon's own word.

@@ -7,7 +7,7 @@ orders issued here before anybody hears of them, everything that comes from a ce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -20,9 +20,10 @@ from p2pdeploy.ids import CellId
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item
 from p2pdeploy.messages.orders import Order
-from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
+from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.replica import CellReplica
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.observations import (
@@ -58,12 +59,20 @@ class Cells:
     Args:
         inventory: Every host of the fleet.
         database: Where orders and observations are kept.
-        keyring: Verifies what comes in and seals what goes out.
+        keys: What goes out is sealed with the key of its role.
+        verifier: Judges what comes in.
     """
 
-    def __init__(self, inventory: Sequence[Host], database: Database, keyring: HmacKeyring) -> None:
+    def __init__(
+        self,
+        inventory: Sequence[Host],
+        database: Database,
+        keys: Mapping[str, SigningKey],
+        verifier: FleetVerifier,
+    ) -> None:
         self._database = database
-        self._keyring = keyring
+        self._keys = keys
+        self._verifier = verifier
         by_cell: dict[CellId, list[Host]] = {}
         for host in inventory:
             by_cell.setdefault(host.cell, []).append(host)
@@ -75,7 +84,7 @@ class Cells:
         return f"<Cells {len(self._replicas)}>"
 
     def _verify(self, envelope: bytes) -> Sealed:
-        return open_envelope(envelope, self._keyring)
+        return open_envelope(envelope, self._verifier)
 
     def all(self) -> Sequence[CellReplica]:
         """Every cell, in name order."""
@@ -109,7 +118,7 @@ class Cells:
         sealed: list[tuple[Item, Sealed]] = []
         for order in orders:
             assert isinstance(order, Sealed), "every order has a place in the envelope's union"
-            envelope = seal(order, self._keyring.named(ROLE_OF[type(order)]))
+            envelope = seal(order, self._keys[ROLE_OF[type(order)]])
             sealed.append((item_of(order, envelope), order))
         return SealedOrders(cell, tuple(sealed))
 

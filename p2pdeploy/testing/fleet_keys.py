@@ -1,0 +1,60 @@
+"""The keys of a test fleet, at hand: seals any message as whoever may say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.trust.credential import Credential
+from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
+from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys, RoleKeys
+from p2pdeploy.trust.signing import SigningKey
+
+__all__ = ["FleetKeys"]
+
+_ENROLMENT_SHIFT = 32
+
+
+class FleetKeys:
+    """Real keys for every role and every host, real signatures.
+
+    Args:
+        fleet: Its name.
+        keys: By role; made when not given.
+    """
+
+    def __init__(self, fleet: str = "lab", keys: Mapping[str, SigningKey] | None = None) -> None:
+        self.fleet = fleet
+        self.roles = keys or {role: SigningKey.generate(role=role) for role in ORDER_ROLES}
+        self.orders = OrderKeys(
+            fleet, {role: RoleKeys((self.roles[role].public_key,)) for role in ORDER_ROLES}
+        )
+        self.verifier = FleetVerifier(self.orders)
+        self._hosts: dict[HostName, SigningKey] = {}
+
+    def seal(self, message: Sealed) -> bytes:
+        """Seal *message*: an order by its role, an attestation by its host."""
+        if not isinstance(message, Attestation):
+            return seal(message, self.roles[ROLE_OF[type(message)]])
+        credential = Credential(
+            fleet=self.fleet,
+            cell=message.cell,
+            host=message.host,
+            fault_domain=message.fault_domain,
+            enrolment=message.epoch >> _ENROLMENT_SHIFT,
+            public_key=self.host(message.host).public_key,
+        )
+        key = self.host(message.host)
+        key.credential = seal(credential, self.roles["enrol"])
+        return seal(message, key)
+
+    def open(self, envelope: bytes) -> Sealed:
+        """As ``open_envelope``."""
+        return open_envelope(envelope, self.verifier)
+
+    def host(self, name: HostName) -> SigningKey:
+        """The attestation key of *name*, made when first asked for."""
+        if name not in self._hosts:
+            self._hosts[name] = SigningKey.generate(key_id=f"host/{name}")
+        return self._hosts[name]
