@@ -159,6 +159,7 @@ def test_a_wrong_byte_is_found_and_named(mixed: Built, root: Path, path: str, da
     named = {"packs/pack-0000": ("service.toml", path)}
     assert caught.value.where in named.get(path, (path.removeprefix("tree/"),))
     assert not stage.is_staged(root)
+    stage.prepare(root, mixed.manifest)
     (root / path).write_bytes(data)
     stage.finish(root, mixed.manifest)
     assert stage.is_staged(root)

@@ -57,6 +57,12 @@ def overwrite(path: Path) -> None:
     path.chmod(0o444)
 
 
+def resize(path: Path, size_bytes: int) -> None:
+    path.chmod(0o644)
+    os.truncate(path, size_bytes)
+    path.chmod(0o444)
+
+
 def replace(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[:4] = b"evil"
@@ -102,7 +108,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "executable data": ("lib/a", lambda path: path.chmod(0o555)),
     "missing file": ("lib/a", lambda path: in_folder(path, path.unlink)),
     "missing folder": ("folder/void", lambda path: in_folder(path, path.rmdir)),
-    "cut file": ("empty", lambda path: os.truncate(path, 1)),
+    "longer file": ("empty", lambda path: resize(path, 1)),
     "hard link": ("lib/a", lambda path: os.link(path, path.parents[2] / "second-name")),
 }
 
@@ -127,7 +133,7 @@ def test_an_extra_file_after_verification_is_found(mixed: Built, root: Path) -> 
 
 
 def test_a_file_that_grew_is_refused_before_it_is_read(mixed: Built, root: Path) -> None:
-    os.truncate(root / "tree/empty", 1 << 40)  # sparse: reading it would take half an hour
+    resize(root / "tree/empty", 1 << 40)  # sparse: reading it would take half an hour
     with pytest.raises(IntegrityError, match=f"empty: has {1 << 40} bytes, not 0"):
         stage.verify(root, mixed.manifest)
 
