@@ -18,13 +18,16 @@ import msgspec
 
 from p2pdeploy.codec import encode
 from p2pdeploy.ids import HostName
-from p2pdeploy.trust.bundle import TrustBundle
+from p2pdeploy.limits import ENVELOPE_BYTES_MAX
+from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX, TrustBundle
 from p2pdeploy.trust.cell_keys import CellKeys
 
 __all__ = [
+    "CELL_TRUST_BYTES_MAX",
     "ENROLMENT_BYTES_MAX",
     "JOIN_SECRET_BYTES",
     "RENEWAL_AGE_S_MAX",
+    "CellTrust",
     "EnrolRequest",
     "IssuedIdentity",
     "RenewRequest",
@@ -33,6 +36,7 @@ __all__ = [
 ]
 
 ENROLMENT_BYTES_MAX = 8 * 1024  # two signing requests of 300 bytes, a credential, a key
+CELL_TRUST_BYTES_MAX = ENVELOPE_BYTES_MAX + BUNDLE_BYTES_MAX + 4 * 1024  # and a ring of keys
 JOIN_SECRET_BYTES = 32  # 256 bit: not to be guessed, whatever the rate
 RENEWAL_AGE_S_MAX = 600.0  # a host whose clock is further off asks for the time first
 
@@ -86,6 +90,17 @@ class IssuedIdentity(msgspec.Struct, frozen=True, kw_only=True):
     credential: bytes
     certificate_pem: bytes
     swarm_certificate_pem: bytes
+    bundle: TrustBundle
+    cell_keys: CellKeys
+
+
+class CellTrust(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to ``GET /v1/cells/CELL/trust``, which each host of the cell asks once a minute.
+
+    ``revocations`` is sealed; ``cell_keys`` is secret, and a host that is revoked gets no answer.
+    """
+
+    revocations: Annotated[bytes, msgspec.Meta(max_length=ENVELOPE_BYTES_MAX)]
     bundle: TrustBundle
     cell_keys: CellKeys
 

@@ -11,17 +11,20 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from p2pdeploy.errors import ConfigError, P2PDeployError
-from p2pdeploy.ids import check_label
+from p2pdeploy.ids import cell_id, check_label
+from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.loopback import require_loopback
 
-__all__ = ["TrackerConfig", "load_config", "load_inventory"]
+__all__ = ["INVENTORY_FILE", "TrackerConfig", "check_hosts", "load_config", "load_inventory"]
 
 CONFIG_FILE = "tracker.toml"
 INVENTORY_FILE = "inventory.json"
@@ -81,20 +84,38 @@ def load_inventory(folder: Path) -> tuple[Host, ...]:
         hosts = msgspec.json.decode(_read(path), type=list[Host])
     except msgspec.DecodeError as error:
         raise ConfigError(str(error), where=str(path)) from error
+    check_hosts(hosts, where=str(path))
+    return tuple(sorted(hosts, key=lambda host: host.name))
+
+
+def check_hosts(hosts: Sequence[Host], *, where: str) -> None:
+    """Raise ConfigError unless *hosts* could be a fleet's inventory; *where* names it."""
     if len(hosts) > INVENTORY_HOSTS_MAX:
-        raise ConfigError(f"{len(hosts)} hosts, at most {INVENTORY_HOSTS_MAX}", where=str(path))
+        raise ConfigError(f"{len(hosts)} hosts, at most {INVENTORY_HOSTS_MAX}", where=where)
     seen: set[str] = set()
+    sizes: Counter[str] = Counter()
     for host in hosts:
-        try:
-            check_label(host.name, "host name")
-        except P2PDeployError as error:
-            raise ConfigError(error.message, where=str(path), hint=error.hint) from error
-        require_loopback(host.address, where=f"{path}: {host.name}")
+        _check_host(host, where)
         for unique in (host.name, host.address):
             if unique in seen:
-                raise ConfigError(f"{unique!r} occurs twice", where=str(path))
+                raise ConfigError(f"{unique!r} occurs twice", where=where)
             seen.add(unique)
-    return tuple(sorted(hosts, key=lambda host: host.name))
+        sizes[host.cell] += 1
+    for cell, size in sizes.items():
+        if size > CELL_HOSTS_MAX:
+            raise ConfigError(f"{size} hosts, at most {CELL_HOSTS_MAX}", where=f"{where}: {cell}")
+
+
+def _check_host(host: Host, where: str) -> None:
+    try:
+        check_label(host.name, "host name")
+        check_label(host.fault_domain, "fault domain")
+        cluster = host.cell.rpartition(".")[2]
+        if host.cell != cell_id(host.environment, host.machine_function, cluster):
+            raise ConfigError(f"cell {host.cell!r} is of another environment or machine function")
+    except P2PDeployError as error:
+        raise ConfigError(error.message, where=f"{where}: {host.name}", hint=error.hint) from error
+    require_loopback(host.address, where=f"{where}: {host.name}")
 
 
 def _read(path: Path) -> str:

@@ -20,10 +20,12 @@ from p2ptracker.authority.folder import TrustFolder, open_trust
 from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells
-from p2ptracker.config import TrackerConfig, load_config, load_inventory
+from p2ptracker.config import INVENTORY_FILE, TrackerConfig, load_config, load_inventory
 from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import IssuingGate
+from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
+from p2ptracker.enrolment.revoking import Revoker
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.metrics import Metrics
 from p2ptracker.origin import Origin
@@ -75,6 +77,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     verifier: FleetVerifier
     standing: Standing
     enrolment: EnrolmentDesk
+    revoker: Revoker
     database: Database
     store: BlobStore
     publisher: Publisher
@@ -145,6 +148,13 @@ def _assemble(
     orchestrator = Orchestrator(
         cells, inventory, database, store, daemons, settle_s=config.settle_s, clock=clock
     )
+
+    def learn(host: Host) -> None:
+        """A host that is new in the inventory."""
+        cells.learn(host)
+        daemons.learn(host)
+        orchestrator.learn_cell(host.cell)
+
     return ControlPlane(
         config=config,
         token=token,
@@ -155,6 +165,7 @@ def _assemble(
         enrolment=EnrolmentDesk(
             trust,
             inventory,
+            FleetGrowth(data.parent / INVENTORY_FILE, inventory, learn),
             standing,
             database,
             verifier,
@@ -162,6 +173,7 @@ def _assemble(
             metrics.registry,
             clock,
         ),
+        revoker=Revoker(trust, inventory, standing, database, cells, clock),
         database=database,
         store=store,
         publisher=Publisher(

@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, get, post
-from litestar.params import JSONBody, RawBody
+from litestar.params import FromPath, JSONBody, RawBody
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.codec import decode, encode
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.ids import CellId
 from p2pdeploy.messages.enrolment import (
     ENROLMENT_BYTES_MAX,
     EnrolRequest,
     IssuedIdentity,
     RenewRequest,
 )
-from p2pdeploy.messages.enrolment_desk import TokenRequest, TokenView
+from p2pdeploy.messages.enrolment_desk import (
+    EnrolmentStatus,
+    RevokeRequest,
+    TokenRequest,
+    TokenView,
+)
+from p2pdeploy.trust.identity import HostId
+from p2ptracker.api.authorise import peer_in, require_member
 from p2ptracker.api.failures import REFUSALS, error_body, error_bytes
 from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import BusyError
+from p2ptracker.enrolment.revoking import Revoker
 
 __all__ = ["enrolment_handlers"]
 
@@ -26,9 +36,9 @@ _MSGPACK = "application/msgpack"
 _PEM = "application/x-pem-file"
 
 
-def enrolment_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
-    """The routes, over *desk*."""
-    return [*_open_handlers(desk), *_admin_handlers(desk)]
+def enrolment_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRouterHandler]:
+    """The routes, over *desk* and *revoker*."""
+    return [*_open_handlers(desk), *_admin_handlers(desk, revoker), _trust_handler(revoker)]
 
 
 def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
@@ -72,7 +82,7 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
     return [get_authority, enrol_host, renew_host_identity]
 
 
-def _admin_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
+def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRouterHandler]:
     @post("/enrolment/tokens", opt={"permission": "admin"}, status_code=200, responses=REFUSALS)
     async def issue_join_tokens(
         request: Request[Any, Any, Any], data: JSONBody[TokenRequest]
@@ -81,7 +91,44 @@ def _admin_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
         # The guard let nothing pass that names another host than our own address.
         return await desk.issue_tokens(data, api=f"https://{request.headers['host']}")
 
-    return [issue_join_tokens]
+    @get("/enrolment", opt={"permission": "admin"}, responses=REFUSALS)
+    async def get_enrolment() -> EnrolmentStatus:
+        """How every host stands, and the alarms, newest first."""
+        return await desk.status()
+
+    @post(
+        "/enrolment/revocations", opt={"permission": "admin"}, status_code=200, responses=REFUSALS
+    )
+    async def revoke(data: JSONBody[RevokeRequest]) -> RevokeRequest:
+        """Take back a host's identity or an operator's certificate; in force on return."""
+        if bool(data.host) == bool(data.serial):
+            raise RefusedError("name a host or a serial number, one of the two", code="whom")
+        if data.host:
+            await revoker.revoke_host(data.host, data.reason)
+        else:
+            await revoker.refuse_serial(data.serial.upper(), data.reason)
+        return data
+
+    return [issue_join_tokens, get_enrolment, revoke]
+
+
+def _trust_handler(revoker: Revoker) -> ControllerRouterHandler:
+    @get(
+        "/cells/{cell:str}/trust",
+        opt={"permission": "host"},
+        media_type=_MSGPACK,
+        responses=REFUSALS,
+    )
+    async def get_cell_trust(request: Request[Any, Any, Any], cell: FromPath[str]) -> bytes:
+        """Revocations, keys and authorities, for a host of the cell (CellTrust)."""
+        peer = peer_in(request.scope)
+        assert peer is not None, "the permission demands a host"
+        assert isinstance(peer.identity, HostId), "the permission demands a host"
+        name = CellId(cell)
+        require_member(peer.identity, revoker.hosts_of(name))
+        return encode(await revoker.cell_trust(name))
+
+    return get_cell_trust
 
 
 def _issued(identity: IssuedIdentity) -> Response[bytes]:

@@ -35,6 +35,10 @@ class Daemons:
     def __repr__(self) -> str:
         return f"<Daemons {len(self._hosts)}>"
 
+    def learn(self, host: Host) -> None:
+        """Take in a new host of the inventory."""
+        self._hosts[host.name] = host
+
     def address_of(self, name: str) -> HostAddress:
         """Where the daemon of *name* answers; raises NotFoundError."""
         host = self._hosts.get(HostName(name))

@@ -60,6 +60,11 @@ class CellReplica:
     def __repr__(self) -> str:
         return f"<CellReplica {self.cell} {len(self.state)} items, {len(self._views)} delegates>"
 
+    def learn(self, host: Host) -> None:
+        """Take in a new host of the inventory, in name order."""
+        hosts = [*self.hosts.values(), host]
+        self.hosts = {each.name: each for each in sorted(hosts, key=lambda each: each.name)}
+
     # -- what is known -----------------------------------------------------------------------
 
     @property

@@ -97,6 +97,15 @@ class Cells:
             raise NotFoundError(f"the inventory has no cell {cell!r}", code="no-cell")
         return replica
 
+    def learn(self, host: Host) -> None:
+        """Take in a new host of the inventory; its cell may be new as well."""
+        replica = self._replicas.get(host.cell)
+        if replica is not None:
+            replica.learn(host)
+            return
+        grown = {**self._replicas, host.cell: CellReplica(host.cell, [host], self._verify)}
+        self._replicas = dict(sorted(grown.items()))
+
     def is_host(self, cell: CellId, host: str) -> bool:
         """Whether the inventory has *host* in *cell*."""
         replica = self._replicas.get(cell)

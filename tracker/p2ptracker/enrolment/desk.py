@@ -7,7 +7,7 @@ made, or none of it happened.  Renewing touches no disk at all.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -26,7 +26,7 @@ from p2pdeploy.messages.enrolment import (
     IssuedIdentity,
     RenewRequest,
 )
-from p2pdeploy.messages.enrolment_desk import TokenRequest, TokenView
+from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenRequest, TokenView
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.certificates import fingerprint
 from p2pdeploy.trust.envelope import Verifier
@@ -34,9 +34,11 @@ from p2pdeploy.trust.join_token import JoinToken, show_join_token
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_host
 from p2ptracker.enrolment.gate import IssuingGate
+from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.renewing import require_renewable
 from p2ptracker.enrolment.standing import Standing
+from p2ptracker.enrolment.status import enrolment_status
 from p2ptracker.storage.enrolment import (
     Alarm,
     Enrolment,
@@ -44,6 +46,8 @@ from p2ptracker.storage.enrolment import (
     TokenUse,
     add_alarm,
     enrol_anew,
+    newest_alarms,
+    open_tokens,
     put_tokens,
     use_token,
 )
@@ -69,6 +73,7 @@ class EnrolmentDesk:
     Args:
         trust: What certificates are signed with.
         inventory: Says what stands in them; is told of new numbers.
+        growth: Takes new hosts into it.
         standing: Who is believed; is told of changes.
         database: Where tokens and numbers are kept.
         verifier: Judges credentials.
@@ -81,6 +86,7 @@ class EnrolmentDesk:
         self,
         trust: TrustFolder,
         inventory: Inventory,
+        growth: FleetGrowth,
         standing: Standing,
         database: Database,
         verifier: Verifier,
@@ -88,7 +94,8 @@ class EnrolmentDesk:
         registry: CollectorRegistry,
         clock: Callable[[], float],
     ) -> None:
-        self._trust, self._inventory, self._standing = trust, inventory, standing
+        self._trust, self._inventory, self._growth = trust, inventory, growth
+        self._standing = standing
         self._database, self._verifier = database, verifier
         self._gate, self._clock = gate, clock
         self._issuers = trio.CapacityLimiter(_ISSUERS_MAX)
@@ -120,9 +127,12 @@ class EnrolmentDesk:
             api: The URL that goes into the tokens.
 
         Raises:
-            NotFoundError: the inventory lacks one.  No token was made.
+            NotFoundError: the inventory lacks one that was only named.
+            RefusedError, ConfigError: a new one is described wrongly.  No token was made.
         """
-        hosts = [self._inventory.get(name) for name in dict.fromkeys(request.hosts)]
+        await self.add_hosts(request.new)
+        names = (*request.hosts, *(host.name for host in request.new))
+        hosts = [self._inventory.get(name) for name in dict.fromkeys(names)]
         now = self._clock()
         pinned = bytes.fromhex(fingerprint(self._trust.fleet_ca.pem))
         tokens = [
@@ -143,6 +153,18 @@ class EnrolmentDesk:
             TokenView(host=token.host, token=show_join_token(token), expires_at=until)
             for token in tokens
         ]
+
+    async def add_hosts(self, described: Sequence[Host]) -> list[Host]:
+        """Take new hosts into the inventory; see :meth:`FleetGrowth.add`."""
+        return await self._growth.add(described)
+
+    async def status(self) -> EnrolmentStatus:
+        """How every host stands, and the alarms."""
+        now = self._clock()
+        tokens, alarms = await self._database.read(
+            lambda connection: (open_tokens(connection, now=now), newest_alarms(connection))
+        )
+        return enrolment_status(self._inventory, self._standing.enrolments, tokens, alarms)
 
     async def enrol(self, request: EnrolRequest) -> IssuedIdentity:
         """Let the host of a token in.

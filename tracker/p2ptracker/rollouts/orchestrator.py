@@ -92,6 +92,11 @@ class Orchestrator:
             else:
                 log.warning("rollout-left-alone", rollout=document.view.id, why="a cell is gone")
 
+    def learn_cell(self, cell: CellId) -> None:
+        """Conduct a cell that is new in the inventory as well; one that is known is left alone."""
+        if cell not in self._conducted:  # a new dict: somebody may be going through the old one
+            self._conducted = {**self._conducted, cell: Conducted(cell=cell)}
+
     # -- conducting --------------------------------------------------------------------------
 
     async def conduct_cells(self) -> None:

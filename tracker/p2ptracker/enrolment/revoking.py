@@ -1,0 +1,159 @@
+"""Taking back what was given, and telling every cell of it.
+
+Here it holds at once: the API, dealing and the upload server ask :class:`Standing` each time.
+The cells hear of it as an item of their state, and from the answer to what each host asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import trio
+
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.gossip.state import item_of
+from p2pdeploy.ids import CellId, HostName
+from p2pdeploy.messages.enrolment import CellTrust
+from p2pdeploy.trust.envelope import seal
+from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
+from p2ptracker.authority.cell_rings import ring_of
+from p2ptracker.authority.folder import TrustFolder
+from p2ptracker.cells.replicas import Cells, SealedOrders
+from p2ptracker.enrolment.inventory import Inventory
+from p2ptracker.enrolment.standing import Standing
+from p2ptracker.storage.enrolment import Enrolment, refuse_serial, revoke_host
+from p2ptracker.storage.interfaces import Database
+
+__all__ = ["Revoker"]
+
+# A thousand hosts that enrol within seconds are some words to a cell, not a thousand.
+TELL_EVERY_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Revoker:
+    """Revokes, and keeps the cells informed.
+
+    Args:
+        trust: Seals what is said, with the ``enrol`` key.
+        inventory: Where hosts are.
+        standing: Who is believed; is told of changes.
+        database: Keeps them.
+        cells: Hear of them.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        trust: TrustFolder,
+        inventory: Inventory,
+        standing: Standing,
+        database: Database,
+        cells: Cells,
+        clock: Callable[[], float],
+    ) -> None:
+        self._trust, self._inventory, self._standing = trust, inventory, standing
+        self._database, self._cells, self._clock = database, cells, clock
+        self._said: dict[CellId, tuple[Revocations, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Revoker of {self._trust.fleet}>"
+
+    async def revoke_host(self, name: str, reason: str) -> Enrolment:
+        """Believe *name* no more until it is enrolled anew; stored and in force on return.
+
+        Raises:
+            NotFoundError: the inventory has no such host.
+        """
+        host = self._inventory.get(name)
+        known = await self._database.write(
+            partial(
+                revoke_host,
+                host=host.name,
+                enrolment_before=host.enrolment,
+                reason=reason,
+                now=self._clock(),
+            )
+        )
+        self._standing.put(known)
+        log.warning("host-revoked", host=host.name, reason=reason)
+        self._tell(host.cell)
+        return known
+
+    async def refuse_serial(self, serial: str, reason: str) -> None:
+        """Refuse an operator's certificate; stored and in force on return.
+
+        Raises:
+            RefusedError: too many are refused already.
+        """
+        if len(self._standing.serials) >= REFUSED_SERIALS_MAX:
+            raise RefusedError(
+                f"{REFUSED_SERIALS_MAX} certificates are refused already",
+                hint="so many lost keys ask for a new fleet CA",
+                code="too-many-serials",
+            )
+        work = partial(refuse_serial, serial=serial, reason=reason, now=self._clock())
+        await self._database.write(work)
+        self._standing.refuse_serial(serial)
+        log.warning("certificate-refused", serial=serial, reason=reason)
+
+    async def tell_cells(self) -> None:
+        """Task: let each cell have what has changed for it."""
+        while True:
+            for cell in self._cells.all():
+                self._tell(cell.cell)
+            await trio.sleep(TELL_EVERY_S)
+
+    def _tell(self, cell: CellId) -> None:
+        """Nothing is stored: it is made anew, byte for byte, from the enrolments."""
+        before = self._said.get(cell)
+        word, envelope = self._word(cell)
+        if before is None or before[1] != envelope:
+            self._cells.issue(SealedOrders(cell, ((item_of(word, envelope), word),)))
+
+    def _word(self, cell: CellId) -> tuple[Revocations, bytes]:
+        """What holds for *cell* now, sealed; the one before while nothing changed for it."""
+        word = _revocations(self._trust.fleet, cell, self.hosts_of(cell), self._standing)
+        said = self._said.get(cell)
+        if said is None or _changed(said[0], word):
+            said = self._said[cell] = (word, seal(word, self._trust.keys["enrol"]))
+        return said
+
+    def hosts_of(self, cell: CellId) -> dict[HostName, str]:
+        """The hosts of *cell* and their addresses.  Raises NotFoundError."""
+        hosts = self._cells.get(cell).hosts.values()
+        return {host.name: host.address for host in hosts}
+
+    async def cell_trust(self, cell: CellId) -> CellTrust:
+        """What a host of *cell* asks for once a minute.  Raises NotFoundError."""
+        _, envelope = self._word(cell)
+        return CellTrust(
+            revocations=envelope,
+            bundle=self._trust.bundle(),
+            cell_keys=await trio.to_thread.run_sync(ring_of, self._trust, cell),
+        )
+
+
+def _revocations(
+    fleet: str, cell: CellId, addresses: dict[HostName, str], standing: Standing
+) -> Revocations:
+    known = {name: standing.enrolments[name] for name in addresses if name in standing.enrolments}
+    return Revocations(
+        fleet=fleet,
+        cell=cell,
+        seq=standing.seq,
+        floors={name: each.floor for name, each in known.items()},
+        refused={name: addresses[name] for name, each in known.items() if each.is_revoked},
+        serials=tuple(sorted(standing.serials)),
+    )
+
+
+def _changed(before: Revocations, now: Revocations) -> bool:
+    return (before.floors, before.refused, before.serials) != (
+        now.floors,
+        now.refused,
+        now.serials,
+    )
