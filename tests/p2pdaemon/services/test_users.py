@@ -15,7 +15,7 @@ from p2pdeploy.ids import HostName, ServiceName
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
-HELLO, OTHER = ServiceName("hello"), ServiceName("other")
+HELLO = ServiceName("hello")
 HOST = HostName("h01")
 
 
@@ -40,13 +40,13 @@ def test_a_lost_table_gives_the_same_user_again(tmp_path: Path) -> None:
     assert elsewhere.user_of(HELLO) != users(tmp_path / "a").user_of(HELLO)
 
 
-def test_two_services_with_the_same_number_get_two(
+def test_services_whose_names_give_the_same_number_get_different_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pdaemon.services.users.USER_IDS", 2)
+    monkeypatch.setattr("p2pdaemon.services.users.USER_IDS", 8)  # eight names surely collide
     table = users(tmp_path / "users")
-    found = {table.user_of(HELLO), table.user_of(OTHER)}
-    assert {user.uid for user in found if user} == {USER_ID_MIN, USER_ID_MIN + 1}
+    found = [table.user_of(ServiceName(f"svc{number}")) for number in range(8)]
+    assert sorted(user.uid for user in found if user) == list(range(USER_ID_MIN, USER_ID_MIN + 8))
 
 
 @pytest.mark.parametrize(
