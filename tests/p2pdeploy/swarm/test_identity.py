@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import msgspec
+import psutil
 import pytest
 import trio
 from cryptography.hazmat.primitives import serialization
@@ -164,3 +165,13 @@ async def fetch_all(torrent, host) -> None:
     torrent.connect(host.session.address, host.session.port)
     with trio.fail_after(20):
         await torrent.wait_complete()
+
+
+async def test_there_is_no_plain_port(lab, small_release):
+    host = lab.host()
+    async with host.session:
+        await host.add(small_release)
+        links = psutil.Process().net_connections("tcp4")
+        mine = [link.laddr for link in links if link.laddr.ip == host.session.address]
+        assert [address.port for address in mine] == [host.session.port]
+        assert host.session._session.listen_port() == 0  # libtorrent's word for a plain one

@@ -46,7 +46,7 @@ class Stranger:
         quiet = ("dht", "lsd", "upnp", "natpmp", "incoming_utp", "outgoing_utp")
         self._session = lt.session(
             {
-                "listen_interfaces": f"{self.address}:0s",
+                "listen_interfaces": f"{self.address}:0,{self.address}:0s",  # plain, if it works
                 "outgoing_interfaces": self.address,
                 "alert_mask": lt.alert_category.error
                 | lt.alert_category.peer
