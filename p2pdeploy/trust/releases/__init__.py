@@ -16,6 +16,7 @@ load python-tuf; a daemon runs them in a short child process, because they cost 
 * :mod:`~p2pdeploy.trust.releases.collecting`: joins the signatures of several owners
 * :mod:`~p2pdeploy.trust.releases.repository`: accepts proposals that enough keys signed
 * :mod:`~p2pdeploy.trust.releases.rows`: a repository as named rows, for whoever keeps it
+* :mod:`~p2pdeploy.trust.releases.files`: a signed document as a file, and back
 * :mod:`~p2pdeploy.trust.releases.bundle`: what one host needs for one service
 * :mod:`~p2pdeploy.trust.releases.seen`: what a host must remember
 * :mod:`~p2pdeploy.trust.releases.chain`: python-tuf's judgement, with names for the attacks

@@ -18,8 +18,11 @@ from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.host_identity import load_identity, save_identity
 from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
 from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.releases.verify import first_seen
+from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
 from p2ptracker.authority.create import create_trust
+from p2ptracker.authority.first_documents import read_publishers
 from p2ptracker.authority.folder import TrustPaths, open_trust
 from p2ptracker.authority.issue import issue_host, refresh_control_plane
 
@@ -98,3 +101,22 @@ def test_the_control_planes_identity_is_usable(tmp_path: Path) -> None:
     refresh_control_plane(trust, "127.0.0.1", now=NOW)
     server_context(trust.paths.control_plane_files(), demands_certificate=True)
     client_context(trust.paths.operator_files(), is_control_plane, who="the control plane")
+
+
+def test_a_new_fleet_has_a_publisher_and_a_root_of_releases(tmp_path: Path) -> None:
+    trust = create_trust(tmp_path, "lab", now=NOW)
+    publisher = SigningKey.from_pem(trust.paths.publisher_key.read_bytes(), role="publisher")
+    assert read_publishers(trust.paths.publishers).public_keys == (publisher.public_key,)
+    assert open_trust(tmp_path).bundle().release_root == trust.paths.release_root.read_bytes()
+    first_seen(trust.release_root)  # judges it
+
+
+@pytest.mark.parametrize(
+    "text", ["", "threshold = 2\nkeys = ['00']", "threshold = 1\nkeys = 5", "threshold ="]
+)
+def test_publishers_that_nobody_can_be_are_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "publishers.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(ConfigError):
+        read_publishers(path)

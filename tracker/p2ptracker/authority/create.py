@@ -12,6 +12,7 @@ from p2pdeploy.trust.certificates import key_to_pem, new_authority, new_key, sig
 from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.private_files import make_private_folder, write_private
 from p2pdeploy.trust.signing import SigningKey
+from p2ptracker.authority.first_documents import first_root, first_targets, publishers_text
 from p2ptracker.authority.folder import RELEASE_ROLES, TrustFolder, TrustPaths
 from p2ptracker.authority.issue import issue_operator
 
@@ -47,12 +48,14 @@ def create_trust(folder: Path, fleet: str, *, now: dt.datetime) -> TrustFolder:
             hint="hosts trust these; see 'p2pctl keys' for changing some of them",
             code="trust-exists",
         )
+    keys = {role: SigningKey.generate(role=role) for role in (*ORDER_ROLES, *RELEASE_ROLES)}
     trust = TrustFolder(
         paths=paths,
         fleet=fleet,
         fleet_ca=new_authority(f"{fleet} fleet CA", now=now),
         swarm_ca=new_authority(f"{fleet} swarm CA", now=now),
-        keys={role: SigningKey.generate(role=role) for role in (*ORDER_ROLES, *RELEASE_ROLES)},
+        keys=keys,
+        release_root=first_root(keys, now=now),
     )
     _write(folder, trust, now)
     return trust
@@ -68,6 +71,8 @@ def _write(folder: Path, trust: TrustFolder, now: dt.datetime) -> None:
     write_private(paths.swarm_ca, trust.swarm_ca.pem)
     for role, key in trust.keys.items():
         write_private(paths.key(role), key.to_pem())
+    write_private(paths.release_root, trust.release_root)
+    write_private(paths.targets, first_targets(trust.keys, now=now))
     _create_operator(trust, now)
     # Last: a folder without it was begun and never finished, and is made anew.
     created = now.astimezone(dt.UTC).isoformat(timespec="seconds")
@@ -78,3 +83,6 @@ def _create_operator(trust: TrustFolder, now: dt.datetime) -> None:
     key = new_key()
     certificate = issue_operator(trust, FIRST_OPERATOR, ("admin",), signing_request(key), now=now)
     write_private(trust.paths.operator, key_to_pem(key) + certificate)
+    publisher = SigningKey.generate(role="publisher")
+    write_private(trust.paths.publisher_key, publisher.to_pem())
+    write_private(trust.paths.publishers, publishers_text(publisher).encode())

@@ -3,12 +3,16 @@
 ::
 
     DIR/ca/fleet.pem  ca/swarm.pem          the authorities' certificates: public, to be pinned
+    DIR/ca/release-root.json                where trust in releases begins (TUF): the same
     DIR/trust/fleet.toml                    the fleet's name and when it was made
     DIR/trust/fleet-ca.key  swarm-ca.key    what signs certificates
     DIR/trust/control-plane.pem             key and certificate the control plane presents
     DIR/trust/keys/ROLE.key                 Ed25519, one for each role
     DIR/trust/cells/CELL.keys               the keys of a cell's gossip
+    DIR/trust/targets.json                  the first word on who publishes what
+    DIR/trust/publishers.toml               whose signatures a new service takes
     DIR/operator/operator.pem               key and certificate of the first operator
+    DIR/operator/publisher.key              Ed25519, signs releases
 
 Folders have mode 0700, files 0600.
 """
@@ -51,6 +55,10 @@ class TrustPaths:
         self.keys = self.trust / "keys"
         self.cells = self.trust / "cells"
         self.operator = folder / "operator" / "operator.pem"
+        self.release_root = folder / "ca" / "release-root.json"
+        self.targets = self.trust / "targets.json"
+        self.publishers = self.trust / "publishers.toml"
+        self.publisher_key = folder / "operator" / "publisher.key"
 
     def key(self, role: str) -> Path:
         return self.keys / f"{role}.key"
@@ -78,6 +86,7 @@ class TrustFolder(msgspec.Struct, frozen=True, kw_only=True):
     fleet_ca: Authority
     swarm_ca: Authority
     keys: dict[str, SigningKey]
+    release_root: bytes
 
     def bundle(self) -> TrustBundle:
         """What every member may know of it."""
@@ -87,6 +96,7 @@ class TrustFolder(msgspec.Struct, frozen=True, kw_only=True):
             fleet_ca_pem=self.fleet_ca.pem,
             swarm_ca_pem=self.swarm_ca.pem,
             orders=OrderKeys(self.fleet, roles),
+            release_root=self.release_root,
         )
 
 
@@ -105,6 +115,7 @@ def open_trust(folder: Path) -> TrustFolder:
             fleet_ca=_authority(paths.fleet_ca, paths.fleet_ca_key),
             swarm_ca=_authority(paths.swarm_ca, paths.swarm_ca_key),
             keys={role: _signing_key(paths, role) for role in (*ORDER_ROLES, *_present(paths))},
+            release_root=read_private(paths.release_root, hint=_HINT),
         )
     except ConfigError:
         raise
