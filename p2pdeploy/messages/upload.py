@@ -12,7 +12,8 @@ The exchange, in order:
    A *chunk number* counts the chunks of the chunk index over all blobs in manifest order, from 0.
    Of several chunks with one digest only the first is ever asked for.
 
-2. Connect to ``upload_address`` (``host:port``) over TCP.
+2. Connect to ``upload_address`` (``host:port``) over TLS 1.3, both sides with certificates: the
+   server's is the control plane's, the client's is that of a publisher of the service.
 
    * Client: one codec frame with an :class:`UploadHello`.
    * Server: one codec frame with :class:`UploadAccepted`, or :class:`UploadRefused` and the end.
@@ -33,14 +34,11 @@ The exchange, in order:
 Resuming is beginning again: the registry knows what arrived, whichever side was killed.
 Several uploads of the same bytes at once help each other; all of them succeed.
 
-The MAC of the hello shows that the sender holds the fleet's token.  Replaying a hello gains
-nothing: it only lets one send bytes whose digests a holder of the token announced.
+The upload key says which release the chunks are for; one is given only to who may publish it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import struct
 
 import msgspec
@@ -48,7 +46,6 @@ import msgspec
 from p2pdeploy.ids import Digest
 from p2pdeploy.limits import CHUNK_INDEX_BYTES_MAX, MANIFEST_BYTES_MAX
 from p2pdeploy.messages.api import ErrorBody
-from p2pdeploy.trust.secret import derive_key
 
 __all__ = [
     "ACK_EVERY_BYTES",
@@ -63,7 +60,6 @@ __all__ = [
     "UploadAck",
     "UploadHello",
     "UploadRefused",
-    "upload_mac",
 ]
 
 CHUNK_HEADER = struct.Struct(">II")
@@ -72,7 +68,7 @@ END_OF_CHUNKS = 0xFFFF_FFFF
 CHUNK_BYTES_MAX = 256 * 1024  # FastCDC's largest chunk; the receive buffer holds a few of them
 ACK_EVERY_BYTES = 8 * 1024 * 1024  # a progress bar moves smoothly, the acks cost nothing
 PUBLISH_BYTES_MAX = MANIFEST_BYTES_MAX + CHUNK_INDEX_BYTES_MAX + 1024  # both, and msgpack's heads
-HELLO_BYTES_MAX = 1024  # before the hello is verified nobody makes the server buffer more
+HELLO_BYTES_MAX = 1024  # before the hello is read nobody makes the server buffer more
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,10 +83,9 @@ class CommitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class UploadHello(msgspec.Struct, frozen=True, kw_only=True):
-    """``upload_key`` as PublishBegun gave it; ``mac`` is :func:`upload_mac` of it."""
+    """``upload_key`` as PublishBegun gave it."""
 
     upload_key: str
-    mac: bytes
 
 
 class UploadAccepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -112,8 +107,3 @@ class UploadRefused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 
 ServerWord = UploadAccepted | UploadAck | UploadRefused
 """Everything the server says on the stream."""
-
-
-def upload_mac(token: str, upload_key: str) -> bytes:
-    """The 32-byte proof of an UploadHello."""
-    return hmac.digest(derive_key(token, "upload"), upload_key.encode(), hashlib.sha256)

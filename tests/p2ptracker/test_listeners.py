@@ -7,16 +7,21 @@ import socket
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
 from prometheus_client import CollectorRegistry, Counter
 
+from p2pdeploy.trust.streams import open_stream
+from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
 from p2ptracker.announce import server
 from p2ptracker.announce.server import AnnounceServer
 from p2ptracker.announce.swarms import Swarms, SwarmsConfig
+from p2ptracker.api.authorise import may_upload
 from p2ptracker.registry import upload_server
 from p2ptracker.registry.upload_server import UploadServer
+from tests.trust_folder import add_trust, control_plane_files, operator_files
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
@@ -33,11 +38,12 @@ def an_announce_server(outcomes: Counter) -> AnnounceServer:
 
 
 def an_upload_server(
-    *, turned_away: Counter | None = None, refused: Counter | None = None
+    folder: Path, *, turned_away: Counter | None = None, refused: Counter | None = None
 ) -> UploadServer:
     return UploadServer(
         lambda key: None,
-        "token",
+        server_context(control_plane_files(folder), demands_certificate=True),
+        may_upload,
         turned_away=turned_away or a_counter(),
         refused=refused or a_counter("code"),
     )
@@ -73,16 +79,33 @@ async def test_a_client_that_resets_before_it_is_accepted_ends_nothing() -> None
     assert outcomes.labels(outcome="crashed")._value.get() == 0
 
 
-async def test_an_upload_that_resets_before_it_is_accepted_ends_nothing() -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    add_trust(tmp_path)
+    return tmp_path
+
+
+async def test_an_upload_that_resets_before_it_is_accepted_ends_nothing(folder: Path) -> None:
     refused = a_counter("code")
-    async with listening(an_upload_server(refused=refused)) as port:
+    async with listening(an_upload_server(folder, refused=refused)) as port:
         connect_and_reset(port)
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        files = operator_files(folder, "ann", "publisher:*")
+        context = client_context(files, is_control_plane, who="the registry")
+        stream = await open_stream("127.0.0.1", port, context)
         async with stream:
             await stream.send_all(b"\xff" * 8)  # no frame: it is told so
             with trio.fail_after(5):
                 assert b"protocol" in await stream.receive_some(4096)
     assert refused.labels(code="protocol")._value.get() == 1
+
+
+async def test_an_upload_stream_that_speaks_no_tls_gets_no_word(folder: Path) -> None:
+    refused = a_counter("code")
+    async with listening(an_upload_server(folder, refused=refused)) as port:
+        said = await ask(port)
+    assert b"HTTP" not in said
+    assert len(said) < 16, "an alert of TLS at most"
+    assert refused.labels(code="stranger")._value.get() == 1
 
 
 async def turned_away(port: int, *, kept: int) -> bytes:
@@ -106,9 +129,11 @@ async def test_announce_connections_beyond_the_limit_are_turned_away(
     assert outcomes.labels(outcome="turned-away")._value.get() == 1
 
 
-async def test_uploads_beyond_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_uploads_beyond_the_limit_are_turned_away(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     monkeypatch.setattr(upload_server, "OPEN_MAX", 2)
     count = a_counter()
-    async with listening(an_upload_server(turned_away=count)) as port:
+    async with listening(an_upload_server(folder, turned_away=count)) as port:
         assert await turned_away(port, kept=2) == b""
     assert count._value.get() == 1

@@ -89,7 +89,7 @@ def _send_missing(
         send_chunks(
             begun.upload_address,
             begun.upload_key,
-            api.token,
+            api.identity,
             chunks,
             built.sources,
             on_durable=lambda done: watcher.sent(done, total),

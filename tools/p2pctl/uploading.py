@@ -1,21 +1,29 @@
 """The chunks of a publish on their way: the client half of ``messages/upload.py``.
 
-One thread reads the payload and sends, the other reads acks and tells the progress.  A kill at
-any moment loses nothing that was acknowledged: the registry lists what is missing next time.
+Acks are read between two parts of the payload: they are few and small, so they wait in the
+kernel meanwhile.  A kill at any moment loses nothing that was acknowledged: the registry lists
+what is missing next time.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Protocol
 
 import msgspec
 
 from p2pdeploy.codec import FrameReader, decode, encode, frame
-from p2pdeploy.errors import P2PDeployError, ProtocolError, RefusedError, UnavailableError
+from p2pdeploy.errors import (
+    P2PDeployError,
+    ProtocolError,
+    RefusedError,
+    TrustError,
+    UnavailableError,
+)
 from p2pdeploy.manifest import ChunkIndex
 from p2pdeploy.messages.upload import (
     CHUNK_HEADER,
@@ -25,9 +33,9 @@ from p2pdeploy.messages.upload import (
     UploadAck,
     UploadHello,
     UploadRefused,
-    upload_mac,
 )
 from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 
 __all__ = ["BytesSource", "Chunk", "chunks_of", "select", "send_chunks"]
 
@@ -80,7 +88,7 @@ def select(chunks: Sequence[Chunk], runs: Sequence[tuple[int, int]]) -> list[Chu
 def send_chunks(
     address: str,
     key: str,
-    token: str,
+    identity: IdentityFiles,
     chunks: Sequence[Chunk],
     source: BytesSource,
     *,
@@ -91,78 +99,82 @@ def send_chunks(
     Args:
         address: ``host:port`` of the upload listener.
         key: The upload key of PublishBegun.
-        token: The fleet's token; only a MAC made with it is sent.
+        identity: What we present, and the authority we believe.
         chunks: What to send, in this order.
         source: Where their bytes are.
-        on_durable: Called with the bytes that are safe so far, from one thread.
+        on_durable: Called with the bytes that are safe so far.
 
     Raises:
         UnavailableError: the connection broke; publish again, what arrived stays.
         RefusedError: the registry refused; the text is its own.
+        TrustError: what listens there is not the control plane, or it refuses our certificate.
+        ConfigError: our identity is not usable.
         PayloadError: the payload changed while it was sent (from *source*).
     """
     host, _, port = address.rpartition(":")
     require_loopback(host, where="upload address")
+    context = client_context(identity, is_control_plane, who="the control plane of this fleet")
     try:
-        with socket.create_connection((host, int(port)), timeout=_SILENCE_S) as connection:
-            _exchange(connection, key, token, chunks, source, on_durable)
-    except (OSError, ValueError) as error:
-        raise UnavailableError(
-            f"the upload broke off: {error}",
+        with (
+            socket.create_connection((host, int(port)), timeout=_SILENCE_S) as plain,
+            context.wrap_socket(plain) as connection,
+        ):
+            _exchange(connection, key, chunks, source, on_durable)
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise _broken(address, error) from error
+    except ssl.SSLError as error:
+        raise TrustError(
+            f"the upload was not let through: {error}",
             where=address,
-            hint="publish again; what arrived is not sent twice",
-            code="upload-broken",
+            hint="not the control plane of this fleet, or our certificate has expired",
         ) from error
+    except (OSError, ValueError) as error:
+        raise _broken(address, error) from error
+
+
+def _broken(address: str, error: Exception) -> UnavailableError:
+    return UnavailableError(
+        f"the upload broke off: {error}",
+        where=address,
+        hint="publish again; what arrived is not sent twice",
+        code="upload-broken",
+    )
 
 
 def _exchange(
-    connection: socket.socket,
+    connection: ssl.SSLSocket,
     key: str,
-    token: str,
     chunks: Sequence[Chunk],
     source: BytesSource,
     on_durable: Callable[[int], None],
 ) -> None:
-    hello = UploadHello(upload_key=key, mac=upload_mac(token, key))
-    connection.sendall(frame(encode(hello)))
-    words = _words(connection)
-    first = next(words)
+    connection.sendall(frame(encode(UploadHello(upload_key=key))))
+    words = _Words(connection)
+    first = words.wait()
     if not isinstance(first, UploadAccepted):
         raise _refusal(first)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="send-chunks") as pool:
-        sending = pool.submit(_send, connection, chunks, source)
-        try:
-            _read_acks(words, len(chunks), on_durable)
-        except BaseException as error:
-            connection.shutdown(socket.SHUT_RDWR)  # frees the sender from a full pipe
-            cause = sending.exception()
-            # What the payload did wrong explains why the registry saw the stream end.
-            raise (cause if isinstance(cause, P2PDeployError) else error) from None
-        sending.result()
+    for run in _runs(chunks):
+        _send(connection, run, source)
+        for word in words.come():
+            on_durable(_ack(word).durable_bytes)
+    connection.sendall(CHUNK_HEADER.pack(END_OF_CHUNKS, 0))
+    is_durable = False
+    while not is_durable:
+        ack = _ack(words.wait())
+        on_durable(ack.durable_bytes)
+        is_durable = ack.durable_count >= len(chunks)
 
 
-def _send(connection: socket.socket, chunks: Sequence[Chunk], source: BytesSource) -> None:
-    try:
-        for run in _runs(chunks):
-            head = run[0]
-            size = sum(chunk.size_bytes for chunk in run)
-            data = memoryview(source.pread(head.blob_index, head.offset_bytes, size))
-            for chunk in run:
-                start = chunk.offset_bytes - head.offset_bytes
-                header = CHUNK_HEADER.pack(chunk.number, chunk.size_bytes)
-                _send_both(connection, header, data[start : start + chunk.size_bytes])
-        connection.sendall(CHUNK_HEADER.pack(END_OF_CHUNKS, 0))
-    except P2PDeployError:
-        connection.shutdown(socket.SHUT_RDWR)  # wakes the reader of acks
-        raise
-
-
-def _send_both(connection: socket.socket, header: bytes, body: memoryview) -> None:
-    sent = connection.sendmsg([header, body])
-    if sent < len(header):
-        connection.sendall(header[sent:])
-        sent = len(header)
-    connection.sendall(body[sent - len(header) :])
+def _send(connection: ssl.SSLSocket, run: list[Chunk], source: BytesSource) -> None:
+    head = run[0]
+    size = sum(chunk.size_bytes for chunk in run)
+    data = memoryview(source.pread(head.blob_index, head.offset_bytes, size))
+    parts: list[bytes | memoryview] = []
+    for chunk in run:
+        start = chunk.offset_bytes - head.offset_bytes
+        parts.append(CHUNK_HEADER.pack(chunk.number, chunk.size_bytes))
+        parts.append(data[start : start + chunk.size_bytes])
+    connection.sendall(b"".join(parts))  # as one: each call ends a TLS record, headers too
 
 
 def _runs(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
@@ -183,24 +195,44 @@ def _runs(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
         yield run
 
 
-def _read_acks(
-    words: Iterator[ServerWord], expected: int, on_durable: Callable[[int], None]
-) -> None:
-    for word in words:
-        if not isinstance(word, UploadAck):
-            raise _refusal(word)
-        on_durable(word.durable_bytes)
-        if word.durable_count >= expected:
-            return
+class _Words:
+    """What the registry says on one connection."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._reader = FrameReader(bytes_max=_WORD_BYTES_MAX)
+        self._heard: deque[ServerWord] = deque()
+
+    def wait(self) -> ServerWord:
+        """The next word; raises OSError when none comes."""
+        while not self._heard:
+            self._take(self._connection.recv(_RECEIVE_BYTES))
+        return self._heard.popleft()
+
+    def come(self) -> Iterator[ServerWord]:
+        """Every word that has come, without waiting."""
+        self._connection.settimeout(0)
+        try:
+            self._take(self._connection.recv(_RECEIVE_BYTES))
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            self._connection.settimeout(_SILENCE_S)
+        while self._heard:
+            yield self._heard.popleft()
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            raise ConnectionError("the registry closed the stream")
+        self._reader.feed(data)
+        for payload in self._reader:
+            self._heard.append(decode(payload, ServerWord, bytes_max=_WORD_BYTES_MAX))  # pyright: ignore[reportArgumentType] a union is a type form
 
 
-def _words(connection: socket.socket) -> Iterator[ServerWord]:
-    reader = FrameReader(bytes_max=_WORD_BYTES_MAX)
-    while data := connection.recv(_RECEIVE_BYTES):
-        reader.feed(data)
-        for payload in reader:
-            yield decode(payload, ServerWord, bytes_max=_WORD_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
-    raise ConnectionError("the registry closed the stream")
+def _ack(word: ServerWord) -> UploadAck:
+    if not isinstance(word, UploadAck):
+        raise _refusal(word)
+    return word
 
 
 def _refusal(word: ServerWord) -> P2PDeployError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import os
 import time
@@ -21,8 +22,12 @@ from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUN
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.trust.envelope import open_envelope
+from p2ptracker.authority.create import create_trust
+from p2ptracker.authority.folder import TrustPaths
 from p2ptracker.registry import commit, spool
 from p2ptracker.registry.uploads import UPLOAD_LIFETIME_S
+from tests.p2ptracker.conftest import words_of
+from tests.trust_folder import host_files, operator_files
 
 Payload = Callable[..., Built]
 
@@ -59,7 +64,7 @@ async def test_a_published_release_is_vouched_for_in_an_envelope(tracker, payloa
     view = msgspec.json.decode(answer.content, type=ReleaseView)
     served = await tracker.http.get("/v1/releases/hello/1.0.0/envelope")
     assert served.headers["content-type"] == "application/octet-stream"
-    assert open_envelope(served.content, tracker.plane.keyring) == Release(
+    assert open_envelope(served.content, tracker.plane.verifier) == Release(
         service=view.service,
         version=view.version,
         manifest_digest=built.manifest_digest,
@@ -236,10 +241,28 @@ async def test_a_malformed_upload_is_refused(tracker, payload: Payload, junk: by
         assert await tracker.refusal(stream) == "protocol"
 
 
-async def test_an_upload_with_a_foreign_token_is_refused(tracker, payload: Payload) -> None:
+async def test_an_upload_of_nobody_who_publishes_is_refused(tracker, payload: Payload) -> None:
     begun = await tracker.begun("1.0.0", payload())
-    async with await tracker.connect(begun, token="another fleet") as stream:
-        assert await tracker.refusal(stream) == "unauthorised"
+    host = host_files(tracker.folder, tracker.plane.inventory[0])
+    for files in (operator_files(tracker.folder, "eve", "viewer"), host):
+        async with await tracker.connect(begun, files) as stream:
+            assert await tracker.refusal(stream) == "forbidden"
+
+
+async def test_an_upload_with_a_foreign_certificate_gets_no_word(
+    tracker, payload: Payload, tmp_path: Path
+) -> None:
+    begun = await tracker.begun("1.0.0", payload())
+    create_trust(tmp_path / "foreign", "lab", now=dt.datetime.now(dt.UTC))
+    foreign = TrustPaths(tmp_path / "foreign").operator_files()
+    disguised = msgspec.structs.replace(foreign, authority=tracker.identity.authority)
+    async with await tracker.connect(begun, disguised) as stream:
+        with pytest.raises(trio.BrokenResourceError):
+            await words_of(stream)
+
+
+async def test_an_upload_key_that_was_guessed_is_refused(tracker, payload: Payload) -> None:
+    begun = await tracker.begun("1.0.0", payload())
     begun = msgspec.structs.replace(begun, upload_key="guessed")
     async with await tracker.connect(begun) as stream:
         assert await tracker.refusal(stream) == "unauthorised"

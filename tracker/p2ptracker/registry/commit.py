@@ -15,8 +15,7 @@ from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.messages.api import ReleaseView
 from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
-from p2pdeploy.testing.keyring import HmacKeyring
-from p2pdeploy.trust.envelope import seal
+from p2pdeploy.trust.envelope import Sealer, seal
 from p2ptracker.registry.assemble import (
     Needs,
     check_digests,
@@ -56,16 +55,23 @@ class Committer:
     Args:
         database: Where releases become visible.
         store: Where their blobs go.
-        keyring: Seals the releases.
+        sealer: Signs the releases.
+        swarm_authority_pem: The swarm CA, which every torrent names.
         threads: Where bytes are hashed.
     """
 
     def __init__(
-        self, database: Database, store: BlobStore, keyring: HmacKeyring, threads: Threads
+        self,
+        database: Database,
+        store: BlobStore,
+        sealer: Sealer,
+        swarm_authority_pem: bytes,
+        threads: Threads,
     ) -> None:
         self._database = database
         self._store = store
-        self._sealer = keyring.named("release")
+        self._sealer = sealer
+        self._swarm_authority_pem = swarm_authority_pem
         self._threads = threads
         self._writing = Threads(1)  # waits for the disk, so it takes no thread from the hashes
 
@@ -150,7 +156,9 @@ class Committer:
     ) -> ReleaseView:
         """Give the bytes to the store, then insert the release in one transaction."""
         needs = verified.needs
-        row = await self._threads.run(_store_all, spool, needs, self._store)
+        row = await self._threads.run(
+            _store_all, spool, needs, self._store, self._swarm_authority_pem
+        )
         blobs = spool.manifest.blobs
         sizes = {blobs[number].digest: blobs[number].size_bytes for number in needs.blobs}
         new_chunks = [
@@ -173,11 +181,13 @@ class Committer:
         )
 
 
-def _store_all(spool: Spool, needs: Needs, store: BlobStore) -> ManifestRow:
+def _store_all(
+    spool: Spool, needs: Needs, store: BlobStore, swarm_authority_pem: bytes
+) -> ManifestRow:
     """Give the verified blobs and the release's small objects to the store; all durable after."""
     for number in needs.blobs:
         store.adopt(spool.manifest.blobs[number].digest, spool.blob_path(number))
-    torrent = torrent_bytes(spool.manifest, spool.digest)
+    torrent = torrent_bytes(spool.manifest, spool.digest, swarm_authority_pem)
     store.put_object("manifest", spool.digest, spool.manifest_bytes)
     store.put_object("chunks", spool.digest, spool.chunk_index_bytes)
     store.put_object("torrent", spool.digest, torrent)

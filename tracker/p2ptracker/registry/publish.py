@@ -20,7 +20,7 @@ from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PublishRequest
 from p2pdeploy.payload.check import check_manifest
-from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.envelope import Sealer
 from p2ptracker.registry.chunk_map import ChunkMap, runs_of
 from p2ptracker.registry.commit import Committer
 from p2ptracker.registry.spool import Spool
@@ -43,16 +43,22 @@ class Publisher:
         database: Where releases become visible.
         store: Where their blobs go.
         folder: Where uploads are spooled; on the store's filesystem.
-        keyring: Seals the releases.
+        sealer: Signs the releases.
+        swarm_authority_pem: The swarm CA, which every torrent names.
     """
 
     def __init__(
-        self, database: Database, store: BlobStore, folder: Path, keyring: HmacKeyring
+        self,
+        database: Database,
+        store: BlobStore,
+        folder: Path,
+        sealer: Sealer,
+        swarm_authority_pem: bytes,
     ) -> None:
         self._database = database
         self._threads = Threads(THREADS)
         self._uploads = Uploads(folder, self._threads)
-        self._committer = Committer(database, store, keyring, self._threads)
+        self._committer = Committer(database, store, sealer, swarm_authority_pem, self._threads)
         self.upload_address = ""  # set once the listener is bound
 
     def __repr__(self) -> str:

@@ -57,7 +57,7 @@ class SealedStream:
                 await self._receive()
             except ssl.SSLError as error:
                 await self._flush()  # the alert
-                raise TrustError(f"handshake failed: {error.reason or error}") from error
+                raise TrustError(f"handshake failed: {error}") from error
             else:
                 await self._flush()
                 return peer_of(self._tls.getpeercert())
@@ -114,12 +114,20 @@ class SealedStream:
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            raise ProtocolError(f"no TLS record: {error.reason or error}") from error
+            raise ProtocolError(f"no TLS record: {error}") from error
         return filled
 
     async def send_all(self, data: bytes) -> None:
-        """Encrypt and send *data*; raises trio.BrokenResourceError when the client went away."""
-        self._tls.write(data)
+        """Encrypt and send *data*.
+
+        Raises:
+            trio.BrokenResourceError: the client went away, or TLS ended with a fault of its.
+        """
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            await self._flush()  # the alert
+            raise trio.BrokenResourceError("the stream is no TLS any more") from error
         await self._flush()
 
     async def say_goodbye(self) -> None:
