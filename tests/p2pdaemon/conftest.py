@@ -144,13 +144,15 @@ async def nobody_has_it(_service: ServiceName, _build: Build) -> None:
 def a_process(
     config: DaemonConfig,
     store: ReleaseStore,
+    service: ServiceName = HELLO,
+    *,
     restage: Restage = nobody_has_it,
     kind: type[ServiceProcess] = ServiceProcess,
 ) -> ServiceProcess:
     """The handle on the service's processes, as a daemon makes it."""
     users = ServiceUsers(config.state_dir / "journal" / "users", config.name)
     return kind(
-        HELLO, config=config, store=store, users=users, restage=restage, rng=random.Random(1)
+        service, config=config, store=store, users=users, restage=restage, rng=random.Random(1)
     )
 
 

@@ -51,6 +51,7 @@ from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Build
+from tests.p2pdaemon.conftest import a_process
 
 HELLO = ServiceName("hello")
 OTHER = ServiceName("other")
@@ -121,8 +122,7 @@ class Host:
             collector=Collector(),
             stage=stage,
             publish=self.publish,
-            make_process=make_process
-            or partial(ServiceProcess, config=self.config, store=self.store, rng=rng),
+            make_process=make_process or partial(a_process, self.config, self.store),
             rng=rng,
         )
         async with trio.open_nursery() as nursery:
@@ -229,7 +229,7 @@ async def test_one_services_crash_does_not_touch_another(host: Host) -> None:
             raise ZeroDivisionError
 
     def make(service: ServiceName) -> ServiceProcess:
-        return BrokenProcess(service, config=host.config, store=host.store, rng=random.Random(1))
+        return a_process(host.config, host.store, service, kind=BrokenProcess)
 
     async def stage(service: ServiceName, build: Build) -> Staged:
         await crashed.wait()

@@ -83,7 +83,7 @@ def origin(store: ReleaseStore, tmp_path: Path) -> Origin:
 
 @pytest.fixture
 async def host(config: DaemonConfig, store: ReleaseStore, origin: Origin):
-    process = a_process(config, store, origin.restage)
+    process = a_process(config, store, restage=origin.restage)
     yield process
     with trio.CancelScope(shield=True):
         await process.stop()
