@@ -17,7 +17,7 @@ import msgspec
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import CellId, FaultDomain, HostName, check_label
 from p2pdeploy.payload.service_spec import SERVICE_PATH
-from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.addresses import require_address
 
 __all__ = ["DaemonConfig", "load_config"]
 
@@ -111,7 +111,7 @@ def _path(kind: type, value: object) -> Path:
 
 
 def _check(config: DaemonConfig, path: Path) -> None:
-    require_loopback(config.address, where=f"{path}: address")
+    require_address(config.address, where=f"{path}: address")
     try:
         check_label(config.name, "host name")
         check_label(config.fault_domain, "fault domain")
@@ -134,4 +134,4 @@ def _check_api(api: str, where: str) -> None:
         raise ConfigError(f"{api!r} is no URL: {error}", where=where) from error
     if url.scheme != "https" or not host or not port or url.path.strip("/") or url.username:
         raise ConfigError(f"{api!r} must look like https://ADDRESS:PORT", where=where)
-    require_loopback(host, where=where)
+    require_address(host, where=where)

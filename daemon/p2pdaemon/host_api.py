@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import ssl
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -44,7 +45,6 @@ from p2pdeploy.messages.host import (
     WhyRequest,
 )
 from p2pdeploy.trust.identity import ControlPlaneId, OperatorId
-from p2pdeploy.trust.loopback import require_loopback
 from p2pdeploy.trust.streams import SecureStream, accept_peer
 from p2pdeploy.trust.tls import Peer
 
@@ -64,10 +64,18 @@ class HostApi:
         reporter: Knows status and metrics.
         store: Where the services' logs lie.
         context: What we present; demands a certificate of this fleet.
+        is_revoked: Whether a valid certificate is to be refused nevertheless.
     """
 
-    def __init__(self, reporter: Reporter, store: ReleaseStore, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        store: ReleaseStore,
+        context: ssl.SSLContext,
+        is_revoked: Callable[[Peer], bool],
+    ) -> None:
         self._reporter = reporter
+        self._is_revoked = is_revoked
         self._store = store
         self._context = context
         self._served = 0
@@ -82,9 +90,8 @@ class HostApi:
         """Listen until cancelled.
 
         Raises:
-            ConfigError: the address is not loopback, or the port is taken.
+            ConfigError: the address is not this host's, or the port is taken.
         """
-        require_loopback(address, where="host address")
         try:
             listeners = await trio.open_tcp_listeners(port, host=address)
         except OSError as error:
@@ -113,6 +120,8 @@ class HostApi:
             with trio.fail_after(STREAM_TIMEOUT_S):
                 secure, peer = await accept_peer(stream, self._context)
                 _check_asker(peer)
+                if self._is_revoked(peer):
+                    raise TrustError("the certificate was revoked", code="revoked")
                 reply = await self._answer(await self._receive(secure))
                 await secure.send_all(frame(encode(reply)))
         except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):

@@ -42,7 +42,8 @@ class ShellStatistics(msgspec.Struct):
     bytes_received: int = 0
     dropped_mac: int = 0  # forged, of another cell or sender, or under a key not accepted
     dropped_replayed: int = 0  # heard before, or too old to tell
+    dropped_refused: int = 0  # from or for a member that is revoked
     dropped_malformed: int = 0  # too long, cut short, or with a good tag and still not a packet
-    dropped_unsendable: int = 0  # the kernel refused, or the address is outside loopback
+    dropped_unsendable: int = 0  # the kernel refused
     streams_turned_away: int = 0
     streams_dropped: int = 0  # served, but cut off, malformed or forged

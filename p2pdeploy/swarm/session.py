@@ -29,7 +29,7 @@ from p2pdeploy.swarm.identity import (
 from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
-from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.addresses import require_address, require_loopback
 
 __all__ = ["Session"]
 
@@ -44,19 +44,21 @@ class Session:
     """``async with Session(address, port) as session``: listens while inside, closes on exit.
 
     Args:
-        address: Literal IPv4 loopback address that every socket binds.
+        address: Literal IPv4 address that every socket binds; of loopback in a plain swarm.
         port: TCP port to listen on; 0 takes a free one, see :attr:`port`.
         identity: The leaf under the swarm CA.  With it there is no plain port, and nobody may
-            connect until :meth:`admit` says who.  None is the plain swarm, until the switch.
+            connect until :meth:`admit` says who.  None is a plain swarm, for comparisons.
 
     Raises:
-        ConfigError: the address is not loopback; (on entry) it is not this host's.
+        ConfigError: the address is none, or a plain swarm's is not loopback; (on entry) it is
+            not this host's.
         TrustError: the key of *identity* is not its certificate's.
         UnavailableError: (on entry) the port is taken.
     """
 
     def __init__(self, address: str, port: int, identity: SwarmIdentity | None = None) -> None:
-        self.address = require_loopback(address, where="swarm address")
+        require = require_address if identity else require_loopback
+        self.address = require(address, where="swarm address")
         self.port = port
         self._identity = None if identity is None else require_pair(identity)
         self._admission = Admission(everybody=identity is None)

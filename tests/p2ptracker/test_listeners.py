@@ -16,8 +16,10 @@ from prometheus_client import CollectorRegistry, Counter
 from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
 from p2ptracker.announce import server
+from p2ptracker.announce.callers import LabDoor
+from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.server import AnnounceServer
-from p2ptracker.announce.swarms import Swarms, SwarmsConfig
+from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.authorise import may_upload
 from p2ptracker.registry import upload_server
 from p2ptracker.registry.upload_server import UploadServer
@@ -34,7 +36,8 @@ def an_announce_server(outcomes: Counter) -> AnnounceServer:
     async def known(info_hash: bytes) -> bool:
         return False
 
-    return AnnounceServer(Swarms(SwarmsConfig(interval_s=60), random.Random(1)), known, outcomes)
+    swarms = CellSwarms(SwarmsConfig(interval_s=60), random.Random(1))
+    return AnnounceServer(swarms, LabDoor(), known, outcomes)
 
 
 def an_upload_server(

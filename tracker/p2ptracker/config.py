@@ -22,7 +22,8 @@ from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import cell_id, check_label
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.addresses import require_address
+from p2ptracker.announce.lab import require_shut_off
 
 __all__ = ["INVENTORY_FILE", "TrackerConfig", "check_hosts", "load_config", "load_inventory"]
 
@@ -37,11 +38,12 @@ _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """DIR/tracker.toml.  Port 0 means any free one and is for tests.
 
-    ``address``: where every listener binds; loopback until there are certificates.
-    ``lab``: also track v1 torrents registered by ``POST /v1/lab/torrents``, for comparisons with
-    public clients.  ``announce_interval_s``: how often a client comes back; raising it makes
-    peers of a stopped client linger longer.  ``settle_s``: how long a rollout's gate stays open
-    before anybody starts, unless the rollout says otherwise.
+    ``address``: where every listener binds.
+    ``lab``: the announce endpoint serves public clients, which have no certificates, in plain
+    HTTP, and tracks v1 torrents registered by ``POST /v1/lab/torrents``; for comparisons, and
+    refused where other machines could reach it.  ``announce_interval_s``: how often a client comes
+    back; raising it makes peers of a stopped client linger longer.  ``settle_s``: how long a
+    rollout's gate stays open before anybody starts, unless the rollout says otherwise.
     """
 
     address: str
@@ -58,7 +60,8 @@ def load_config(folder: Path) -> TrackerConfig:
     """Read DIR/tracker.toml.
 
     Raises:
-        ConfigError: it is missing, or a key is unknown, wrong or out of range; names the key.
+        ConfigError: it is missing, or a key is unknown, wrong or out of range; names the key.  Or a
+            lab would be open to other machines.
     """
     path = folder / CONFIG_FILE
     try:
@@ -66,7 +69,9 @@ def load_config(folder: Path) -> TrackerConfig:
         config = msgspec.convert(table, TrackerConfig)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(str(error), where=str(path)) from error
-    require_loopback(config.address, where=f"{path}: address")
+    require_address(config.address, where=f"{path}: address")
+    if config.lab:
+        require_shut_off(config.address, where=f"{path}: lab")
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError("log_level is debug, info, warning or error", where=str(path))
     return config
@@ -77,7 +82,7 @@ def load_inventory(folder: Path) -> tuple[Host, ...]:
 
     Raises:
         ConfigError: it is missing or malformed, a name or an address occurs twice, or an address
-            is outside loopback.
+            is not one of a machine.
     """
     path = folder / INVENTORY_FILE
     try:
@@ -115,7 +120,7 @@ def _check_host(host: Host, where: str) -> None:
             raise ConfigError(f"cell {host.cell!r} is of another environment or machine function")
     except P2PDeployError as error:
         raise ConfigError(error.message, where=f"{where}: {host.name}", hint=error.hint) from error
-    require_loopback(host.address, where=f"{where}: {host.name}")
+    require_address(host.address, where=f"{where}: {host.name}")
 
 
 def _read(path: Path) -> str:

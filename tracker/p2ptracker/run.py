@@ -4,9 +4,10 @@
 
     serve_api                  HTTP API: people, p2pctl, daemons
     serve (UploadServer)       chunks of releases on their way in
-    serve (AnnounceServer)     public BitTorrent clients
+    serve (AnnounceServer)     BitTorrent clients of hosts; of anybody in a lab
     store_what_cells_said      observations into the database, twice a second
     conduct_cells              rollouts: look at every cell, issue what is due
+    tell_cells                 revocations: each cell has them within seconds
     stop_on_signal             SIGTERM, SIGINT
 
 A kill at any moment is a stop like any other: what was acknowledged is on disk, what was not is
@@ -23,9 +24,13 @@ import msgspec
 import structlog
 import trio
 
+from p2pdeploy.trust.tls import server_context
+from p2ptracker.announce.callers import Door, HostDoor, LabDoor
+from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.server import AnnounceServer
-from p2ptracker.announce.swarms import Swarms, SwarmsConfig
+from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.app import serve_api
+from p2ptracker.api.authorise import may_upload
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.registry.upload_server import UploadServer
 
@@ -62,20 +67,35 @@ async def run_tasks(
     config = plane.config
     uploads = UploadServer(
         plane.publisher.spool_of,
-        plane.token,
+        server_context(plane.trust.paths.control_plane_files(), demands_certificate=True),
+        lambda peer, service: may_upload(peer, service) and not plane.standing.is_revoked(peer),
         turned_away=plane.metrics.uploads_turned_away,
         refused=plane.metrics.uploads_refused,
     )
-    swarms = Swarms(SwarmsConfig(interval_s=config.announce_interval_s), random.Random())
-    announces = AnnounceServer(swarms, plane.may_track, plane.metrics.announces)
+    swarms = CellSwarms(SwarmsConfig(interval_s=config.announce_interval_s), random.Random())
+    announces = AnnounceServer(swarms, _door_of(plane), plane.may_track, plane.metrics.announces)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(plane.cells.store_what_cells_said)
         nursery.start_soon(plane.orchestrator.conduct_cells)
+        nursery.start_soon(plane.revoker.tell_cells)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"
         announce = await nursery.start(announces.serve, config.address, config.announce_port)
         api = await nursery.start(serve_api, plane, plane.orchestrator)
         task_status.started(Ports(api=api, announce=announce, upload=upload))
+
+
+def _door_of(plane: ControlPlane) -> Door:
+    """Whom the announce endpoint serves."""
+    if plane.config.lab:
+        log.warning(
+            "LAB MODE: THE ANNOUNCE ENDPOINT BELIEVES ANYBODY",
+            address=plane.config.address,
+            hint="without TLS and certificates, for comparisons only; never where a fleet works",
+        )
+        return LabDoor()
+    context = server_context(plane.trust.paths.control_plane_files(), demands_certificate=True)
+    return HostDoor(context, plane.inventory.find, plane.standing.is_revoked)
 
 
 async def stop_on_signal(

@@ -200,9 +200,10 @@ async def test_a_taken_port_is_one_clear_error_and_no_silent_move(lab):
     assert caught.value.code == "port-taken"
 
 
-def test_an_address_outside_loopback_is_refused():
-    with pytest.raises(ConfigError):
+def test_a_plain_swarm_outside_loopback_is_refused():
+    with pytest.raises(ConfigError) as refused:
         Session("10.0.0.1", 0)
+    assert refused.value.code == "not-loopback"
 
 
 async def test_an_error_of_the_body_passes_through_unwrapped(lab):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 from p2pdeploy.bencode import Bencodable, encode
 from p2ptracker.announce.requests import AnnounceRequest
@@ -45,9 +46,12 @@ def scrape_reply(counts: Mapping[bytes, Counts]) -> bytes:
     return encode({b"files": files})
 
 
-def failure_reply(reason: str) -> bytes:
-    """What a client shows to its user."""
-    return encode({b"failure reason": reason.encode()})
+def failure_reply(reason: str, *, retry_s: float | None = None) -> bytes:
+    """What a client shows to its user; with *retry_s* it knows when to come back (BEP 31)."""
+    reply: dict[bytes, Bencodable] = {b"failure reason": reason.encode()}
+    if retry_s is not None:
+        reply[b"retry in"] = ceil(retry_s / 60)  # the unit is minutes
+    return encode(reply)
 
 
 def _dictionary(peer: Peer, with_peer_id: bool) -> dict[bytes, Bencodable]:

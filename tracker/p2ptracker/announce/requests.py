@@ -1,7 +1,9 @@
 """Announce and scrape requests: a query string judged and typed.
 
 Source: https://www.bittorrent.org/beps/bep_0003.html ("Trackers"), bep_0023, bep_0048.
-The ``ip`` parameter is ignored on purpose: with it anybody could point a swarm at a stranger.
+The addresses that a request names are never used: with them anybody could point a swarm at a
+stranger.  They are kept as ``claimed_addresses``, because whoever names one that is not its own is
+worth a refusal (:mod:`~p2ptracker.announce.callers`).
 """
 
 from __future__ import annotations
@@ -21,12 +23,17 @@ NUMWANT_DEFAULT = 50  # what BEP 3 trackers commonly give
 NUMWANT_MAX = 200  # one answer stays below 2 KiB compact; more peers than that help no client
 SCRAPE_HASHES_MAX = 64
 _PARAMETERS_MAX = 32
+_ADDRESS_PARAMETERS = (b"ip", b"ipv4", b"ipv6")  # BEP 3 and BEP 7
+_ADDRESS_CHARACTERS_MAX = 64  # the longest IPv6 address is 45; what is longer is shown cut
 
 Event = Literal["", "started", "stopped", "completed"]
 
 
 class AnnounceRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One client's word on one torrent.  ``left_bytes`` 0: it has everything."""
+    """One client's word on one torrent.  ``left_bytes`` 0: it has everything.
+
+    ``claimed_addresses``: where it says that it can be reached, as it wrote that; never believed.
+    """
 
     info_hash: bytes
     peer_id: bytes
@@ -36,6 +43,7 @@ class AnnounceRequest(msgspec.Struct, frozen=True, kw_only=True):
     numwant: int
     compact: bool
     with_peer_id: bool
+    claimed_addresses: tuple[str, ...] = ()
 
 
 class ScrapeRequest(msgspec.Struct, frozen=True):
@@ -50,7 +58,8 @@ def parse_announce(query: bytes) -> AnnounceRequest:
     Raises:
         ProtocolError: its message goes to the client as ``failure reason``.
     """
-    values = dict(_parameters(query))
+    parameters = _parameters(query)
+    values = dict(parameters)
     event = values.get(b"event", b"").decode("ascii", "replace")
     if event == "empty":  # some clients spell the regular announce so
         event = ""
@@ -67,6 +76,11 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         numwant=min(NUMWANT_DEFAULT if numwant < 0 else numwant, NUMWANT_MAX),
         compact=values.get(b"compact") == b"1",
         with_peer_id=values.get(b"no_peer_id") != b"1",
+        claimed_addresses=tuple(
+            value.decode("ascii", "replace")[:_ADDRESS_CHARACTERS_MAX]
+            for key, value in parameters
+            if key in _ADDRESS_PARAMETERS
+        ),
     )
 
 

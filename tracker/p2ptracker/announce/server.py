@@ -2,6 +2,7 @@
 
 Faults inside a well-formed HTTP request are answered with 200 and a bencoded ``failure reason``,
 because that is what BitTorrent clients show; broken HTTP gets 400 and the connection is closed.
+Who may come at all is the door's business (:mod:`~p2ptracker.announce.callers`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import structlog
 import trio
 from prometheus_client import Counter
 
-from p2pdeploy.errors import ProtocolError
+from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError
+from p2ptracker.announce.callers import Caller, Door, FloodError, Visit, require_own
+from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.replies import announce_reply, failure_reply, scrape_reply
 from p2ptracker.announce.requests import parse_announce, parse_scrape
-from p2ptracker.announce.swarms import Swarms
 from p2ptracker.listener import serve_bounded
 
 __all__ = ["AnnounceServer"]
@@ -35,17 +37,20 @@ log = structlog.get_logger(__name__)
 
 
 class AnnounceServer:
-    """Serve one :class:`Swarms`.
+    """Serve the swarms of every cell.
 
     Args:
         swarms: The core.
+        door: Says who calls.
         known: Asked about every announced info-hash.
-        outcomes: Counts by ``outcome``: announce, scrape, refused, malformed; turned-away is a
-            connection beyond ``CONNECTIONS_MAX``, closed without a word.
+        outcomes: Counts by ``outcome``: announce, scrape, refused, malformed; stranger is nobody
+            whom the door lets in, or not with this request; flood is a caller that comes too
+            often; turned-away is a connection beyond ``CONNECTIONS_MAX``, closed without a word.
     """
 
-    def __init__(self, swarms: Swarms, known: Known, outcomes: Counter) -> None:
+    def __init__(self, swarms: CellSwarms, door: Door, known: Known, outcomes: Counter) -> None:
         self._swarms = swarms
+        self._door = door
         self._known = known
         self._outcomes = outcomes
 
@@ -69,14 +74,21 @@ class AnnounceServer:
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
         try:
-            await self._talk(stream, _peer_of(stream))
+            async with self._door.admit(stream) as visit:
+                await self._talk(visit)
         except (trio.BrokenResourceError, trio.TooSlowError):
             return
+        except TrustError as error:
+            self._outcomes.labels(outcome="stranger").inc()
+            log.warning("announce-stranger", reason=str(error))
+        except FloodError:
+            self._outcomes.labels(outcome="flood").inc()
         except Exception:  # one connection must not end the endpoint
             self._outcomes.labels(outcome="crashed").inc()
             log.exception("announce-connection-crashed")
 
-    async def _talk(self, stream: trio.SocketStream, peer: str) -> None:
+    async def _talk(self, visit: Visit) -> None:
+        stream = visit.stream
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
         for _ in range(REQUESTS_PER_CONNECTION_MAX):
             with trio.fail_after(REQUEST_TIMEOUT_S):
@@ -87,67 +99,70 @@ class AnnounceServer:
                     return
                 if request is None:
                     return
-                status, body = await self._answer(request, peer)
+                status, body = await self._answer(request, visit)
                 await _send(connection, stream, status, body)
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                 return
             connection.start_next_cycle()
 
     async def _refuse_http(
-        self, connection: h11.Connection, stream: trio.SocketStream, error: h11.RemoteProtocolError
+        self, connection: h11.Connection, stream: trio.abc.Stream, error: h11.RemoteProtocolError
     ) -> None:
         self._outcomes.labels(outcome="malformed").inc()
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = failure_reply("malformed HTTP request")
             await _send(connection, stream, error.error_status_hint, body, headers=_CLOSE)
 
-    async def _answer(self, request: h11.Request, peer: str) -> tuple[int, bytes]:
-        path, _, query = request.target.partition(b"?")
+    async def _answer(self, request: h11.Request, visit: Visit) -> tuple[int, bytes]:
         try:
-            if request.method != b"GET":
-                raise ProtocolError("only GET is served here")
-            if any(name == b"origin" for name, _ in request.headers):
-                raise ProtocolError("browsers are not served here")
-            if path == b"/announce":
-                return 200, await self._announce(query, peer)
-            if path == b"/scrape":
-                return 200, self._scrape(query)
-        except ProtocolError as error:
+            return await self._serve(request, visit)
+        except FloodError as error:
+            self._outcomes.labels(outcome="flood").inc()
+            return 200, failure_reply(error.message, retry_s=error.retry_s)
+        except TrustError as error:
+            self._outcomes.labels(outcome="stranger").inc()
+            log.warning("announce-refused", reason=str(error))
+            return 200, failure_reply(error.message)
+        except P2PDeployError as error:
             self._outcomes.labels(outcome="refused").inc()
             return 200, failure_reply(error.message)
+
+    async def _serve(self, request: h11.Request, visit: Visit) -> tuple[int, bytes]:
+        caller = visit.who()  # before anything costs something
+        path, _, query = request.target.partition(b"?")
+        if request.method != b"GET":
+            raise ProtocolError("only GET is served here")
+        if any(name == b"origin" for name, _ in request.headers):
+            raise ProtocolError("browsers are not served here")
+        if path == b"/announce":
+            return 200, await self._announce(query, caller)
+        if path == b"/scrape":
+            return 200, self._scrape(query, caller)
         self._outcomes.labels(outcome="refused").inc()
         return 404, failure_reply("the paths here are /announce and /scrape")
 
-    async def _announce(self, query: bytes, peer: str) -> bytes:
-        request = parse_announce(query)
+    async def _announce(self, query: bytes, caller: Caller) -> bytes:
+        request = require_own(parse_announce(query), caller)
         if not await self._known(request.info_hash):
             raise ProtocolError("this torrent is not registered here")
-        answer = self._swarms.announce(request, peer, trio.current_time())
+        swarms = self._swarms.of(caller.cell)
+        answer = swarms.announce(request, caller.address, trio.current_time())
         self._outcomes.labels(outcome="announce").inc()
-        return announce_reply(request, answer, self._swarms.config)
+        return announce_reply(request, answer, swarms.config)
 
-    def _scrape(self, query: bytes) -> bytes:
-        request = parse_scrape(query)
+    def _scrape(self, query: bytes, caller: Caller) -> bytes:
+        request, swarms = parse_scrape(query), self._swarms.of(caller.cell)
         self._outcomes.labels(outcome="scrape").inc()
-        return scrape_reply({known: self._swarms.counts(known) for known in request.info_hashes})
+        return scrape_reply({known: swarms.counts(known) for known in request.info_hashes})
 
 
-def _peer_of(stream: trio.SocketStream) -> str:
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError as error:  # it reset the connection before it was accepted
-        raise trio.BrokenResourceError("the client is gone") from error
-
-
-async def _read_request(
-    connection: h11.Connection, stream: trio.SocketStream
-) -> h11.Request | None:
+async def _read_request(connection: h11.Connection, stream: trio.abc.Stream) -> h11.Request | None:
     """One whole request, its body thrown away; None when the client is done."""
     request: h11.Request | None = None
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some(_READ_BYTES))
+            connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
         elif isinstance(event, h11.Request):
             request = event
         elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
@@ -158,7 +173,7 @@ async def _read_request(
 
 async def _send(
     connection: h11.Connection,
-    stream: trio.SocketStream,
+    stream: trio.abc.Stream,
     status: int,
     body: bytes,
     *,

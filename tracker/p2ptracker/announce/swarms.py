@@ -30,7 +30,7 @@ class SwarmsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """One client of one torrent, at the address it announced from."""
+    """One client of one torrent, at the address that we know it to have."""
 
     peer_id: bytes
     address: str
@@ -100,7 +100,7 @@ class Swarms:
 
         Args:
             request: Of a torrent that may be tracked; the caller has checked that.
-            address: Where it came from.
+            address: The caller's, from a source that the caller can't choose.
             now: Monotonic seconds.
         """
         self._expire(request.info_hash, now)
