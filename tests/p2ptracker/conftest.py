@@ -217,8 +217,10 @@ async def run_tracker(folder: Path) -> AsyncGenerator[Tracker]:
         ports = await nursery.start(run_tasks, plane)
         async with open_http(plane.trust.paths.operator_files(), ports.api) as http:
             tracker = Tracker(folder, plane, ports, http)
-            yield tracker
-            await tracker.close()
+            try:
+                yield tracker
+            finally:
+                await tracker.close()
         nursery.cancel_scope.cancel()
 
 

@@ -30,7 +30,9 @@ from p2pdeploy.messages.api import (
     WhereRow,
 )
 from p2pdeploy.messages.audit import AuditEntry
+from p2pdeploy.messages.enrolment_desk import TokenRequest, TokenView
 from p2pdeploy.messages.upload import CommitRequest, PublishRequest
+from p2pdeploy.trust.tls import IdentityFiles
 
 __all__ = ["ApiClient"]
 
@@ -46,20 +48,20 @@ class ApiClient:
     """The API of one control plane.  Use it as a context manager.
 
     Args:
-        api: ``http://ADDRESS:PORT``.
-        token: The fleet's bearer token.
+        api: ``https://ADDRESS:PORT``.
+        identity: What we present, and the authority we believe.
         folder: Named in errors, so that the user knows which fleet did not answer.
         local_address: The address outgoing connections bind; None lets the kernel choose.
 
     Raises:
-        ConfigError: *api* is outside 127.0.0.0/8.
+        ConfigError: *api* is outside 127.0.0.0/8, or the identity's files are not usable.
     """
 
     def __init__(
-        self, api: str, token: str, *, folder: Path, local_address: str | None = None
+        self, api: str, identity: IdentityFiles, *, folder: Path, local_address: str | None = None
     ) -> None:
-        self._wire = Wire(api, token, folder=folder, local_address=local_address)
-        self.token = token
+        self._wire = Wire(api, identity, folder=folder, local_address=local_address)
+        self.identity = identity
 
     def __enter__(self) -> Self:
         return self
@@ -191,6 +193,14 @@ class ApiClient:
     def why(self, rollout_id: str, host: str = "") -> list[Reason]:
         """Why a rollout, or one host of it, stands where it stands."""
         return self._wire.get(_path("rollouts", rollout_id, "why"), list[Reason], host=host or None)
+
+    # Enrolment
+
+    def join_tokens(self, request: TokenRequest) -> list[TokenView]:
+        """One join token for each host of *request*; older unused ones of theirs are void."""
+        return self._wire.post(
+            _path("enrolment", "tokens"), list[TokenView], document=msgspec.to_builtins(request)
+        )
 
 
 def _path(*parts: str, version: str = "") -> str:

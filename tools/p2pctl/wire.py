@@ -5,6 +5,7 @@ What the API refused comes out as it said it, anything else as :class:`Unavailab
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +23,15 @@ from p2pdeploy.errors import (
 )
 from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 
 __all__ = ["TIMEOUT_S", "Wire"]
 
 T = TypeVar("T")
 
 TIMEOUT_S = 15.0  # the API answers from a local database; more means it is stuck
+
+_CONTROL_PLANE = "the control plane of this fleet"
 
 _ERROR_OF: dict[int, type[P2PDeployError]] = {
     401: TrustError,
@@ -43,27 +47,30 @@ class Wire:
     """One connection pool to one control plane; close it.
 
     Args:
-        api: ``http://ADDRESS:PORT``.
-        token: The fleet's bearer token.
+        api: ``https://ADDRESS:PORT``.
+        identity: What we present, and the authority we believe.
         folder: Named in errors, so that the user knows which fleet did not answer.
         local_address: The address outgoing connections bind; None lets the kernel choose.
 
     Raises:
-        ConfigError: *api* is outside 127.0.0.0/8.
+        ConfigError: *api* is outside 127.0.0.0/8, or the identity's files are not usable.
     """
 
     def __init__(
-        self, api: str, token: str, *, folder: Path, local_address: str | None = None
+        self, api: str, identity: IdentityFiles, *, folder: Path, local_address: str | None = None
     ) -> None:
         require_loopback(httpx2.URL(api).host, where=f"{folder}/fleet.json: api")
         self._folder = folder
         self._http = httpx2.Client(
             base_url=api,
-            headers={"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT_S,
             # No proxy and no .netrc: a fleet on loopback is talked to directly.
             trust_env=False,
-            transport=httpx2.HTTPTransport(local_address=local_address, trust_env=False),
+            transport=httpx2.HTTPTransport(
+                verify=client_context(identity, is_control_plane, who=_CONTROL_PLANE),
+                local_address=local_address,
+                trust_env=False,
+            ),
         )
 
     def close(self) -> None:
@@ -99,8 +106,10 @@ class Wire:
             response = self._http.request(method, path, **request)
         except httpx2.TimeoutException as error:
             raise self._unavailable("did not answer in time") from error
+        except httpx2.ConnectError as error:
+            raise self._untrusted(error) or self._unavailable("does not answer") from error
         except httpx2.RequestError as error:
-            raise self._unavailable("does not answer") from error
+            raise self._untrusted(error) or self._cut_off() from error
         if not response.is_success:
             raise _refusal(response)
         try:
@@ -112,6 +121,37 @@ class Wire:
                 hint="is it of the same version as this p2pctl?",
                 code="bad-answer",
             ) from error
+
+    def _untrusted(self, error: Exception) -> TrustError | None:
+        """What TLS had against the other side, or it against us; None when that is not it."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ssl.SSLError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            return None
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return TrustError(
+                f"what answers at {self._http.base_url} is not {_CONTROL_PLANE}: "
+                f"{cause.verify_message or cause.args[-1]}",
+                where=str(self._folder),
+                hint="nothing was sent to it",
+                code="not-the-control-plane",
+            )
+        return TrustError(
+            f"the control plane at {self._http.base_url} refuses our certificate: {cause.reason}",
+            where=str(self._folder),
+            hint="it may have expired, or be of another fleet",
+            code="certificate-refused",
+        )
+
+    def _cut_off(self) -> UnavailableError:
+        """It ended the connection: as it stopped, or as it does not know our certificate's CA."""
+        return UnavailableError(
+            f"the control plane at {self._http.base_url} ended the connection without an answer",
+            where=str(self._folder),
+            hint="again? if it always does, is our certificate expired, or of another fleet?",
+            code="control-plane-hung-up",
+        )
 
     def _unavailable(self, what: str) -> UnavailableError:
         return UnavailableError(

@@ -6,8 +6,6 @@ that come with every request, so dealers are dropped when idle and lost with the
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from collections.abc import Callable
 
@@ -15,15 +13,13 @@ import msgspec
 import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from p2pdeploy.codec import decode
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import CellId, Digest
 from p2pdeploy.manifest import Manifest
-from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX, Deal, DealReply, DealRequest
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
 from p2pdeploy.payload.torrent import PieceSpan, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
-from p2pdeploy.trust.secret import derive_key
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import manifest_row, published_at
 
@@ -65,7 +61,6 @@ class Origin:
     Args:
         database: Knows which manifests are published.
         store: Holds their bytes.
-        token: The fleet's secret; requests carry a MAC under a key derived from it.
         is_host: Whether a host name belongs to a cell.
         metrics: Where the origin's figures are registered.
     """
@@ -74,13 +69,11 @@ class Origin:
         self,
         database: Database,
         store: BlobStore,
-        token: str,
         is_host: Callable[[CellId, str], bool],
         metrics: CollectorRegistry,
     ) -> None:
         self._database = database
         self._store = store
-        self._key = derive_key(token, "deal")
         self._is_host = is_host
         self._tables: dict[tuple[Digest, CellId], _Table] = {}
         self._dealt_bytes: dict[Digest, int] = {}  # dealt last, stands last
@@ -101,22 +94,18 @@ class Origin:
     def __repr__(self) -> str:
         return f"<Origin {len(self._tables)} dealers>"
 
-    async def deal(self, body: bytes, mac_hex: str) -> tuple[DealReply, bytes]:
-        """Answer one deal request.
+    async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
+        """Answer one deal request of the host that it names, as the caller has made sure.
 
         Returns:
             The reply, and the piece's bytes when the reply is a ``Deal`` (empty otherwise).
 
         Raises:
-            TrustError: the MAC is wrong, or the host is not in that cell.
-            ProtocolError: malformed, or it does not fit the release.
+            TrustError: the host is not in that cell.
+            ProtocolError: it does not fit the release.
             NotFoundError: no such release.
             UnavailableError: the cell's table is full of live hosts.
         """
-        wanted = hmac.digest(self._key, body, hashlib.sha256).hex()
-        if not hmac.compare_digest(mac_hex.encode(), wanted.encode()):
-            raise TrustError("the MAC of the deal request is wrong")
-        request = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)
         if not self._is_host(request.cell, request.host):
             raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
         table = await self._table(request.manifest_digest, request.cell)

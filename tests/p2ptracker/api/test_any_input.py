@@ -30,8 +30,12 @@ from schemathesis.specs.openapi.checks import (
 
 from p2pdeploy.codec import encode
 from p2pdeploy.messages.api import ErrorDocument
+from p2pdeploy.trust.streams import open_stream
+from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 from p2ptracker.run import run_tasks
+from tests.p2ptracker.conftest import open_http
 from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, World, open_world
+from tests.trust_folder import host_files
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +43,8 @@ EXAMPLES = 6  # of each operation, right and wrong; the whole file takes some te
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 # The only route that needs another machine: "not now" is its right answer when that is down.
 ASKS_A_HOST = "/v1/hosts/{host}/services/{service}/logs"
+
+OF_HOSTS = ("/v1/deal", "/v1/cells/{cell}/sync")
 
 bounded = settings(
     max_examples=EXAMPLES,
@@ -64,10 +70,19 @@ class Api:
     """The API of a control plane in this process, called from a thread."""
 
     def __init__(self, world: World, port: int, document: dict[str, Any]) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.headers = {"Authorization": f"Bearer {world.plane.token}"}
+        self.url = f"https://127.0.0.1:{port}"
         self.document = document
-        self.http = httpx2.Client(base_url=self.url, headers=self.headers, timeout=20)
+        self.admin = world.plane.trust.paths.operator_files()
+        self.host = host_files(world.folder, world.plane.inventory[0])
+        self.clients = {
+            files.certificate: httpx2.Client(
+                base_url=self.url,
+                verify=client_context(files, is_control_plane, who="the control plane"),
+                trust_env=False,
+                timeout=20,
+            )
+            for files in (self.admin, self.host)
+        }
         self.answered: set[tuple[str, int]] = set()
         # What exists, by the name that the paths give it.
         self.known = {
@@ -78,6 +93,10 @@ class Api:
             "host": "w1",
             "rollout": "hello-1",
         }
+
+    def caller(self, path: str) -> IdentityFiles:
+        """Somebody who may call the route, so that requests get as far as it."""
+        return self.host if path in OF_HOSTS else self.admin
 
     def judge(self, path: str, what: object, status: int, content: bytes) -> None:
         """Every error is the documented document, and none of them is the server's fault."""
@@ -97,13 +116,12 @@ async def api(tmp_path: Path) -> AsyncGenerator[Api]:
     async with open_world(tmp_path / "fleet") as world, trio.open_nursery() as nursery:
         await world.apply("1")
         ports = await nursery.start(run_tasks, world.plane)
-        headers = {"Authorization": f"Bearer {world.plane.token}"}
-        url = f"http://127.0.0.1:{ports.api}/v1/openapi.json"
-        async with httpx2.AsyncClient(headers=headers) as http:
-            document = (await http.get(url)).json()
+        async with open_http(world.plane.trust.paths.operator_files(), ports.api) as http:
+            document = (await http.get("/v1/openapi.json")).json()
         running = Api(world, ports.api, document)
         yield running
-        running.http.close()
+        for client in running.clients.values():
+            client.close()
         nursery.cancel_scope.cancel()
 
 
@@ -140,6 +158,10 @@ async def test_wrong_requests_are_refused_by_the_documented_error(api: Api) -> N
     assert {400, 404} <= {status for _, status in api.answered}
 
 
+def _pair(files: IdentityFiles) -> tuple[str, str]:
+    return str(files.certificate), str(files.key)
+
+
 def try_operation(api: Api, cases: st.SearchStrategy[Case]) -> None:
     @bounded
     @given(case=cases, existing=st.booleans())
@@ -148,7 +170,10 @@ def try_operation(api: Api, cases: st.SearchStrategy[Case]) -> None:
             case.path_parameters = {
                 name: api.known.get(name, value) for name, value in case.path_parameters.items()
             }
-        answer = case.call(base_url=api.url, headers=api.headers, timeout=20)
+        files = api.caller(case.operation.path)
+        answer = case.call(
+            base_url=api.url, verify=str(files.authority), cert=_pair(files), timeout=20
+        )
         api.judge(case.operation.path, case.as_curl_command(), answer.status_code, answer.content)
         case.validate_response(answer, checks=CHECKS)
 
@@ -205,8 +230,8 @@ def try_bodies(api: Api, path: str) -> None:
 
 def post(api: Api, path: str, body: bytes, media_type: str) -> None:
     target = path.format(**api.known, verb="pause")
-    headers = {"Content-Type": media_type, "X-P2P-Mac": "0" * 64}
-    answer = api.http.post(target, content=body, headers=headers)
+    http = api.clients[api.caller(path).certificate]
+    answer = http.post(target, content=body, headers={"Content-Type": media_type})
     api.judge(path, (target, media_type, body[:99]), answer.status_code, answer.content)
 
 
@@ -214,11 +239,11 @@ def post(api: Api, path: str, body: bytes, media_type: str) -> None:
     "request_line", [b"GET /v1/%ff HTTP/1.1", b"GET /v1/\x80 HTTP/1.1", b"BREW /v1/time HTTP/1.1"]
 )
 async def test_request_lines_that_nobody_sends_get_an_answer(api: Api, request_line: bytes) -> None:
-    address = api.url.removeprefix("http://")
-    stream = await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2]))
+    address = api.url.removeprefix("https://")
+    context = client_context(api.admin, is_control_plane, who="the control plane")
+    stream = await open_stream("127.0.0.1", int(address.rpartition(":")[2]), context)
     async with stream:
-        token = api.headers["Authorization"]
-        head = f"\r\nHost: {address}\r\nAuthorization: {token}\r\nConnection: close\r\n\r\n"
+        head = f"\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         await stream.send_all(request_line + head.encode())
         answer = b""
         with trio.fail_after(10):

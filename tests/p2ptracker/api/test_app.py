@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import time
 
 import msgspec
@@ -16,7 +14,6 @@ from p2pdeploy.messages.api import HostView
 from p2pdeploy.messages.deal import AllDealt, Deal, DealReply, DealRequest, bitmap_of
 from p2pdeploy.payload.torrent import piece_spans, verify_piece
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import derive_key
 from p2ptracker import origin
 
 CELL = CellId("lab.web.c0")
@@ -94,7 +91,7 @@ class Drawer:
         self.bits = [False] * piece_count
         self.name = HostName(name)
 
-    async def draw(self, *, mac: str | None = None, cell: CellId = CELL, **changes):
+    async def draw(self, *, speaks_as: str = "", cell: CellId = CELL, **changes):
         request = DealRequest(
             cell=cell,
             manifest_digest=self.digest,
@@ -102,12 +99,8 @@ class Drawer:
             have=bitmap_of(self.bits),
             **changes,
         )
-        body = encode(request)
-        key = derive_key(self.tracker.plane.token, "deal")
-        mac = mac or hmac.digest(key, body, hashlib.sha256).hex()
-        return await self.tracker.http.post(
-            "/v1/deal", content=body, headers={"X-P2P-Mac": mac.encode("latin-1")}
-        )
+        http = self.tracker.as_host(speaks_as or self.name)
+        return await http.post("/v1/deal", content=encode(request))
 
     async def draw_piece(self) -> tuple[DealReply, bytes]:
         answer = await self.draw()
@@ -138,13 +131,12 @@ async def test_each_piece_is_dealt_once_verified_and_counted(tracker, payload) -
     assert egress["dealt_bytes"] == egress["size_bytes"] == built.manifest.size_bytes
 
 
-async def test_a_deal_request_that_is_forged_or_senseless_gets_no_bytes(tracker, payload) -> None:
+async def test_a_deal_request_in_anothers_name_or_senseless_gets_no_bytes(tracker, payload) -> None:
     built = payload(large_bytes=200_000)
     await tracker.publish("1.0.0", built)
     host = Drawer(tracker, built.manifest_digest, len(piece_spans(built.manifest)), "h01")
     for changes, status in (
-        ({"mac": "0" * 64}, 401),
-        ({"mac": "\xe9" * 8}, 401),
+        ({"speaks_as": "h02"}, 403),
         ({"cell": CellId("lab.db.c0")}, 401),
         ({"missing": (9_999,)}, 400),
         ({"missing": tuple(range(100))}, 400),
@@ -159,7 +151,7 @@ async def test_a_deal_request_that_is_forged_or_senseless_gets_no_bytes(tracker,
 async def test_a_release_that_does_not_exist_is_not_dealt(tracker) -> None:
     answer = await Drawer(tracker, Digest("a" * 64), 8, "h01").draw()
     assert answer.status_code == 404
-    answer = await Drawer(tracker, Digest("../../token"), 8, "h01").draw()
+    answer = await Drawer(tracker, Digest("../../trust"), 8, "h01").draw()
     assert answer.status_code == 404
 
 

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from p2pdeploy.messages.api import ErrorBody, ErrorDocument, Reason, RolloutPlanView, RolloutView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 from p2ptracker.api.app import BODY_BYTES_MAX, serve_api
+from tests.p2ptracker.conftest import open_http
 from tests.p2ptracker.rollout_bench import World, open_world
 
 HELLO_1 = {"service": "hello", "version": "1", "environment": "lab", "machine_function": "web"}
@@ -46,9 +47,7 @@ class Api:
 async def api(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[Api]:
     async with open_world(tmp_path / "fleet") as world, trio.open_nursery() as nursery:
         port = await nursery.start(serve_api, world.plane, world.desk)
-        headers = {"Authorization": f"Bearer {world.plane.token}"}
-        base_url = f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=30) as http:
+        async with open_http(world.plane.trust.paths.operator_files(), port) as http:
             yield Api(world, http)
         nursery.cancel_scope.cancel()
 

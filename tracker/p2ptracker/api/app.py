@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, cast
 
 import trio
-from hypercorn.config import Config
 from hypercorn.trio import serve
 from litestar import Litestar, Response, Router, get
 from litestar.openapi import OpenAPIConfig
@@ -20,6 +19,7 @@ import p2pdeploy
 from p2pdeploy.trust.loopback import require_loopback
 from p2ptracker.api.audit import audit_handlers, health_handler
 from p2ptracker.api.cells import cell_handlers
+from p2ptracker.api.enrolment import enrolment_handlers
 from p2ptracker.api.failures import REFUSALS, exception_handlers
 from p2ptracker.api.fleet import fleet_handlers
 from p2ptracker.api.guard import Guard, authorise_route
@@ -28,7 +28,7 @@ from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
 from p2ptracker.api.routes import check_declared, routes_of
-from p2ptracker.api.token_peer import by_token
+from p2ptracker.api.tls import TlsConfig
 from p2ptracker.api.unread_body import Application, finish_bodies
 from p2ptracker.audit.calls import audited
 from p2ptracker.audit.log import AuditLog
@@ -39,13 +39,13 @@ __all__ = ["make_app", "serve_api"]
 BODY_BYTES_MAX = 256 * 1024  # a rollout that names 1,000 hosts; routes that need more say so
 BACKLOG = 256
 SHUTDOWN_S = 2.0
-_FLEET = "lab"
 
 
 def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = None) -> Litestar:
     """The routes, each with its permission.  Rollouts are there when somebody answers for them."""
     routers: list[ControllerRouterHandler] = [
         *cell_handlers(plane),
+        *enrolment_handlers(plane.enrolment, plane.revoker),
         *fleet_handlers(plane),
         *lab_handlers(plane),
         *log_handlers(plane),
@@ -98,7 +98,7 @@ async def serve_api(
     *,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the guarded API until cancelled; ``started`` hands back the port."""
+    """Serve the guarded API over TLS until cancelled; ``started`` hands back the port."""
     address = require_loopback(plane.config.address, where="api address")
     bound: list[str] = []
     audit = AuditLog(plane.database, plane.metrics.registry, time.time)
@@ -106,13 +106,13 @@ async def serve_api(
     guard = Guard(
         routes,
         finish_bodies(cast(Application, routes)),
-        fleet=_FLEET,
+        fleet=plane.trust.fleet,
         own_host=lambda: bound[0],
-        is_revoked=lambda _: False,
+        is_revoked=plane.standing.is_revoked,
         refusals=plane.metrics.refusals,
     )
-    application = by_token(audited(guard, audit), plane.token, _FLEET)
-    config = Config()
+    application = audited(guard, audit)
+    config = TlsConfig(plane.trust.paths.control_plane_files())
     config.bind = [f"{address}:{plane.config.api_port}"]
     config.backlog = BACKLOG
     config.graceful_timeout = config.shutdown_timeout = SHUTDOWN_S
@@ -123,5 +123,5 @@ async def serve_api(
     )
     async with trio.open_nursery() as nursery:
         binds = cast("list[str]", await nursery.start(run))
-        bound.append(binds[0].removeprefix("http://"))
+        bound.append(binds[0].removeprefix("https://"))
         task_status.started(int(bound[0].rpartition(":")[2]))

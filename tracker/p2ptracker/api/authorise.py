@@ -8,10 +8,11 @@ nothing here: nobody but the control plane holds it, and that doesn't call itsel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Container, Mapping
+from typing import Any, get_args
 
 from p2pdeploy.errors import RefusedError, TrustError
+from p2pdeploy.ids import HostName
 from p2pdeploy.messages.access import Permission
 from p2pdeploy.trust.identity import HostId, OperatorId, spiffe_id
 from p2pdeploy.trust.tls import Peer
@@ -21,8 +22,11 @@ __all__ = [
     "OPEN_TO_ALL",
     "PERMISSIONS",
     "ForbiddenError",
+    "may_upload",
+    "peer_in",
     "require",
     "require_host",
+    "require_member",
     "roles_with",
 ]
 
@@ -91,6 +95,11 @@ def require(
         )
 
 
+def may_upload(peer: Peer, service: str) -> bool:
+    """Whether *peer* may send chunks for releases of *service*."""
+    return _may(peer, "publish", service)
+
+
 def _may(peer: Peer, permission: Permission, service: str) -> bool:
     match peer.identity:
         case HostId():
@@ -107,6 +116,17 @@ def _may(peer: Peer, permission: Permission, service: str) -> bool:
 def _is_role(role: str) -> bool:
     is_publisher = role.startswith(PUBLISHER) and role != PUBLISHER
     return is_publisher or role in (VIEWER, ROLLOUT_OWNER, ADMIN)
+
+
+def peer_in(scope: Mapping[str, Any]) -> Peer | None:
+    """Who calls, as the connection's certificate says; None without one."""
+    return scope["state"].get("peer")
+
+
+def require_member(identity: HostId, hosts: Container[HostName]) -> None:
+    """Let a host see the cell with *hosts* only if it is one of them; raises ForbiddenError."""
+    if identity.host not in hosts:
+        raise ForbiddenError(f"{spiffe_id(identity)} is not in this cell", code="not-your-cell")
 
 
 def require_host(peer: Peer | None, host: str) -> HostId:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import Annotated
+from typing import Any
 
 import msgspec
 import trio
-from litestar import Response, get, post
-from litestar.params import FromPath, HeaderParameter, RawBody
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, RawBody
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.ids import CellId
 from p2pdeploy.limits import FRAME_BYTES_MAX
-from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX
+from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX, DealRequest
 from p2pdeploy.messages.sync import SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.identity import HostId
+from p2ptracker.api.authorise import peer_in, require_host, require_member
 from p2ptracker.api.failures import REFUSALS
 from p2ptracker.control_plane import ControlPlane
 
@@ -42,9 +44,13 @@ def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         return TimeView(now=time.time())
 
     @get("/cells/{cell:str}/hosts", opt={"permission": "member"}, responses=REFUSALS)
-    async def get_cell_hosts(cell: FromPath[str]) -> list[Host]:
-        """The inventory of one cell, in name order."""
-        return list(plane.cells.get(CellId(cell)).hosts.values())
+    async def get_cell_hosts(request: Request[Any, Any, Any], cell: FromPath[str]) -> list[Host]:
+        """The inventory of one cell, in name order; a host is told of its own alone."""
+        hosts = plane.cells.get(CellId(cell)).hosts
+        peer = peer_in(request.scope)
+        if peer is not None and isinstance(peer.identity, HostId):
+            require_member(peer.identity, hosts)
+        return list(hosts.values())
 
     return [get_time, get_cell_hosts, _sync_handler(plane), _deal_handler(plane)]
 
@@ -58,13 +64,16 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
         request_max_body_size=FRAME_BYTES_MAX,
         responses=REFUSALS,
     )
-    async def sync_cell(cell: FromPath[str], body: RawBody) -> bytes:
+    async def sync_cell(
+        request: Request[Any, Any, Any], cell: FromPath[str], body: RawBody
+    ) -> bytes:
         """Make a delegate's replica of the cell and this one equal (messages/sync.py)."""
-        request: SyncRequest = decode(body, SyncRequest, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+        words: SyncRequest = decode(body, SyncRequest, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+        require_host(peer_in(request.scope), words.host)
         replica = plane.cells.get(CellId(cell))
-        kind = "offer" if isinstance(request, SyncOffer) else "exchange"
+        kind = "offer" if isinstance(words, SyncOffer) else "exchange"
         plane.metrics.syncs.labels(cell=cell, kind=kind).inc()
-        return encode(replica.sync(request, now=trio.current_time(), wall_s=time.time()))
+        return encode(replica.sync(words, now=trio.current_time(), wall_s=time.time()))
 
     return sync_cell
 
@@ -78,15 +87,11 @@ def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
         request_max_body_size=DEAL_REQUEST_BYTES_MAX,
         responses=REFUSALS,
     )
-    async def deal_piece(
-        body: RawBody,
-        mac: Annotated[str, HeaderParameter(name="X-P2P-Mac", max_length=64)],
-    ) -> Response[bytes]:
-        """Deal a piece: the reply in the header X-Deal (msgpack, base64), its bytes as the body.
-
-        X-P2P-Mac is the hexadecimal HMAC-SHA256 of the body under the key derived for ``deal``.
-        """
-        reply, data = await plane.origin.deal(body, mac)
+    async def deal_piece(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
+        """Deal a piece: the reply in the header X-Deal (msgpack, base64), its bytes as the body."""
+        wanted = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)
+        require_host(peer_in(request.scope), wanted.host)
+        reply, data = await plane.origin.deal(wanted)
         header = base64.b64encode(encode(reply)).decode()
         return Response(data, headers={"X-Deal": header}, media_type=_OCTETS)
 

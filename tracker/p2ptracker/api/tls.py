@@ -7,6 +7,7 @@ version 0.18: ``Config.create_ssl_context``, and the class that serves one conne
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any, cast
 
 import hypercorn.trio.run
@@ -20,6 +21,7 @@ from p2pdeploy.trust.tls import IdentityFiles, peer_of, server_context
 
 __all__ = ["TlsConfig"]
 
+LINGER_S = 2.0  # a client that still sends the body of a request that was answered already
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a socket
 
 log = structlog.get_logger(__name__)
@@ -45,6 +47,11 @@ class TlsConfig(Config):
 class _PeerServer(TCPServer):
     """One connection.  ``scope["state"]`` of its requests has ``peer`` and ``valid_until``."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._is_closing = False
+        self._heard_all = trio.Event()
+
     async def run(self) -> None:
         stream = self.stream
         try:
@@ -57,6 +64,24 @@ class _PeerServer(TCPServer):
             log.warning("strange-certificate", reason=str(error))
             return
         await super().run()
+
+    async def _read_data(self) -> None:
+        try:
+            await super()._read_data()
+        finally:
+            self._heard_all.set()
+
+    async def _close(self) -> None:
+        """End our side and let the other finish: closing with bytes unread would be a reset, and
+        take the answer with it.
+        """
+        if not self._is_closing:
+            self._is_closing = True
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.stream.transport_stream.send_eof()
+                with trio.move_on_after(LINGER_S):
+                    await self._heard_all.wait()
+        await trio.aclose_forcefully(self.stream)
 
 
 def _state_of(stream: trio.SSLStream[trio.SocketStream]) -> dict[str, Any]:
