@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from p2pctl.fleet_dir import FleetDir
 
 __all__ = ["Lab", "make_payload", "running_lab", "scratch_folder", "write_random"]
 
@@ -46,12 +47,8 @@ class Lab:
 
     def egress_bytes(self, service: str, version: str) -> int:
         """What the origin has sent of one release."""
-        api = json.loads((self.folder / "fleet.json").read_text())["api"]
-        request = urllib.request.Request(f"{api}/v1/releases/{service}/{version}/egress")
-        token = (self.folder / "token").read_text().strip()
-        request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(json.load(answer)["dealt_bytes"])
+        with FleetDir(self.folder).connect() as api:
+            return api.dealt_bytes(service, version)
 
     def daemon_pids(self) -> dict[str, int]:
         """Process id of each host's daemon."""

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from p2pdeploy.host_client import HostAddress, ask_metrics, ask_why
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.host import WhyRequest
 from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
-from p2pdeploy.trust.secret import read_secret
+from p2pdeploy.trust.tls import client_context, is_control_plane
 from tests.integration.command_line import CommandLine
 from tests.integration.processes import END_TIMEOUT_S, kill_below, processes_below
 from tests.integration.schemas import check_document
@@ -55,12 +56,19 @@ class Fleet(CommandLine):
         *,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
-        token: str | None = None,
     ) -> tuple[int, bytes]:
-        """One raw request to the API, by default with the right token; status and body."""
-        netloc = urlsplit(self.file()["api"]).netloc
-        bearer = {"Authorization": f"Bearer {read_secret(self.folder) if token is None else token}"}
-        return ask(netloc, method, path, body=body, headers=bearer | (headers or {}))
+        """One raw request to the API as the fleet's operator; status and body."""
+        context = self.tls()
+        return ask(self.netloc(), method, path, body=body, headers=headers, context=context)
+
+    def netloc(self) -> str:
+        """``address:port`` of the API."""
+        return urlsplit(self.file()["api"]).netloc
+
+    def tls(self) -> ssl.SSLContext:
+        """What the fleet's operator presents to the control plane."""
+        identity = FleetDir(self.folder).identity()
+        return client_context(identity, is_control_plane, who="the control plane")
 
     def file(self) -> Any:
         """``fleet.json``."""

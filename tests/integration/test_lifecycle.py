@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import signal
 import stat
 import subprocess
@@ -44,7 +45,8 @@ def test_fault_domains_of_one_host_take_their_turn(fleet: Fleet) -> None:
 
 def test_the_folder_and_its_secrets_are_private(fleet: Fleet) -> None:
     assert stat.S_IMODE(fleet.folder.stat().st_mode) == 0o700
-    for name in ("token", "fleet.json"):
+    secret = ("fleet.json", "operator/operator.pem", "trust/fleet-ca.key", "trust/keys/go.key")
+    for name in (*secret, "hosts/h01/identity/attestation.key"):
         assert stat.S_IMODE((fleet.folder / name).stat().st_mode) == 0o600
     assert set(fleet.file()) == {"api", "announce", "hosts"}
     for entry in fleet.file()["hosts"].values():
@@ -52,15 +54,15 @@ def test_the_folder_and_its_secrets_are_private(fleet: Fleet) -> None:
         assert entry["address"].startswith("127.")
 
 
-def test_a_token_that_others_may_read_is_refused(fleet: Fleet) -> None:
-    token = fleet.folder / "token"
-    token.chmod(0o644)
+def test_a_key_that_others_may_read_is_refused(fleet: Fleet) -> None:
+    key = fleet.folder / "operator" / "operator.pem"
+    key.chmod(0o644)
     try:
         done = fleet.ctl("hosts")
         assert done.code in (1, 2), done
-        assert "token" in done.document["error"]["where"], done
+        assert "operator.pem" in done.document["error"]["where"], done
     finally:
-        token.chmod(0o600)
+        key.chmod(0o600)
 
 
 def test_nothing_listens_outside_loopback(fleet: Fleet, tmp_path: Path) -> None:
@@ -71,10 +73,10 @@ def test_nothing_listens_outside_loopback(fleet: Fleet, tmp_path: Path) -> None:
     _refuses_address("p2pdaemon", "--config", outside)
     tracker = tmp_path / "fleet"
     tracker.mkdir(mode=0o700)
-    for name in ("inventory.json", "token", "tracker.toml"):
+    for name in ("inventory.json", "tracker.toml"):
         (tracker / name).touch(mode=0o600)
         (tracker / name).write_bytes((fleet.folder / name).read_bytes())
-    control_plane = fleet.file()["api"].removeprefix("http://").partition(":")[0]
+    control_plane = fleet.netloc().partition(":")[0]
     text = (tracker / "tracker.toml").read_text().replace(control_plane, "0.0.0.0")
     (tracker / "tracker.toml").write_text(text)
     _refuses_address("p2ptracker", "--dir", tracker)
@@ -82,9 +84,11 @@ def test_nothing_listens_outside_loopback(fleet: Fleet, tmp_path: Path) -> None:
     file = (
         (fleet.folder / "fleet.json")
         .read_text()
-        .replace(f"http://{control_plane}", "http://192.0.2.1")
+        .replace(f"https://{control_plane}", "https://192.0.2.1")
     )
     (tracker / "fleet.json").write_text(file)
+    for name in ("ca", "operator"):
+        shutil.copytree(fleet.folder / name, tracker / name)
     assert "127.0.0.0/8" in stray.ctl("hosts").document["error"]["message"]
 
 

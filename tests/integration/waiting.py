@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import subprocess
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -51,9 +52,14 @@ def ask(
     *,
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> tuple[int, bytes]:
-    """One HTTP request; status and body."""
-    connection = http.client.HTTPConnection(netloc, timeout=_ASK_TIMEOUT_S)
+    """One HTTP request, over TLS with a *context*; status and body."""
+    connection = (
+        http.client.HTTPConnection(netloc, timeout=_ASK_TIMEOUT_S)
+        if context is None
+        else http.client.HTTPSConnection(netloc, timeout=_ASK_TIMEOUT_S, context=context)
+    )
     try:
         connection.request(method, path, body=body, headers=headers or {})
         response = connection.getresponse()

