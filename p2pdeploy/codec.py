@@ -16,9 +16,12 @@ import msgspec
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.limits import FRAME_BYTES_MAX
 
-__all__ = ["FrameReader", "decode", "encode", "frame"]
+__all__ = ["UNDECODABLE", "FrameReader", "decode", "encode", "frame"]
 
 T = TypeVar("T")
+
+UNDECODABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""All that msgspec raises over bytes that are not of the form asked for, msgpack or JSON."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
@@ -43,7 +46,7 @@ def decode(data: bytes, kind: type[T], *, bytes_max: int) -> T:
         decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
     try:
         return cast(T, decoder.decode(data))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"undecodable message: {error}") from error
 
 

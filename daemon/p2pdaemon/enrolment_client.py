@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 import trio
 
-from p2pdeploy.codec import decode, encode
+from p2pdeploy.codec import UNDECODABLE, decode, encode
 from p2pdeploy.errors import (
     NotFoundError,
     P2PDeployError,
@@ -34,6 +34,7 @@ CALL_TIMEOUT_S = 20.0  # a control plane whose fleet comes back all at once need
 ANSWER_BYTES_MAX = BUNDLE_BYTES_MAX + 32 * 1024  # the bundle, two certificates, a credential
 TRIES_MAX = 10  # each told when to come back, at most half a minute later
 RETRY_S_MAX = 60.0
+_DIGITS_MAX = 12  # of a length; more say nothing sensible
 _WHO = "the control plane"
 
 
@@ -158,7 +159,8 @@ def _unreachable(error: httpx2.HTTPError, url: str) -> P2PDeployError:
 
 def _require_small(answer: httpx2.Response) -> None:
     length = answer.headers.get("Content-Length", "")
-    if not length.isdecimal() or int(length) > ANSWER_BYTES_MAX:
+    # The digits are counted first: int() refuses thousands of them in its own words.
+    if not length.isdecimal() or len(length) > _DIGITS_MAX or int(length) > ANSWER_BYTES_MAX:
         raise ProtocolError(
             f"answer of {length or 'unknown'} bytes, at most {ANSWER_BYTES_MAX} allowed",
             where=str(answer.url),
@@ -168,7 +170,7 @@ def _require_small(answer: httpx2.Response) -> None:
 def _refusal(answer: httpx2.Response) -> P2PDeployError:
     try:
         error = msgspec.json.decode(answer.content, type=ErrorDocument).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         return RefusedError(f"HTTP {answer.status_code} without saying why", where=str(answer.url))
     kind: type[P2PDeployError] = RefusedError
     if answer.status_code in (401, 403):

@@ -12,6 +12,7 @@ import msgspec
 
 from p2pdaemon.journal import write_durably
 from p2pdeploy.activation.record import Started
+from p2pdeploy.codec import UNDECODABLE
 
 __all__ = ["Failure", "FailureNote"]
 
@@ -44,7 +45,7 @@ class FailureNote:
             note = msgspec.json.decode(self._path.read_bytes(), type=_Note)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             # Replaced whole and synced, so this is damage: going back is the safe reading.
             return Failure("unknown", "the note on why the change failed is damaged")
         return note.failure if note.started == started else None

@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from p2pdeploy.activation.record import HostRecord, ServiceRecord
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ConfigError, UnavailableError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
@@ -115,7 +116,7 @@ class Journal:
             raise _damaged(path, "its digest does not match its content")
         try:
             return msgspec.json.decode(body, type=kind)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise _damaged(path, str(error)) from error
 
 

@@ -20,6 +20,7 @@ from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.journal import write_durably
 from p2pdeploy.activation.events import Event, Woken
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import P2PDeployError, ProtocolError, UnavailableError
 from p2pdeploy.gossip.anti_entropy import answer_diff, delegates_of, offer
 from p2pdeploy.gossip.shell import GossipShell
@@ -250,5 +251,5 @@ def _keep(path: Path, data: bytes) -> None:
 def _decode(data: bytes) -> list[Host]:
     try:
         return msgspec.json.decode(data, type=list[Host])
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"the cached inventory is damaged: {error}") from error

@@ -141,6 +141,8 @@ def _judge(data: bytes, where: str) -> tuple[list[Finding], dict[str, object]]:
         return [Finding(file=where, line=line, key="", message="is not UTF-8")], {}
     except tomllib.TOMLDecodeError as error:
         return [places.syntax_fault(str(error))], {}
+    except ValueError:  # tomllib hands on what int() says to thousands of digits
+        return [places.finding("", "has a number of too many digits")], {}
     except RecursionError:
         return [places.finding("", "is nested too deep")], {}
     findings: list[Finding] = []

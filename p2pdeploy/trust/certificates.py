@@ -205,7 +205,7 @@ def _public_key_of(request: bytes) -> ec.EllipticCurvePublicKey:
     try:
         parsed = x509.load_der_x509_csr(request)
         key, is_signed = parsed.public_key(), parsed.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, InvalidSignature) as error:
         raise TrustError(f"not a signing request: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TrustError("the signing request's key is not P-256")

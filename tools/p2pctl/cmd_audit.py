@@ -85,7 +85,7 @@ def _read(path: Path) -> Iterator[AuditEntry]:
             number += 1
             try:
                 yield decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
                 raise IntegrityError(
                     f"not an entry: {error}", where=f"{path}:{number}", code="audit-changed"
                 ) from error

@@ -17,6 +17,8 @@ from p2pdeploy.messages.api import RolloutRequest
 
 __all__ = ["parse_max_unavailable", "request_of", "request_options"]
 
+_DIGITS_MAX = 9  # a fleet of a billion hosts
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -73,7 +75,9 @@ def parse_max_unavailable(text: str | None) -> int | str | None:
     if text is None:
         return None
     number = text.removesuffix("%")
-    if not number.isdecimal() or int(number) < 1 or (text != number and int(number) > 100):
+    # Length first: int() refuses thousands of digits in its own words.
+    is_number = number.isdecimal() and len(number) <= _DIGITS_MAX
+    if not is_number or int(number) < 1 or (text != number and int(number) > 100):
         raise click.BadParameter(
             f"{text!r} is neither a number of hosts nor a share such as 25%",
             param_hint="--max-unavailable",

@@ -31,6 +31,7 @@ import msgspec
 
 from p2pdaemon.services.records import ExitRecord, RunRecord, RunSpec
 from p2pdaemon.services.supervisor import write_json
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.process_identity import (
     ProcessIdentity,
@@ -96,7 +97,7 @@ def read_record(path: Path, kind: type[T]) -> T | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise UnavailableError(
             f"not a {kind.__name__}: {error}",
             where=str(path),

@@ -22,6 +22,7 @@ import blake3
 import msgspec
 
 from p2pdaemon.journal import write_durably
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ConfigError, PayloadError, RefusedError
 from p2pdeploy.ids import HostName, ServiceName
 
@@ -122,7 +123,7 @@ class ServiceUsers:
             return {}
         try:
             taken = msgspec.json.decode(data, type=dict[ServiceName, int])
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise self._damaged(str(error)) from error
         if len(set(taken.values())) != len(taken):
             raise self._damaged("two services have one number")

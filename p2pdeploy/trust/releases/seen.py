@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Annotated
 
 import msgspec
 
@@ -17,6 +18,9 @@ __all__ = ["Seen", "SeenRole"]
 
 _TOP_ROLES = 3  # timestamp, snapshot, targets; the root is kept whole
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+_TIME_S_MAX = 2.0**37  # the year 6325; lifetimes can still be added to it
+
+_Time = Annotated[float, msgspec.Meta(ge=0, le=_TIME_S_MAX)]
 
 
 class SeenRole(msgspec.Struct, frozen=True, array_like=True):
@@ -40,7 +44,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     root: bytes
     roles: dict[str, SeenRole] = {}
-    time_floor_s: float = 0.0
+    time_floor_s: _Time = 0.0
 
     def to_bytes(self) -> bytes:
         """As it is kept on disk."""

@@ -128,7 +128,7 @@ def read_hosts(folder: Path) -> list[Host]:
         return msgspec.json.decode(path.read_bytes(), type=list[Host])
     except FileNotFoundError as error:
         raise no_fleet(folder) from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
 
 

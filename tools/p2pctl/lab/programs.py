@@ -107,7 +107,7 @@ def was_detached(folder: Path) -> bool:
     """True when the fleet was started with ``--detach``, and not taken down since."""
     try:
         return msgspec.json.decode((folder / _MODE_FILE).read_bytes(), type=_Mode).detached
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return False
 
 
@@ -137,7 +137,7 @@ def _readable(line: str) -> str:
     """The event and error of a JSON log line, else the line itself."""
     try:
         fields = msgspec.json.decode(line, type=dict[str, object])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return "(an unreadable line)" if line.startswith("{") else line
     words = [str(fields[key]).strip() for key in ("event", "error") if fields.get(key)]
     return " ".join(": ".join(words).split())
@@ -146,7 +146,7 @@ def _readable(line: str) -> str:
 def _recorded(program: Program) -> ProcessIdentity | None:
     try:
         return msgspec.json.decode(program.record_path.read_bytes(), type=ProcessIdentity)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None  # never started, or torn by a power cut: the command line still finds it
 
 
