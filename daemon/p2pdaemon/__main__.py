@@ -89,6 +89,26 @@ def join(token: str, again: bool, config_path: Path) -> None:
     _run(work)
 
 
+@main.command()
+@_config_option
+def renew(config_path: Path) -> None:
+    """Renew this host's certificates now; a running daemon takes them at its next start.
+
+    The daemon does this by itself at half of their life.
+    """
+
+    async def work() -> None:
+        import datetime
+
+        from p2pdaemon.renew import order_of, renew
+
+        expires_at = await renew(order_of(load_config(config_path)))
+        until = datetime.datetime.fromtimestamp(expires_at, datetime.UTC)
+        click.echo(f"certificates hold until {until:%Y-%m-%dT%H:%M:%SZ}", err=True)
+
+    _run(work)
+
+
 def _run(work: Callable[[], Awaitable[None]]) -> None:
     """Run *work*; an error is one line and an exit code, never a traceback."""
     os.umask(PRIVATE_UMASK)

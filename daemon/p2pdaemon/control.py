@@ -37,6 +37,7 @@ from p2pdeploy.limits import (
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
+from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
 from p2pdeploy.topology import Host
 
@@ -138,6 +139,11 @@ class ControlPlane:
         ) as answer:
             body = await _read(answer, FRAME_BYTES_MAX)
         return decode(body, SyncAnswer, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
+
+    async def cell_trust(self, cell: CellId) -> CellTrust:
+        """Whom to believe in *cell*, and its keys."""
+        body = await self._get(f"/v1/cells/{cell}/trust", bytes_max=CELL_TRUST_BYTES_MAX)
+        return decode(body, CellTrust, bytes_max=CELL_TRUST_BYTES_MAX)
 
     async def _get(self, path: str, *, bytes_max: int, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
         async with self._answer("GET", path, timeout_s=timeout_s) as answer:

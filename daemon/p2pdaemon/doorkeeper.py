@@ -26,4 +26,8 @@ class Doorkeeper:
     def hear(self, effect: ItemMerged | MemberChanged) -> None:
         """Take note of a change of membership; called by gossip, never waits."""
         if isinstance(effect, MemberChanged):
-            self._session.admit(member.address for member in self._members())
+            self.tell()
+
+    def tell(self) -> None:
+        """Say anew who is a member; a revocation is no change of membership."""
+        self._session.admit(member.address for member in self._members())

@@ -9,7 +9,9 @@ from __future__ import annotations
 import gc
 import random
 import signal
+import ssl
 import time
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -24,8 +26,11 @@ from p2pdaemon.doorkeeper import Doorkeeper
 from p2pdaemon.host_api import HostApi
 from p2pdaemon.housekeeping import tidy_up
 from p2pdaemon.journal import Journal, epoch_of
+from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
+from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.own_identity import load_own_identity
+from p2pdaemon.refused import Refused
 from p2pdaemon.reporter import Attester, Reporter
 from p2pdaemon.rotate_logs import rotate_logs
 from p2pdaemon.service_process import ServiceProcess
@@ -60,12 +65,22 @@ async def run_daemon(
     """
     identity = load_own_identity(config)
     context = client_context(identity.files, is_control_plane, who="the control plane")
+    serving = server_context(identity.files, demands_certificate=True)
     with only_daemon(config.state_dir):
         async with (
             open_control_plane(config.api, context=context, address=config.address) as control,
             Session(config.address, config.swarm_port, _swarm_identity(identity)) as session,
         ):
-            await _run_tasks(config, identity, control, session, task_status)
+
+            def take_renewed(verifier: FleetVerifier) -> None:
+                """Present the new certificates; connections that stand go on under the old ones."""
+                fresh = load_own_identity(config)
+                for each in (context, serving):
+                    each.load_cert_chain(fresh.files.certificate, fresh.files.key)
+                session.renew(_swarm_identity(fresh))
+                verifier.use(fresh.bundle.orders)
+
+            await _run_tasks(config, identity, control, session, serving, take_renewed, task_status)
 
 
 async def _run_tasks(
@@ -73,6 +88,8 @@ async def _run_tasks(
     identity: HostIdentity,
     control: ControlPlane,
     session: Session,
+    serving: ssl.SSLContext,
+    take_renewed: Callable[[FleetVerifier], None],
     task_status: trio.TaskStatus[None],
 ) -> None:
     journal = Journal(config.state_dir / "journal")
@@ -88,7 +105,8 @@ async def _run_tasks(
     )
     rng, clock = random.Random(), HostClock()
     store, collector = ReleaseStore(config.state_dir), Collector()
-    verifier = FleetVerifier(identity.bundle.orders)
+    refused = Refused(identity.credential.fleet, config.cell)
+    verifier = FleetVerifier(identity.bundle.orders, refused.floors)
     gossip = make_gossip(config, identity.cell_keys, verifier)
     attester = Attester(gossip, identity.key)
     mesh = Mesh(config.name, gossip.members)
@@ -118,14 +136,27 @@ async def _run_tasks(
     teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)
     sync = CellSync(config, control, gossip, clock, svc_mgr.send, rng, teller.tell_again)
     reporter = Reporter(config, epoch, core, attester, gossip, clock, sync, stager)
-    host_api = HostApi(reporter, store, server_context(identity.files, demands_certificate=True))
+    host_api = HostApi(reporter, store, serving, refused.is_revoked)
     feed = CellFeed(gossip.alive_members, svc_mgr.send)
     gossip.subscribe(feed.hear)
     gossip.subscribe(doorkeeper.hear)
+    learner = TrustLearner(
+        config.cell, config.identity_dir, control, gossip, refused, doorkeeper.tell, rng
+    )
+    gossip.subscribe(learner.hear)
+    keeper = IdentityKeeper(
+        validity_in(config.identity_dir),
+        renewal_process(config),
+        partial(take_renewed, verifier),
+        rng,
+    )
 
     async with trio.open_nursery() as nursery:
         await nursery.start(gossip.run)
+        learner.restore()
         await nursery.start(host_api.serve, config.address, config.host_port)
+        nursery.start_soon(learner.learn_trust)
+        nursery.start_soon(keeper.keep_identity)
         nursery.start_soon(svc_mgr.run)
         nursery.start_soon(feed.feed_core)
         nursery.start_soon(_seed, stager, teller)

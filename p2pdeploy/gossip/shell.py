@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 import msgspec
@@ -100,6 +100,7 @@ class GossipShell:
         self._stream = 0
         self._served = 0
         self._statistics = ShellStatistics()
+        self._refused: Mapping[HostName, str] = {}
 
     def __repr__(self) -> str:
         return f"<GossipShell {self._address}:{self._port}: {self._core!r}>"
@@ -117,12 +118,12 @@ class GossipShell:
         return self._core.me
 
     def members(self) -> tuple[Member, ...]:
-        """Everybody in name order, myself included."""
-        return self._core.members()
+        """Everybody who is not refused in name order, myself included."""
+        return tuple(each for each in self._core.members() if each.name not in self._refused)
 
     def alive_members(self) -> frozenset[HostName]:
         """Who seems alive, suspects and myself included.  Hints, never evidence."""
-        return self._core.alive_members()
+        return self._core.alive_members() - self._refused.keys()
 
     def statistics(self) -> tuple[GossipStatistics, ShellStatistics]:
         """Snapshots of the core's and the sockets' counters."""
@@ -156,6 +157,13 @@ class GossipShell:
             TrustError: it is another cell's; nothing was changed.
         """
         self._seal.use(keys)
+
+    def refuse(self, hosts: Mapping[HostName, str]) -> None:
+        """Hear nothing from these hosts and send nothing to their addresses; the whole list.
+
+        They have the cell's keys until those are rotated.
+        """
+        self._refused = dict(hosts)
 
     def leave(self) -> None:
         """Tell a few members that this host goes; cancel :meth:`run` afterwards."""
@@ -200,7 +208,13 @@ class GossipShell:
             except ProtocolError:
                 self._statistics.dropped_malformed += 1
             else:
-                self._dispatch(PacketReceived(address, port, packet))
+                if self._is_heard(packet):
+                    self._dispatch(PacketReceived(address, port, packet))
+
+    def _is_heard(self, packet: Packet) -> bool:
+        is_refused = packet.sender in self._refused
+        self._statistics.dropped_refused += is_refused
+        return not is_refused
 
     async def _serve_streams(self, listener: trio.SocketListener) -> None:
         await trio.serve_listeners(self._serve_stream, [listener])
@@ -214,7 +228,7 @@ class GossipShell:
         try:
             with trio.fail_after(STREAM_TIMEOUT_S):
                 packet, proof = self._seal.open_request(await receive_payload(stream))
-                reply = self._answer(packet)
+                reply = self._answer(packet) if self._is_heard(packet) else None
                 if reply is not None:
                     await stream.send_all(self._seal.seal_reply(reply, proof))
         except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
@@ -230,7 +244,8 @@ class GossipShell:
 
     async def _call_peer(self, effect: SendStream) -> None:
         reply = None
-        with trio.move_on_after(STREAM_TIMEOUT_S):
+        refused = effect.address in self._refused.values()
+        with trio.move_on_after(0 if refused else STREAM_TIMEOUT_S):
             async with self._calls_limiter:
                 reply = await call_peer(
                     self._seal,
@@ -239,7 +254,7 @@ class GossipShell:
                     address=effect.address,
                     port=effect.port,
                 )
-        if reply is None:
+        if reply is None or not self._is_heard(reply):
             self._dispatch(StreamFailed(effect.address, effect.port, effect.request))
         else:
             self._dispatch(StreamAnswered(effect.address, effect.port, effect.request, reply))
@@ -277,6 +292,9 @@ class GossipShell:
     def _send_datagram(self, effect: SendDatagram) -> None:
         """Never waits: a full socket buffer loses the datagram, as the network might."""
         assert self._udp is not None, "datagrams are sent only while running"
+        if effect.address in self._refused.values():
+            self._statistics.dropped_refused += 1
+            return
         try:
             data = self._seal.seal_datagram(effect.packet)
             self._udp.sendto(data, (effect.address, effect.port))

@@ -19,7 +19,7 @@ import msgspec
 from p2pdeploy.codec import encode
 from p2pdeploy.ids import HostName
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
-from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX, TrustBundle
+from p2pdeploy.trust.bundle import TrustBundle
 from p2pdeploy.trust.cell_keys import CellKeys
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 ENROLMENT_BYTES_MAX = 8 * 1024  # two signing requests of 300 bytes, a credential, a key
-CELL_TRUST_BYTES_MAX = ENVELOPE_BYTES_MAX + BUNDLE_BYTES_MAX + 4 * 1024  # and a ring of keys
+CELL_TRUST_BYTES_MAX = ENVELOPE_BYTES_MAX + 4 * 1024  # and a ring of keys
 JOIN_SECRET_BYTES = 32  # 256 bit: not to be guessed, whatever the rate
 RENEWAL_AGE_S_MAX = 600.0  # a host whose clock is further off asks for the time first
 
@@ -101,7 +101,6 @@ class CellTrust(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     revocations: Annotated[bytes, msgspec.Meta(max_length=ENVELOPE_BYTES_MAX)]
-    bundle: TrustBundle
     cell_keys: CellKeys
 
 

@@ -10,6 +10,7 @@
     bundle            TrustBundle: whom to believe
     cell-keys         CellKeys: the keys of the cell's gossip
     fleet-ca.pem      the bundle's fleet CA, as TLS wants it
+    revocations       the newest the daemon has heard, sealed
 
 Every file is replaced whole, and any mixture of an old and a new one works: so a kill in the
 middle of a renewal does no harm.
@@ -23,7 +24,7 @@ import msgspec
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ConfigError, P2PDeployError
-from p2pdeploy.messages.enrolment import IssuedIdentity
+from p2pdeploy.messages.enrolment import CellTrust, IssuedIdentity
 from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX, TrustBundle
 from p2pdeploy.trust.cell_keys import CellKeys
 from p2pdeploy.trust.credential import Credential
@@ -38,7 +39,9 @@ __all__ = [
     "Validity",
     "load_attestation_key",
     "load_identity",
+    "load_revocations",
     "load_validity",
+    "save_cell_trust",
     "save_identity",
 ]
 
@@ -98,6 +101,24 @@ def load_validity(folder: Path) -> Validity | None:
         return decode(data, Validity, bytes_max=_VALIDITY_BYTES_MAX)
     except P2PDeployError:
         return None
+
+
+def save_cell_trust(folder: Path, trust: CellTrust) -> None:
+    """Keep what the daemon learns while it runs.
+
+    Raises:
+        OSError: the disk is full or not ours; what was there still works.
+    """
+    write_private(folder / "revocations", trust.revocations)
+    write_private(folder / "cell-keys", encode(trust.cell_keys))
+
+
+def load_revocations(folder: Path) -> bytes:
+    """The newest that were kept, sealed; empty when there are none."""
+    try:
+        return read_private(folder / "revocations", hint=_HINT)
+    except ConfigError:
+        return b""
 
 
 def load_attestation_key(folder: Path, host: str) -> SigningKey:

@@ -15,6 +15,7 @@ import trio
 
 from p2pdaemon import host_api
 from p2pdaemon.host_api import STREAMS_MAX, HostApi
+from p2pdaemon.refused import Refused
 from p2pdeploy.codec import encode, frame
 from p2pdeploy.errors import NotFoundError, RefusedError, TrustError, UnavailableError
 from p2pdeploy.host_client import HostAddress, ask_logs, ask_status, ask_why
@@ -54,9 +55,12 @@ def identity(config) -> IdentityFiles:
 async def reporter(config, store, nursery, identity):
     """Of a host that has never had a service."""
     silent = SimpleNamespace(requests_dropped=0, why=lambda _: None, attestation=lambda _: None)
+    silent.refused = Refused("lab", config.cell)
     files = load_identity(config.identity_dir, config.name).files
     context = server_context(files, demands_certificate=True)
-    await nursery.start(HostApi(silent, store, context).serve, config.address, PORT)
+    await nursery.start(
+        HostApi(silent, store, context, silent.refused.is_revoked).serve, config.address, PORT
+    )
     return silent
 
 

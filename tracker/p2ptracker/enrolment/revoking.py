@@ -132,7 +132,6 @@ class Revoker:
         _, envelope = self._word(cell)
         return CellTrust(
             revocations=envelope,
-            bundle=self._trust.bundle(),
             cell_keys=await trio.to_thread.run_sync(ring_of, self._trust, cell),
         )
 

@@ -1,0 +1,108 @@
+"""Learn whom to believe: by gossip as soon as a member knows, and by asking once a minute.
+
+What was learnt is kept in the identity folder: a daemon that starts while it is cut off refuses
+whom it refused before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import trio
+
+from p2pdaemon.control import ControlPlane
+from p2pdaemon.refused import Refused
+from p2pdeploy.errors import P2PDeployError
+from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.shell import GossipShell
+from p2pdeploy.ids import CellId
+from p2pdeploy.messages.enrolment import CellTrust
+from p2pdeploy.trust.cell_keys import KEYS_ASKED_EVERY_S
+from p2pdeploy.trust.host_identity import load_revocations, save_cell_trust
+from p2pdeploy.trust.revocations import Revocations
+
+__all__ = ["TrustLearner"]
+
+_EARLY = 0.75  # a cell's hosts don't ask at the same moment, and none later than a minute
+
+_log = structlog.get_logger(part="trust")
+_files = trio.CapacityLimiter(1)
+
+
+class TrustLearner:
+    """Keeps gossip and everybody else informed.
+
+    Args:
+        cell: Ours.
+        folder: The identity's.
+        control: Asked once a minute.
+        gossip: Hears of it from the cell; takes the cell's keys.
+        refused: Takes revocations.
+        changed: Called when *refused* took some; never waits.
+        rng: Spreads the asking.
+    """
+
+    def __init__(
+        self,
+        cell: CellId,
+        folder: Path,
+        control: ControlPlane,
+        gossip: GossipShell,
+        refused: Refused,
+        changed: Callable[[], None],
+        rng: random.Random,
+    ) -> None:
+        self._cell, self._folder = cell, folder
+        self._control, self._gossip = control, gossip
+        self._refused, self._changed, self._rng = refused, changed, rng
+        self._kept: CellTrust | None = None
+
+    def restore(self) -> None:
+        """Take what was learnt before the daemon stopped; what is damaged is asked for anew."""
+        envelope = load_revocations(self._folder)
+        if envelope:
+            try:
+                self._gossip.publish(envelope)
+            except P2PDeployError as error:
+                _log.warning("kept revocations are not usable", reason=str(error))
+
+    def hear(self, effect: ItemMerged | MemberChanged) -> None:
+        """Take a word of the cell; called by gossip, which has verified it, and never waits."""
+        if isinstance(effect, ItemMerged) and isinstance(effect.message, Revocations):
+            self._take(effect.message)
+
+    def _take(self, word: Revocations) -> None:
+        before = set(self._refused.hosts)
+        if not self._refused.take(word):
+            return
+        for host in set(self._refused.hosts) - before:
+            _log.warning("host revoked", host=host)
+        self._gossip.refuse(self._refused.hosts)
+        self._changed()
+
+    async def learn_trust(self) -> None:
+        """Ask once a minute, for ever; without an answer everything stays as it is."""
+        while True:
+            try:
+                await self._take_answer(await self._control.cell_trust(self._cell))
+            except P2PDeployError as error:
+                _log.info("trust not learnt", code=error.code, reason=str(error))
+            except OSError as error:
+                _log.warning("trust not kept", reason=str(error))
+            await trio.sleep(KEYS_ASKED_EVERY_S * self._rng.uniform(_EARLY, 1.0))
+
+    async def _take_answer(self, trust: CellTrust) -> None:
+        """Take all of *trust*, then keep it.
+
+        Raises:
+            TrustError, ProtocolError: a part is not what it should be; what came before it holds.
+        """
+        if trust == self._kept:
+            return
+        self._gossip.publish(trust.revocations)  # comes back to hear(), once it is verified
+        self._gossip.use_keys(trust.cell_keys)
+        await trio.to_thread.run_sync(save_cell_trust, self._folder, trust, limiter=_files)
+        self._kept = trust

@@ -1,0 +1,180 @@
+"""Renewal in time, again and again until it works, and never all hosts at once."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+
+import pytest
+import structlog
+import trio
+
+from p2pdaemon import keep_identity
+from p2pdaemon.keep_identity import (
+    RETRY_FIRST_S,
+    RETRY_MAX_S,
+    IdentityKeeper,
+    renewal_process,
+    renewal_time,
+    retry_pause_s,
+)
+from p2pdeploy.errors import UnavailableError
+from p2pdeploy.trust.host_identity import Validity
+
+DAY_S = 86_400.0
+HOSTS = 3_000
+DOWN_S = 2 * DAY_S
+AN_HOUR_S = 3_600.0
+
+
+def test_renewal_is_at_half_of_the_life_and_spread() -> None:
+    rng = random.Random(1)
+    times = [renewal_time(Validity(1000.0, 1000.0 + DAY_S), rng) for _ in range(500)]
+    assert min(times) >= 1000 + 0.4 * DAY_S
+    assert max(times) <= 1000 + 0.6 * DAY_S
+    assert max(times) - min(times) > 0.15 * DAY_S
+
+
+def test_an_identity_of_unknown_age_is_renewed_at_once() -> None:
+    assert renewal_time(None, random.Random(1)) == 0.0
+
+
+def test_pauses_grow_to_a_bound_and_stay_apart() -> None:
+    rng = random.Random(1)
+    pauses = [RETRY_FIRST_S]
+    for _ in range(200):
+        pauses.append(retry_pause_s(pauses[-1], rng))
+    assert max(pauses) <= RETRY_MAX_S
+    assert min(pauses) >= RETRY_FIRST_S
+    assert len(set(pauses[50:])) > 100
+
+
+def peak(times: list[float]) -> int:
+    """The most in any one second."""
+    return max(Counter(int(at) for at in times).values())
+
+
+def test_two_days_of_failing_leave_a_fleet_spread_out() -> None:
+    """Every host fails first in the same second; only chance takes them apart."""
+    rng = random.Random(1)
+    asked_when_up: list[float] = []
+    last_hours: list[float] = []
+    for _ in range(HOSTS):
+        now, pause_s = 0.0, RETRY_FIRST_S
+        while now < DOWN_S:
+            pause_s = retry_pause_s(pause_s, rng)
+            now += pause_s
+            last_hours += [now] if DOWN_S - AN_HOUR_S < now < DOWN_S else []
+        asked_when_up.append(now)
+    assert max(asked_when_up) <= DOWN_S + RETRY_MAX_S, "nobody waits for long"
+    assert peak(asked_when_up) <= 30, "the control plane issues some hundreds a second"
+    assert peak(last_hours) <= 30, "nor do they drown one that is down"
+
+
+class ControlPlane:
+    """Down at first; remembers when hosts asked, and when they got an answer."""
+
+    def __init__(self, down_until_s: float) -> None:
+        self.down_until_s = down_until_s
+        self.asked_at: list[float] = []
+        self.renewed_at: list[float] = []
+        self.all_renewed = trio.Event()
+
+    async def renew(self) -> None:
+        now = trio.current_time()
+        self.asked_at.append(now)
+        if now < self.down_until_s:
+            raise UnavailableError("down")
+        self.renewed_at.append(now)
+        if len(self.renewed_at) == HOSTS:
+            self.all_renewed.set()
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of hosts warn each time they fail."""
+    wrapper = structlog.make_filtering_bound_logger(logging.ERROR)
+    monkeypatch.setattr(keep_identity, "_log", structlog.wrap_logger(None, wrapper_class=wrapper))
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_fleet_whose_certificates_expired_meanwhile_comes_back_without_a_stampede(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+    control = ControlPlane(began + AN_HOUR_S)
+
+    async def expired() -> Validity:
+        at = (control.renewed_at and trio.current_time()) or began - DAY_S
+        return Validity(at, at + DAY_S)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(HOSTS):
+            rng = random.Random(number)
+            keeper = IdentityKeeper(expired, control.renew, lambda: None, rng, trio.current_time)
+            nursery.start_soon(keeper.keep_identity)
+        with trio.fail_after(2 * AN_HOUR_S):
+            await control.all_renewed.wait()
+        nursery.cancel_scope.cancel()
+
+    after = [at for at in control.asked_at if at >= control.down_until_s]
+    assert max(control.renewed_at) - control.down_until_s <= RETRY_MAX_S
+    assert peak(after) <= 30
+
+
+async def test_a_healthy_fleet_renews_spread_over_hours(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+    control, renewed = ControlPlane(began), []
+    fresh = Validity(began, began + DAY_S)
+
+    async def fresh_once() -> Validity:
+        return fresh
+
+    async def renew_once() -> None:
+        await control.renew()
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(300):
+            rng = random.Random(number)
+            keeper = IdentityKeeper(
+                fresh_once, renew_once, lambda: renewed.append(1), rng, trio.current_time
+            )
+            nursery.start_soon(keeper.keep_identity)
+        await trio.sleep(0.6 * DAY_S + 1)
+        nursery.cancel_scope.cancel()
+
+    assert len(control.renewed_at) == 300
+    assert min(control.renewed_at) >= began + 0.4 * DAY_S
+    assert peak(control.renewed_at) <= 4
+
+
+async def test_the_daemon_is_told_after_each_renewal(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+    control, told = ControlPlane(began + 100), []
+
+    async def validity() -> Validity | None:
+        return Validity(trio.current_time(), trio.current_time() + DAY_S) if told else None
+
+    keeper = IdentityKeeper(
+        validity,
+        control.renew,
+        lambda: told.append(trio.current_time()),
+        random.Random(1),
+        trio.current_time,
+    )
+    with trio.move_on_after(0.3 * DAY_S):
+        await keeper.keep_identity()
+    assert told == control.renewed_at
+    assert len(told) == 1
+
+
+@pytest.mark.processes
+async def test_a_host_that_never_joined_says_so_and_goes_on(config) -> None:
+    with pytest.raises(UnavailableError, match="has not joined"):
+        await renewal_process(config)()
