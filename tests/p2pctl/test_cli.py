@@ -12,6 +12,7 @@ import pytest
 
 from p2pctl.cli import COMMANDS, main_group
 from p2pdeploy.errors import RefusedError
+from tests.trust_folder import add_trust
 
 
 def test_help_imports_nothing_slow() -> None:
@@ -89,9 +90,8 @@ def test_the_environment_names_the_fleet(p2pctl, tmp_path: Path, monkeypatch) ->
 
 
 def test_a_control_plane_that_is_down_is_told_with_the_folder(p2pctl, tmp_path: Path) -> None:
-    (tmp_path / "token").touch(mode=0o600)
-    (tmp_path / "token").write_text("secret\n")
-    fleet = {"api": "http://127.99.99.99:7400", "announce": "", "hosts": {}}
+    add_trust(tmp_path)
+    fleet = {"api": "https://127.99.99.99:7400", "announce": "", "hosts": {}}
     (tmp_path / "fleet.json").write_text(json.dumps(fleet))
     done = p2pctl("hosts", "--dir", tmp_path, "-o", "json")
     assert done.code == 1
@@ -102,9 +102,8 @@ def test_a_control_plane_that_is_down_is_told_with_the_folder(p2pctl, tmp_path: 
 
 
 def test_an_api_outside_loopback_is_refused(p2pctl, tmp_path: Path) -> None:
-    (tmp_path / "token").touch(mode=0o600)
-    (tmp_path / "token").write_text("secret\n")
-    fleet = {"api": "http://192.0.2.1:7400", "announce": "", "hosts": {}}
+    add_trust(tmp_path)
+    fleet = {"api": "https://192.0.2.1:7400", "announce": "", "hosts": {}}
     (tmp_path / "fleet.json").write_text(json.dumps(fleet))
     assert p2pctl("hosts", "--dir", tmp_path, "-o", "json").document()["error"]["code"] == (
         "not-loopback"

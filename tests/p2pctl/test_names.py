@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.trust_folder import add_trust
+
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "../hosts", "a/b", "a b", "a?b", "a%2fb", "é"])
 @pytest.mark.parametrize(
@@ -47,10 +49,9 @@ def test_a_name_of_80_characters_is_one(p2pctl) -> None:
 @pytest.fixture
 def silent_fleet(tmp_path: Path) -> Path:
     """Where nobody listens: a command that asks ends with control-plane-down."""
-    (tmp_path / "token").touch(mode=0o600)
-    (tmp_path / "token").write_text("secret\n")
+    add_trust(tmp_path)
     (tmp_path / "fleet.json").write_text(
-        '{"api": "http://127.99.99.99:7400", "announce": "", "hosts": {}}'
+        '{"api": "https://127.99.99.99:7400", "announce": "", "hosts": {}}'
     )
     return tmp_path
 

@@ -6,6 +6,7 @@ import pytest
 from p2pctl.cmd_rollout import EXIT_OF_STATUS
 from p2pctl.rollout_request import parse_max_unavailable
 from p2pdeploy.messages.api import FINAL_STATES
+from tests.trust_folder import add_trust
 
 
 @pytest.mark.parametrize(("text", "value"), [(None, None), ("3", 3), ("25%", "25%")])
@@ -50,10 +51,9 @@ def test_errors_of_plan_and_status_never_exit_2(p2pctl, command: str) -> None:
 @pytest.fixture
 def fleet_file(tmp_path):
     """A folder that looks like a fleet whose control plane is down."""
-    (tmp_path / "token").touch(mode=0o600)
-    (tmp_path / "token").write_text("secret\n")
+    add_trust(tmp_path)
     (tmp_path / "fleet.json").write_text(
-        '{"api":"http://127.99.99.99:7400","announce":"","hosts":{}}'
+        '{"api":"https://127.99.99.99:7400","announce":"","hosts":{}}'
     )
     return tmp_path
 

@@ -15,6 +15,8 @@ import msgspec
 import pytest
 
 from p2pdeploy.messages.api import RolloutState, RolloutView
+from p2pdeploy.trust.tls import server_context
+from tests.trust_folder import add_trust, control_plane_files
 
 
 @pytest.fixture
@@ -22,9 +24,8 @@ def hanging_fleet(tmp_path: Path) -> Iterator[Path]:
     """As a stopped process: the kernel accepts connections, nobody ever answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        (tmp_path / "token").touch(mode=0o600)
-        (tmp_path / "token").write_text("secret\n")
-        fleet = {"api": f"http://127.0.0.1:{port}", "announce": "", "hosts": {}}
+        add_trust(tmp_path)
+        fleet = {"api": f"https://127.0.0.1:{port}", "announce": "", "hosts": {}}
         (tmp_path / "fleet.json").write_text(json.dumps(fleet))
         yield tmp_path
 
@@ -72,12 +73,13 @@ def fleet_with_rollout(tmp_path: Path, state: RolloutState) -> Iterator[tuple[Pa
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
+    add_trust(tmp_path)
+    context = server_context(control_plane_files(tmp_path), demands_certificate=True)
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
         answering = threading.Thread(target=server.serve_forever, args=(0.01,))
         answering.start()
-        (tmp_path / "token").touch(mode=0o600)
-        (tmp_path / "token").write_text("secret\n")
-        fleet = {"api": f"http://127.0.0.1:{server.server_port}", "announce": "", "hosts": {}}
+        fleet = {"api": f"https://127.0.0.1:{server.server_port}", "announce": "", "hosts": {}}
         (tmp_path / "fleet.json").write_text(json.dumps(fleet))
         try:
             yield tmp_path, asked

@@ -114,7 +114,7 @@ class Wire:
             raise _refusal(response)
         try:
             return msgspec.json.decode(response.content, type=kind)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise UnavailableError(
                 f"the control plane answered something else than expected: {error}",
                 where=str(response.url),
@@ -130,9 +130,10 @@ class Wire:
         if cause is None:
             return None
         if isinstance(cause, ssl.SSLCertVerificationError):
+            # OpenSSL says why in an attribute that an error of our own check does not have.
+            why = getattr(cause, "verify_message", "") or cause.args[-1]
             return TrustError(
-                f"what answers at {self._http.base_url} is not {_CONTROL_PLANE}: "
-                f"{cause.verify_message or cause.args[-1]}",
+                f"what answers at {self._http.base_url} is not {_CONTROL_PLANE}: {why}",
                 where=str(self._folder),
                 hint="nothing was sent to it",
                 code="not-the-control-plane",
@@ -167,6 +168,6 @@ def _refusal(response: httpx2.Response) -> P2PDeployError:
     kind = _ERROR_OF.get(status, UnavailableError if status >= 500 else RefusedError)
     try:
         body = msgspec.json.decode(response.content, type=ErrorDocument).error
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return kind(f"the control plane answered HTTP {status}", where=str(response.url))
     return kind(body.message, where=body.where, hint=body.hint, code=body.code)
