@@ -84,7 +84,9 @@ def _parse(path: Path) -> dict[str, object]:
         raise ConfigError(f"larger than {_CONFIG_BYTES_MAX} bytes", where=str(path))
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigError("nested too deep", where=str(path)) from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise ConfigError(f"not TOML: {error}", where=str(path)) from error
 
 

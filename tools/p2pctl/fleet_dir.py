@@ -69,7 +69,7 @@ class FleetDir(msgspec.Struct, frozen=True):
                 return msgspec.json.decode(file.read(_FLEET_BYTES_MAX), type=FleetFile)
         except FileNotFoundError as error:
             raise no_fleet(self.path) from error
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
 
     def write(self, fleet: FleetFile) -> None:

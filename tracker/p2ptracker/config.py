@@ -18,6 +18,7 @@ from typing import Annotated
 
 import msgspec
 
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import cell_id, check_label
 from p2pdeploy.limits import CELL_HOSTS_MAX
@@ -67,7 +68,9 @@ def load_config(folder: Path) -> TrackerConfig:
     try:
         table = tomllib.loads(_read(path))
         config = msgspec.convert(table, TrackerConfig)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except RecursionError as error:
+        raise ConfigError("nested too deep", where=str(path)) from error
+    except (ValueError, msgspec.ValidationError) as error:  # ValueError: not TOML, or a number
         raise ConfigError(str(error), where=str(path)) from error
     require_address(config.address, where=f"{path}: address")
     if config.lab:
@@ -87,7 +90,7 @@ def load_inventory(folder: Path) -> tuple[Host, ...]:
     path = folder / INVENTORY_FILE
     try:
         hosts = msgspec.json.decode(_read(path), type=list[Host])
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ConfigError(str(error), where=str(path)) from error
     check_hosts(hosts, where=str(path))
     return tuple(sorted(hosts, key=lambda host: host.name))
