@@ -22,6 +22,8 @@ KEYS = HmacKeyring(b"fleet")
 class Swarm:
     """A session whose torrents never get a piece."""
 
+    authority_pem = b""  # nobody connects
+
     def __init__(self) -> None:
         self.here: list[object] = []
 
