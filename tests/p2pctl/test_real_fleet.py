@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 from pathlib import Path
@@ -16,13 +17,14 @@ from p2pctl.lab.programs import CONTROL_PLANE, find_running, programs_of
 from p2pctl.lab.readiness import RunningFleet, hosts_that_answer
 from p2pctl.polling import poll
 from p2pdeploy.process_identity import is_alive
+from tests.trust_folder import add_trust, operator_files
 
 pytestmark = pytest.mark.processes
 
 
 def test_up_writes_a_private_folder_that_names_every_listener(fleet_dir: Path) -> None:
     assert stat.S_IMODE(fleet_dir.stat().st_mode) == 0o700
-    for name in ("fleet.json", "token"):
+    for name in ("fleet.json", "operator/operator.pem", "trust/fleet-ca.key"):
         assert stat.S_IMODE((fleet_dir / name).stat().st_mode) == 0o600
     fleet = json.loads((fleet_dir / "fleet.json").read_bytes())
     assert {"api", "announce", "hosts"} <= set(fleet)
@@ -89,14 +91,33 @@ def test_a_payload_of_another_service_is_refused(p2pctl, fleet_dir: Path, payloa
     assert "hello" in done.err
 
 
-def test_a_wrong_token_is_refused(p2pctl, fleet_dir: Path, tmp_path: Path) -> None:
+def test_another_fleets_operator_gets_nothing(p2pctl, fleet_dir: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.mkdir(mode=0o700)
+    add_trust(other)
     (other / "fleet.json").write_bytes((fleet_dir / "fleet.json").read_bytes())
-    (other / "token").touch(mode=0o600)
-    (other / "token").write_text("another\n")
     done = p2pctl("hosts", "--dir", other, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, "unauthorised")
+    assert (done.code, done.document()["error"]["code"]) == (1, "not-the-control-plane")
+
+
+def test_a_viewer_publishes_nothing_and_that_is_on_record(
+    p2pctl, fleet_dir: Path, payload: Path, tmp_path: Path
+) -> None:
+    viewer = tmp_path / "viewer"
+    shutil.copytree(fleet_dir / "ca", viewer / "ca")
+    shutil.copy(fleet_dir / "fleet.json", viewer)
+    files = operator_files(fleet_dir, "eve", "viewer")
+    (viewer / "operator").mkdir()
+    shutil.copy(files.certificate, viewer / "operator" / "operator.pem")
+    assert p2pctl("hosts", "--dir", viewer).code == 0
+    done = p2pctl("publish", "hello", "6.6.6", payload, "--dir", viewer, "-o", "json")
+    assert (done.code, done.document()["error"]["code"]) == (1, "forbidden")
+    log = [json.loads(line) for line in p2pctl("audit", "export", "--dir", fleet_dir).out.split()]
+    refused = [entry for entry in log if entry["step"] == "refused"]
+    assert refused[-1]["who"].endswith("/operator/eve")
+    assert p2pctl("audit", "export", "--dir", viewer).code == 1
+    assert p2pctl("audit", "verify", "--head", refused[-1]["digest"], "--dir", fleet_dir).code == 0
+    matrix = p2pctl("auth", "matrix", "--dir", viewer, "-o", "json").document()
+    assert ("/v1/audit", ["admin"]) in [(row["path"], row["roles"]) for row in matrix]
 
 
 def test_up_on_a_fleet_that_is_up_is_refused_and_changes_nothing(p2pctl, fleet_dir: Path) -> None:
