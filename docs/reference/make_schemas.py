@@ -12,7 +12,14 @@ from typing import Any
 
 import msgspec
 
-from p2pctl.documents import AuditReport, DemoReport, DownReport, LintReport, PublishReport, UpReport
+from p2pctl.documents import (
+    AuditReport,
+    DemoReport,
+    DownReport,
+    LintReport,
+    PublishReport,
+    UpReport,
+)
 from p2pctl.fleet_dir import FleetFile
 from p2pdeploy.messages.access import AccessRow
 from p2pdeploy.messages.api import (
@@ -27,6 +34,7 @@ from p2pdeploy.messages.api import (
     WhereRow,
 )
 from p2pdeploy.messages.audit import AuditEntry
+from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
 
 FOLDER = Path(__file__).resolve().parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -55,6 +63,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ),
     ("rollouts", list[RolloutView], "`p2pctl rollout history`"),
     ("reasons", list[Reason], "`p2pctl rollout why`"),
+    ("join-tokens", list[TokenView], "`p2pctl enroll token|import`"),
+    ("enrolment", EnrolmentStatus, "`p2pctl enroll status`"),
     ("auth-matrix", list[AccessRow], "`p2pctl auth matrix`"),
     ("audit-entry", AuditEntry, "`p2pctl audit export`, one document a line"),
     ("audit-report", AuditReport, "`p2pctl audit verify`"),

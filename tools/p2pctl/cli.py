@@ -46,6 +46,7 @@ COMMANDS = {
     "rollout": LazyCommand("p2pctl.cmd_rollout:rollout", "Plan, start, watch and stop rollouts."),
     "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
     "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),
+    "enroll": LazyCommand("p2pctl.cmd_enroll:enroll", "Let hosts in, and put them out."),
     "auth": LazyCommand("p2pctl.cmd_auth:auth", "Who may do what."),
     "audit": LazyCommand("p2pctl.cmd_audit:audit", "What people did; check that it is all there."),
     "logs": LazyCommand("p2pctl.cmd_logs:logs", "Print what a service on a host wrote."),

@@ -30,7 +30,12 @@ from p2pdeploy.messages.api import (
     WhereRow,
 )
 from p2pdeploy.messages.audit import AuditEntry
-from p2pdeploy.messages.enrolment_desk import TokenRequest, TokenView
+from p2pdeploy.messages.enrolment_desk import (
+    EnrolmentStatus,
+    RevokeRequest,
+    TokenRequest,
+    TokenView,
+)
 from p2pdeploy.messages.upload import CommitRequest, PublishRequest
 from p2pdeploy.trust.tls import IdentityFiles
 
@@ -151,6 +156,20 @@ class ApiClient:
     def audit_entries(self, *, after: int, limit: int) -> list[AuditEntry]:
         """A page of the audit log behind entry number *after*, oldest first."""
         return self._wire.get(_path("audit"), list[AuditEntry], after=after, limit=limit)
+
+    # Enrolment
+
+    def issue_tokens(self, request: TokenRequest) -> list[TokenView]:
+        """Join tokens; hosts that are new enter the inventory."""
+        return self._wire.post(_path("enrolment", "tokens"), list[TokenView], document=request)
+
+    def enrolment(self) -> EnrolmentStatus:
+        """How every host stands, and the alarms."""
+        return self._wire.get(_path("enrolment"), EnrolmentStatus)
+
+    def revoke(self, request: RevokeRequest) -> None:
+        """Put a host out, or refuse an operator's certificate; in force on return."""
+        self._wire.post(_path("enrolment", "revocations"), RevokeRequest, document=request)
 
     # Rollouts
 

@@ -33,6 +33,7 @@ from p2ptracker.enrolment.revoking import Revoker
 __all__ = ["enrolment_handlers"]
 
 _MSGPACK = "application/msgpack"
+_IMPORT_BYTES_MAX = 1024 * 1024  # a cell of 1,000 hosts of 300 bytes, three times
 _PEM = "application/x-pem-file"
 
 
@@ -83,7 +84,13 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
 
 
 def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRouterHandler]:
-    @post("/enrolment/tokens", opt={"permission": "admin"}, status_code=200, responses=REFUSALS)
+    @post(
+        "/enrolment/tokens",
+        opt={"permission": "admin"},
+        status_code=200,
+        request_max_body_size=_IMPORT_BYTES_MAX,
+        responses=REFUSALS,
+    )
     async def issue_join_tokens(
         request: Request[Any, Any, Any], data: JSONBody[TokenRequest]
     ) -> list[TokenView]:
