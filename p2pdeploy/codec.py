@@ -1,4 +1,4 @@
-"""Bytes to typed messages and back, with every size checked first.
+"""Bytes to typed messages and back, with every size checked first; and TOML that others wrote.
 
 Wire form: msgpack maps with short field names, one tagged union per channel.
 Streams carry frames: each frame is one msgpack ``bin`` object that holds one encoded message.
@@ -7,6 +7,8 @@ Unknown fields: ADR 3 (reports ignore them, orders refuse them).
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
@@ -16,12 +18,16 @@ import msgspec
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.limits import FRAME_BYTES_MAX
 
-__all__ = ["UNDECODABLE", "FrameReader", "decode", "encode", "frame"]
+__all__ = ["UNDECODABLE", "FrameReader", "decode", "encode", "frame", "load_toml"]
 
 T = TypeVar("T")
 
 UNDECODABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 """All that msgspec raises over bytes that are not of the form asked for, msgpack or JSON."""
+
+_KEY_PARTS_MAX = 16  # ours have three; tomllib takes memory by their square, 1.6 GB for 40 KB
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
+_LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*(?:{_PART}\.[ \t]*){{{_KEY_PARTS_MAX}}}", re.MULTILINE)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
@@ -53,6 +59,22 @@ def decode(data: bytes, kind: type[T], *, bytes_max: int) -> T:
 def frame(payload: bytes) -> bytes:
     """Wrap one encoded message for a stream."""
     return cast(bytes, msgpack.packb(payload, use_bin_type=True))
+
+
+def load_toml(data: bytes) -> dict[str, Any]:
+    """Parse TOML; the caller has bounded its length.
+
+    Raises:
+        ValueError: not UTF-8 (UnicodeDecodeError), not TOML (tomllib's own, with line and column),
+            nested too deep, or a key or a number without end.
+    """
+    text = data.decode()
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {_KEY_PARTS_MAX} parts")
+    try:
+        return tomllib.loads(text)  # what int() says to thousands of digits is a ValueError too
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 class FrameReader:

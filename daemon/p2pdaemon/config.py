@@ -7,13 +7,13 @@ silently ignored is a limit that is not there.  Relative paths count from the fi
 from __future__ import annotations
 
 import difflib
-import tomllib
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 
+from p2pdeploy.codec import load_toml
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import CellId, FaultDomain, HostName, check_label
 from p2pdeploy.payload.service_spec import SERVICE_PATH
@@ -83,10 +83,8 @@ def _parse(path: Path) -> dict[str, object]:
     if len(data) > _CONFIG_BYTES_MAX:
         raise ConfigError(f"larger than {_CONFIG_BYTES_MAX} bytes", where=str(path))
     try:
-        return tomllib.loads(data.decode())
-    except RecursionError as error:
-        raise ConfigError("nested too deep", where=str(path)) from error
-    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        return load_toml(data)
+    except ValueError as error:
         raise ConfigError(f"not TOML: {error}", where=str(path)) from error
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tomllib
 from pathlib import Path
 from typing import Literal, cast
 
 import msgspec
 
+from p2pdeploy.codec import load_toml
 from p2pdeploy.errors import PayloadError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.payload.service_findings import Finding, Places
@@ -135,16 +135,12 @@ def _judge(data: bytes, where: str) -> tuple[list[Finding], dict[str, object]]:
     if len(data) > SERVICE_TOML_BYTES_MAX:
         return [places.finding("", f"is larger than {SERVICE_TOML_BYTES_MAX} bytes")], {}
     try:
-        tables: dict[str, object] = tomllib.loads(data.decode())
+        tables: dict[str, object] = load_toml(data)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         return [Finding(file=where, line=line, key="", message="is not UTF-8")], {}
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         return [places.syntax_fault(str(error))], {}
-    except ValueError:  # tomllib hands on what int() says to thousands of digits
-        return [places.finding("", "has a number of too many digits")], {}
-    except RecursionError:
-        return [places.finding("", "is nested too deep")], {}
     findings: list[Finding] = []
     for table, content in tables.items():
         if table not in RULES:

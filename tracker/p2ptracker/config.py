@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Annotated
 
 import msgspec
 
-from p2pdeploy.codec import UNDECODABLE
+from p2pdeploy.codec import UNDECODABLE, load_toml
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import cell_id, check_label
 from p2pdeploy.limits import CELL_HOSTS_MAX
@@ -66,11 +65,9 @@ def load_config(folder: Path) -> TrackerConfig:
     """
     path = folder / CONFIG_FILE
     try:
-        table = tomllib.loads(_read(path))
+        table = load_toml(_read(path))
         config = msgspec.convert(table, TrackerConfig)
-    except RecursionError as error:
-        raise ConfigError("nested too deep", where=str(path)) from error
-    except (ValueError, msgspec.ValidationError) as error:  # ValueError: not TOML, or a number
+    except (ValueError, msgspec.ValidationError) as error:
         raise ConfigError(str(error), where=str(path)) from error
     require_address(config.address, where=f"{path}: address")
     if config.lab:
@@ -126,10 +123,10 @@ def _check_host(host: Host, where: str) -> None:
     require_address(host.address, where=f"{where}: {host.name}")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise ConfigError(
             f"cannot be read: {error}",
             where=str(path),
