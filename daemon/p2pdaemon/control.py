@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 import trio
 
-from p2pdeploy.codec import decode, encode
+from p2pdeploy.codec import UNDECODABLE, decode, encode
 from p2pdeploy.errors import (
     IntegrityError,
     NotFoundError,
@@ -50,6 +50,7 @@ KEEPALIVE_S = 60.0  # longer than the longest pause between two calls of an idle
 PIECE_BYTES_MAX = 16 * 1024 * 1024
 INVENTORY_BYTES_MAX = 1024 * 1024  # 1,000 hosts of 300 bytes, three times
 SMALL_BYTES_MAX = 64 * 1024
+_DIGITS_MAX = 12  # of a length; int() refuses thousands of digits in its own words
 
 T = TypeVar("T")
 
@@ -219,7 +220,7 @@ async def _close(answer: httpx2.Response) -> None:
 async def _read(answer: httpx2.Response, bytes_max: int) -> bytes:
     """The whole body.  Its length must be said before: reading is all or nothing."""
     length = answer.headers.get("Content-Length", "")
-    if not length.isdecimal():
+    if not length.isdecimal() or len(length) > _DIGITS_MAX:
         raise ProtocolError("answer without a length", where=str(answer.url))
     if int(length) > bytes_max:
         raise ProtocolError(
@@ -232,7 +233,7 @@ def _refusal(status: int, body: bytes) -> P2PDeployError:
     """The control plane's own words, in the class that says who must act."""
     try:
         error = msgspec.json.decode(body, type=ErrorDocument).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         return UnavailableError(f"control plane answered {status} without saying why")
     kind: type[P2PDeployError] = RefusedError
     if status == NotFoundError.http_status:
@@ -253,5 +254,5 @@ def _checked(data: bytes, digest: Digest) -> bytes:
 def _from_json(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"undecodable answer: {error}") from error
