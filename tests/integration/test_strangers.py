@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from p2pctl.lab.layout import ANNOUNCE_PORT, API_PORT, UPLOAD_PORT, read_hosts
 from p2pdeploy.ids import HostName
+from p2pdeploy.trust.host_identity import load_identity
+from p2pdeploy.trust.tls import client_context, is_control_plane
 from p2ptracker.authority.create import create_trust
 from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet
 from tests.integration.payloads import write_payload
@@ -126,13 +129,13 @@ def test_garbage_on_a_hosts_streams_gets_no_answer(fleet: Fleet, port: str) -> N
 @pytest.mark.parametrize("port", [API_PORT, ANNOUNCE_PORT, UPLOAD_PORT])
 def test_garbage_on_the_control_planes_streams_is_survived(fleet: Fleet, port: int) -> None:
     address = fleet.netloc().partition(":")[0]
-    before = _counted(_api_metrics(fleet), "p2p_announce_requests", outcome="malformed")
+    before = _counted(_api_metrics(fleet), "p2p_announce_requests", outcome="stranger")
     for data in (*_garbage()[:20], FRAME_OF_4_GIB, b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100_000):
         answer = _say(address, port, data)
         assert b"Traceback" not in answer
         assert not re.match(rb"HTTP/1.1 (2|5)", answer), answer
     if port == ANNOUNCE_PORT:
-        after = _counted(_api_metrics(fleet), "p2p_announce_requests", outcome="malformed")
+        after = _counted(_api_metrics(fleet), "p2p_announce_requests", outcome="stranger")
         assert after > before
 
 
@@ -219,10 +222,12 @@ def test_a_client_without_a_certificate_is_refused_and_counted(fleet: Fleet) -> 
     ],
 )
 def test_a_malformed_announce_is_a_failure_reason_and_counted(fleet: Fleet, query: str) -> None:
-    url = fleet.file()["announce"].removeprefix("http://")
-    netloc, _, path = url.partition("/")
+    url = urlsplit(fleet.file()["announce"])
+    assert url.scheme == "https"
+    h01 = load_identity(fleet.folder / "hosts" / "h01" / "identity", HostName("h01"))
+    context = client_context(h01.files, is_control_plane, who="the control plane")
     before = _counted(_api_metrics(fleet), "p2p_announce_requests")
-    status, body = ask(netloc, "GET", f"/{path}?{query}")
+    status, body = ask(url.netloc, "GET", f"{url.path}?{query}", context=context)
     assert (status >= 400) or body.startswith(b"d14:failure reason"), (status, body)
     assert _counted(_api_metrics(fleet), "p2p_announce_requests") == before + 1
 

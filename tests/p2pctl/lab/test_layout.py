@@ -46,8 +46,9 @@ def test_the_daemon_and_the_control_plane_read_what_up_writes(tmp_path: Path) ->
     for host in hosts:
         config = load_daemon_config(daemon_config(folder, host.name))
         assert (config.name, config.address, config.cell) == (host.name, host.address, host.cell)
-        assert config.fleet_dir.resolve() == folder.resolve()
-        assert config.api == "http://127.64.9.1:7400"
+        home = daemon_config(folder, host.name).parent
+        assert config.identity_dir.resolve() == (home / "identity").resolve()
+        assert config.api == "https://127.64.9.1:7400"
 
 
 def test_everything_written_is_private(tmp_path: Path) -> None:
@@ -60,8 +61,8 @@ def test_everything_written_is_private(tmp_path: Path) -> None:
 def test_fleet_json_names_api_announce_and_every_host(tmp_path: Path) -> None:
     write_layout(tmp_path, "127.64.9", plan_hosts("127.64.9", 2, 1))
     fleet = FleetDir(tmp_path).read()
-    assert fleet.api == "http://127.64.9.1:7400"
-    assert fleet.announce.startswith("http://127.64.9.1:7401/")
+    assert fleet.api == "https://127.64.9.1:7400"
+    assert fleet.announce.startswith("https://127.64.9.1:7401/")
     assert set(fleet.hosts) == {"h01", "h02"}
     assert fleet.hosts["h02"].address == "127.64.9.11"
     text = daemon_config(tmp_path, "h01").read_text()

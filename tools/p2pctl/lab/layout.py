@@ -98,7 +98,7 @@ def write_layout(folder: Path, prefix: str, hosts: list[Host]) -> None:
     FleetDir(folder).write(
         FleetFile(
             api=api,
-            announce=f"http://{control_plane}:{ANNOUNCE_PORT}/announce",
+            announce=f"https://{control_plane}:{ANNOUNCE_PORT}/announce",
             hosts={
                 host.name: FleetHost(
                     address=host.address,
