@@ -157,20 +157,6 @@ class ApiClient:
         """A page of the audit log behind entry number *after*, oldest first."""
         return self._wire.get(_path("audit"), list[AuditEntry], after=after, limit=limit)
 
-    # Enrolment
-
-    def issue_tokens(self, request: TokenRequest) -> list[TokenView]:
-        """Join tokens; hosts that are new enter the inventory."""
-        return self._wire.post(_path("enrolment", "tokens"), list[TokenView], document=request)
-
-    def enrolment(self) -> EnrolmentStatus:
-        """How every host stands, and the alarms."""
-        return self._wire.get(_path("enrolment"), EnrolmentStatus)
-
-    def revoke(self, request: RevokeRequest) -> None:
-        """Put a host out, or refuse an operator's certificate; in force on return."""
-        self._wire.post(_path("enrolment", "revocations"), RevokeRequest, document=request)
-
     # Rollouts
 
     def plan_rollout(self, request: RolloutRequest) -> RolloutPlanView:
@@ -220,6 +206,14 @@ class ApiClient:
         return self._wire.post(
             _path("enrolment", "tokens"), list[TokenView], document=msgspec.to_builtins(request)
         )
+
+    def enrolment(self) -> EnrolmentStatus:
+        """How every host stands, and the alarms."""
+        return self._wire.get(_path("enrolment"), EnrolmentStatus)
+
+    def revoke(self, request: RevokeRequest) -> None:
+        """Put a host out, or refuse an operator's certificate; in force on return."""
+        self._wire.post(_path("enrolment", "revocations"), RevokeRequest, document=request)
 
 
 def _path(*parts: str, version: str = "") -> str:

@@ -84,7 +84,7 @@ def token(
             request = TokenRequest(hosts=(HostName(name),), ttl_s=_checked(ttl_s))
         else:
             request = TokenRequest(new=(_new_host(name, said),), ttl_s=_checked(ttl_s))
-        made = api.issue_tokens(request)
+        made = api.join_tokens(request)
     _show(made, output)
 
 
@@ -104,7 +104,7 @@ def import_hosts(file: Path, ttl_s: float, output: Output, fleet: FleetDir) -> N
     with fleet.connect() as api:
         for first in range(0, len(hosts), _HOSTS_PER_REQUEST):
             batch = tuple(hosts[first : first + _HOSTS_PER_REQUEST])
-            made += api.issue_tokens(TokenRequest(new=batch, ttl_s=_checked(ttl_s)))
+            made += api.join_tokens(TokenRequest(new=batch, ttl_s=_checked(ttl_s)))
     _show(made, output)
 
 
