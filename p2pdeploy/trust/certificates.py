@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -50,6 +50,8 @@ OPERATOR_LIFETIME = dt.timedelta(days=30)  # people come back from holidays; a l
 CONTROL_PLANE_LIFETIME = dt.timedelta(days=90)  # issued anew at each start that finds half gone
 _BACKDATED = dt.timedelta(minutes=5)  # clocks of new hosts are not synchronised yet
 _REQUEST_BYTES_MAX = 4_096  # a P-256 request is 300 bytes
+# All that the library raises over a request that is none.
+_DAMAGED = (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, InvalidSignature, InternalError)
 _SWARM_NAME = "*"  # libtorrent compares a peer's DNS name with the torrent's; this one fits all
 
 
@@ -90,7 +92,7 @@ def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Read what :func:`key_to_pem` wrote.  Raises TrustError: it is something else."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise TrustError(f"not a private key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TrustError("not a P-256 private key")
@@ -205,7 +207,7 @@ def _public_key_of(request: bytes) -> ec.EllipticCurvePublicKey:
     try:
         parsed = x509.load_der_x509_csr(request)
         key, is_signed = parsed.public_key(), parsed.is_signature_valid
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _DAMAGED as error:
         raise TrustError(f"not a signing request: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TrustError("the signing request's key is not P-256")

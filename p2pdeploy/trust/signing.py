@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
@@ -64,7 +64,7 @@ class SigningKey:
         """Read what :meth:`to_pem` wrote.  Raises TrustError: it is something else."""
         try:
             key = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
             raise TrustError(f"not a private key: {error}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise TrustError("not an Ed25519 private key")
