@@ -86,28 +86,6 @@ async def test_a_host_deals_and_syncs_as_itself_alone(tracker) -> None:
     assert code_of(answer) == (404, "no-manifest")
 
 
-async def test_a_host_learns_of_no_other_cell(tracker) -> None:
-    (tracker.folder / "hosts").mkdir(exist_ok=True)
-    stranger = tracker.plane.inventory[0]
-    trust, key = open_trust(tracker.folder), new_key()
-    path = tracker.folder / "other.pem"
-    identity = HostId(trust.fleet, "lab", "db", HostName("d1"))
-    pem = issue_leaf(
-        trust.fleet_ca,
-        signing_request(key),
-        identity,
-        addresses=(stranger.address,),
-        lifetime=dt.timedelta(hours=1),
-        now=dt.datetime.now(dt.UTC),
-    )
-    write_private(path, key_to_pem(key) + pem)
-    files = IdentityFiles(certificate=path, key=path, authority=tracker.identity.authority)
-    async with open_http(files, tracker.ports.api) as http:
-        answer = await http.get(f"/v1/cells/{CELL}/hosts")
-        assert answer.status_code in (401, 403)
-    assert (await tracker.as_host("h01").get(f"/v1/cells/{CELL}/hosts")).status_code == 200
-
-
 async def test_roles_are_those_of_the_certificate(tracker) -> None:
     viewer = operator_files(tracker.folder, "eve", "viewer")
     other = operator_files(tracker.folder, "bob", "publisher:api")

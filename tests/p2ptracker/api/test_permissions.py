@@ -78,6 +78,13 @@ async def test_the_control_planes_own_certificate_opens_nothing(api: Callers) ->
         assert await status(api, CONTROL_PLANE, "GET", path) == 403, path
 
 
+async def test_a_host_learns_of_no_other_cell(api: Callers) -> None:
+    async with api.of(host("d1")) as http:
+        answer = await http.get("/v1/cells/lab.web.c0/hosts")
+        assert code_of(answer) == (403, "not-your-cell")
+        assert (await http.get("/v1/cells/lab.db.c0/hosts")).status_code == 200
+
+
 async def test_an_operators_certificate_is_no_host(api: Callers) -> None:
     assert await status(api, operator("admin"), "POST", "/v1/deal") == 403
     assert await status(api, operator("admin"), "POST", "/v1/cells/lab.web.c0/sync") == 403

@@ -1,11 +1,15 @@
 """The HTTP API under ``/v1``: JSON for people and scripts, msgpack for our own programs.
 
 * :mod:`~p2ptracker.api.app`: all routes put together, and the server
-* :mod:`~p2ptracker.api.guard`: token, Host, Origin and size, checked before any route
+* :mod:`~p2ptracker.api.tls`: Hypercorn over TLS, with the peer's identity in every request
+* :mod:`~p2ptracker.api.guard`: Host, Origin and certificate, checked before any route
+* :mod:`~p2ptracker.api.authorise`: who may call what; the one place that says so
+* :mod:`~p2ptracker.api.routes`: the routes there are, each with the permission it declares
 * :mod:`~p2ptracker.api.unread_body`: answers given before the body was read
 * :mod:`~p2ptracker.api.failures`: every error as ``{"error": ErrorBody}``
 * :mod:`~p2ptracker.api.releases`: publish, releases, manifests, egress
 * :mod:`~p2ptracker.api.cells`: time, hosts of a cell, sync, deal: what daemons call
+* :mod:`~p2ptracker.api.audit`: who may call what, who called what, the health page
 * :mod:`~p2ptracker.api.fleet`: hosts, versions, where
 * :mod:`~p2ptracker.api.rollouts`: rollouts, answered by the orchestrator
 * :mod:`~p2ptracker.api.logs`: a service's log lines, asked from its host
