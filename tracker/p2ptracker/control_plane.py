@@ -15,7 +15,6 @@ import structlog
 from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.keyring import FleetVerifier
-from p2pdeploy.trust.secret import read_secret
 from p2ptracker.authority.folder import TrustFolder, open_trust
 from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
@@ -26,6 +25,7 @@ from p2ptracker.enrolment.gate import IssuingGate
 from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import Revoker
+from p2ptracker.enrolment.rotating import RingFiles, RingRotator
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.metrics import Metrics
 from p2ptracker.origin import Origin
@@ -71,13 +71,13 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     """What the roles share."""
 
     config: TrackerConfig
-    token: str
     inventory: Inventory
     trust: TrustFolder
     verifier: FleetVerifier
     standing: Standing
     enrolment: EnrolmentDesk
     revoker: Revoker
+    rotator: RingRotator
     database: Database
     store: BlobStore
     publisher: Publisher
@@ -110,16 +110,14 @@ async def open_control_plane(
     Raises:
         ConfigError: tracker.toml, inventory.json, the trust folder or the database is not usable.
     """
-    config, inventory, token = load_config(folder), load_inventory(folder), read_secret(folder)
+    config, inventory = load_config(folder), load_inventory(folder)
     trust = open_trust(folder)
     refresh_control_plane(trust, config.address, now=datetime.now(UTC))
     database = SqliteDatabase(folder / "tracker" / "registry.db")
     await database.open()
     try:
         refusals = await database.read(stored_refusals)
-        plane = _assemble(
-            folder / "tracker", config, inventory, token, trust, refusals, database, clock
-        )
+        plane = _assemble(folder / "tracker", config, inventory, trust, refusals, database, clock)
         await plane.cells.load()
         await plane.orchestrator.load()
         yield plane
@@ -132,7 +130,6 @@ def _assemble(
     data: Path,
     config: TrackerConfig,
     hosts: Sequence[Host],
-    token: str,
     trust: TrustFolder,
     refusals: Refusals,
     database: Database,
@@ -155,9 +152,9 @@ def _assemble(
         daemons.learn(host)
         orchestrator.learn_cell(host.cell)
 
+    rotator = RingRotator(RingFiles(trust), lambda: [cell.cell for cell in cells.all()])
     return ControlPlane(
         config=config,
-        token=token,
         inventory=inventory,
         trust=trust,
         verifier=verifier,
@@ -173,7 +170,8 @@ def _assemble(
             metrics.registry,
             clock,
         ),
-        revoker=Revoker(trust, inventory, standing, database, cells, clock),
+        revoker=Revoker(trust, inventory, standing, database, cells, rotator, clock),
+        rotator=rotator,
         database=database,
         store=store,
         publisher=Publisher(

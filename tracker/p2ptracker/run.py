@@ -7,6 +7,7 @@
     serve (AnnounceServer)     BitTorrent clients of hosts; of anybody in a lab
     store_what_cells_said      observations into the database, twice a second
     conduct_cells              rollouts: look at every cell, issue what is due
+    rotate_rings               gossip keys of a cell, after a revocation
     tell_cells                 revocations: each cell has them within seconds
     stop_on_signal             SIGTERM, SIGINT
 
@@ -78,6 +79,7 @@ async def run_tasks(
         nursery.start_soon(plane.cells.store_what_cells_said)
         nursery.start_soon(plane.orchestrator.conduct_cells)
         nursery.start_soon(plane.revoker.tell_cells)
+        nursery.start_soon(plane.rotator.rotate_rings)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"
         announce = await nursery.start(announces.serve, config.address, config.announce_port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from p2pdeploy.codec import decode, encode
@@ -14,6 +15,7 @@ from p2ptracker.authority.folder import TrustFolder
 __all__ = ["replace_ring", "ring_of"]
 
 _RING_BYTES_MAX = 1_024  # four keys and a name
+_making = threading.Lock()
 _HINT = "restore it from a backup of the fleet's folder"
 
 
@@ -26,7 +28,9 @@ def ring_of(trust: TrustFolder, cell: CellId) -> CellKeys:
     """
     path = _path(trust, cell)
     if not path.exists():
-        replace_ring(trust, first_cell_keys(cell, os.urandom(CELL_KEY_BYTES)))
+        with _making:  # two hosts that join at once must get the same
+            if not path.exists():
+                replace_ring(trust, first_cell_keys(cell, os.urandom(CELL_KEY_BYTES)))
     return decode(read_private(path, hint=_HINT), CellKeys, bytes_max=_RING_BYTES_MAX)
 
 

@@ -5,6 +5,7 @@
 * :mod:`~p2ptracker.enrolment.standing`: who is believed; asked before anything else is
 * :mod:`~p2ptracker.enrolment.renewing`: whether a renewal is who it says
 * :mod:`~p2ptracker.enrolment.revoking`: taking it back, and telling every cell
+* :mod:`~p2ptracker.enrolment.rotating`: other gossip keys for a cell, without losing a member
 * :mod:`~p2ptracker.enrolment.growing`: new hosts in a fleet that runs
 * :mod:`~p2ptracker.enrolment.status`: how everybody stands, as people see it
 * :mod:`~p2ptracker.enrolment.gate`: so many at a time and no more

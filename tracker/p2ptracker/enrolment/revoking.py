@@ -22,6 +22,7 @@ from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.cells.replicas import Cells, SealedOrders
 from p2ptracker.enrolment.inventory import Inventory
+from p2ptracker.enrolment.rotating import RingRotator
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.storage.enrolment import Enrolment, refuse_serial, revoke_host
 from p2ptracker.storage.interfaces import Database
@@ -43,6 +44,7 @@ class Revoker:
         standing: Who is believed; is told of changes.
         database: Keeps them.
         cells: Hear of them.
+        rotator: Gives the cell other gossip keys.
         clock: Seconds since the epoch.
     """
 
@@ -53,10 +55,12 @@ class Revoker:
         standing: Standing,
         database: Database,
         cells: Cells,
+        rotator: RingRotator,
         clock: Callable[[], float],
     ) -> None:
         self._trust, self._inventory, self._standing = trust, inventory, standing
         self._database, self._cells, self._clock = database, cells, clock
+        self._rotator = rotator
         self._said: dict[CellId, tuple[Revocations, bytes]] = {}
 
     def __repr__(self) -> str:
@@ -81,6 +85,7 @@ class Revoker:
         self._standing.put(known)
         log.warning("host-revoked", host=host.name, reason=reason)
         self._tell(host.cell)
+        await self._rotator.begin(host.cell)
         return known
 
     async def refuse_serial(self, serial: str, reason: str) -> None:
