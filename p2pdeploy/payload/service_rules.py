@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -138,7 +137,7 @@ def _seconds(low: float, high: float) -> Rule:
     def rule(value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return _wrong_type(value, "a number of seconds")
-        if math.isnan(value) or not low <= value <= high:
+        if not low <= value <= high:  # NaN is not; an integer may be of any size
             return f"is {value}, but must be {low:g} to {high:g} seconds"
         return ""
 
