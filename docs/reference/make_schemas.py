@@ -35,6 +35,7 @@ from p2pdeploy.messages.api import (
 )
 from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
+from p2pdeploy.messages.signing import DelegationView
 
 FOLDER = Path(__file__).resolve().parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -48,8 +49,9 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ("demo", DemoReport, "`p2pctl demo`"),
     ("lint", LintReport, "`p2pctl lint PATH`"),
     ("publish", PublishReport, "`p2pctl publish SVC VER PATH`"),
-    ("release", ReleaseView, "`p2pctl release show SVC VER`"),
+    ("release", ReleaseView, "`p2pctl release show SVC VER`, `p2pctl release sign SVC VER`"),
     ("releases", list[ReleaseView], "`p2pctl release list SVC`"),
+    ("delegations", DelegationView, "`p2pctl release delegate SVC`"),
     ("hosts", list[HostView], "`p2pctl hosts`"),
     ("versions", VersionsView, "`p2pctl fleet versions SVC`"),
     ("where", list[WhereRow], "`p2pctl fleet where SVC VER`"),

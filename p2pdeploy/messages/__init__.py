@@ -7,6 +7,7 @@
 * :mod:`~p2pdeploy.messages.deal`: how a host draws pieces from the origin
 * :mod:`~p2pdeploy.messages.sync`: a delegate and the control plane, one exchange
 * :mod:`~p2pdeploy.messages.api`: the HTTP API's documents, as people and scripts see them
+* :mod:`~p2pdeploy.messages.signing`: how a release gets its publishers' signatures
 * :mod:`~p2pdeploy.messages.access`: which route of it demands what
 * :mod:`~p2pdeploy.messages.audit`: who did what, each entry chained to the one before
 """

@@ -22,6 +22,7 @@ __all__ = [
     "PlannedFaultDomain",
     "PublishBegun",
     "Reason",
+    "ReleaseState",
     "ReleaseView",
     "RolloutPlanView",
     "RolloutRequest",
@@ -43,6 +44,10 @@ RolloutState = Literal[
     "aborted",
 ]
 FINAL_STATES: frozenset[RolloutState] = frozenset({"complete", "rolled-back", "failed", "aborted"})
+
+
+ReleaseState = Literal["pending", "signed"]
+"""``signed``: hosts accept it.  ``pending``: too few of its publishers have signed it yet."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +115,10 @@ class WhereRow(Document, frozen=True):
 
 
 class ReleaseView(Document, frozen=True):
-    """One published release.  ``torrent_path`` is the API path of its .torrent file."""
+    """One published release.  ``torrent_path`` is the API path of its .torrent file.
+
+    ``state`` is ``signed`` once enough of its publishers signed it; before, no host takes it.
+    """
 
     service: ServiceName
     version: Version
@@ -121,6 +129,7 @@ class ReleaseView(Document, frozen=True):
     piece_size_bytes: int
     published_at: datetime
     torrent_path: str
+    state: ReleaseState = "pending"
 
 
 class PublishBegun(Document, frozen=True):

@@ -14,7 +14,9 @@ import trio
 
 from p2pdeploy.codec import FrameReader, decode, encode, frame
 from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
+from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import PublishBegun
+from p2pdeploy.messages.signing import ProposalView, SignatureRequest
 from p2pdeploy.messages.upload import (
     CHUNK_HEADER,
     END_OF_CHUNKS,
@@ -27,7 +29,9 @@ from p2pdeploy.messages.upload import (
 )
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.releases.proposals import Proposal, sign
 from p2pdeploy.trust.secret import create_secret
+from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.streams import SecureStream, open_stream
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 from p2ptracker.authority.folder import TrustPaths
@@ -121,11 +125,58 @@ class Client:
         assert isinstance(words[-1], UploadRefused), words
         return words[-1].error.code
 
-    async def publish(self, version: str, built: Built) -> httpx2.Response:
+    async def commit_all(self, version: str, built: Built) -> httpx2.Response:
+        """Publish without a signature."""
         begun = await self.begun(version, built)
         if begun.state == "uploading":
             await self.upload(begun, built)
         return await self.commit(version, built)
+
+    async def publish(self, version: str, built: Built) -> httpx2.Response:
+        """Publish and sign; the answer is the commit's."""
+        answer = await self.commit_all(version, built)
+        if answer.status_code == 200:
+            view = await self.signed(version)
+            assert view.state == "signed", view
+        return answer
+
+    async def proposed(self, version: str, service: str = "hello") -> ProposalView:
+        answer = await self.http.post(f"/v1/releases/{service}/{version}/proposal")
+        assert answer.status_code == 200, answer.text
+        return msgspec.json.decode(answer.content, type=ProposalView)
+
+    async def sign(
+        self,
+        version: str,
+        proposed: ProposalView,
+        key: SigningKey | None = None,
+        service: str = "hello",
+    ) -> httpx2.Response:
+        proposal = Proposal.from_bytes(proposed.proposal)
+        key_id, signature = sign(proposal, key or self.publisher_key())
+        request = SignatureRequest(
+            key_id=key_id, signature=signature, payload_digest=digest_of(proposal.payload)
+        )
+        path = f"/v1/releases/{service}/{version}/signature"
+        return await self.http.post(
+            path,
+            content=msgspec.json.encode(request),
+            headers={"Content-Type": "application/json"},
+        )
+
+    async def signed(self, version: str, service: str = "hello") -> ProposalView:
+        """Propose and sign as the fleet's publisher."""
+        proposed = await self.proposed(version, service)
+        if proposed.state == "signed":
+            return proposed
+        answer = await self.sign(version, proposed, service=service)
+        assert answer.status_code == 200, answer.text
+        return msgspec.json.decode(answer.content, type=ProposalView)
+
+    def publisher_key(self) -> SigningKey:
+        """The key that ``init`` made."""
+        path = self.identity.certificate.parent / "publisher.key"
+        return SigningKey.from_pem(path.read_bytes(), role="publisher")
 
 
 class Tracker(Client):

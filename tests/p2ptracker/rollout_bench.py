@@ -16,16 +16,19 @@ import trio
 from p2pdeploy.gossip.anti_entropy import admit, answer_diff, offer
 from p2pdeploy.gossip.state import CellState, item_of
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, ServiceName, Version
-from p2pdeploy.manifest import Manifest
+from p2pdeploy.manifest import Manifest, digest_of
 from p2pdeploy.messages.api import RolloutRequest, RolloutView
 from p2pdeploy.messages.attestation import Attestation, Rank, ServiceState
 from p2pdeploy.messages.gossip import Status
 from p2pdeploy.messages.orders import Go, Order, Plan
+from p2pdeploy.messages.signing import SignatureRequest
 from p2pdeploy.messages.sync import MemberView, SyncDiff, SyncExchange, SyncItems, SyncOffer
 from p2pdeploy.payload.build import build
 from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.releases.proposals import Proposal, sign
 from p2pdeploy.trust.secret import create_secret
+from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.releases import ManifestRow, insert_release
@@ -135,6 +138,17 @@ class World:
             )
         )
         self.digests[service, version] = built.manifest_digest
+        await self._sign(ServiceName(service), Version(version))
+
+    async def _sign(self, service: ServiceName, version: Version) -> None:
+        desk, pem = self.plane.releases, self.plane.trust.paths.publisher_key.read_bytes()
+        view = await desk.propose(service, version, ())
+        proposal = Proposal.from_bytes(view.proposal)
+        key_id, signature = sign(proposal, SigningKey.from_pem(pem, role="publisher"))
+        request = SignatureRequest(
+            key_id=key_id, signature=signature, payload_digest=digest_of(proposal.payload)
+        )
+        assert (await desk.sign(service, version, request, ())).state == "signed"
 
     # -- the hosts ---------------------------------------------------------------------------
 

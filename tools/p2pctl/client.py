@@ -36,6 +36,12 @@ from p2pdeploy.messages.enrolment_desk import (
     TokenRequest,
     TokenView,
 )
+from p2pdeploy.messages.signing import (
+    DelegationRequest,
+    DelegationView,
+    ProposalView,
+    SignatureRequest,
+)
 from p2pdeploy.messages.upload import CommitRequest, PublishRequest
 from p2pdeploy.trust.tls import IdentityFiles
 
@@ -67,6 +73,7 @@ class ApiClient:
     ) -> None:
         self._wire = Wire(api, identity, folder=folder, local_address=local_address)
         self.identity = identity
+        self.folder = folder
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +118,34 @@ class ApiClient:
         """A page of the releases of *service*, newest first."""
         return self._wire.get(
             _path("releases", service), list[ReleaseView], limit=limit, after=after or None
+        )
+
+    def manifest(self, digest: Digest) -> bytes:
+        """A release's manifest; unverified."""
+        return self._wire.get_bytes(_path("manifests", digest), timeout_s=_COMMIT_TIMEOUT_S)
+
+    def propose_release(self, service: str, version: str) -> ProposalView:
+        """What the publishers of a release must sign; nothing of it is verified."""
+        return self._wire.post(
+            _path("releases", service, version=version) + "/proposal", ProposalView
+        )
+
+    def sign_release(self, service: str, version: str, request: SignatureRequest) -> ProposalView:
+        """Hand a signature in.  Raises RefusedError ``stale-proposal``: look again, sign again."""
+        return self._wire.post(
+            _path("releases", service, version=version) + "/signature",
+            ProposalView,
+            document=request,
+        )
+
+    def bundle(self) -> bytes:
+        """The signed metadata of releases, without any service's; unverified."""
+        return self._wire.get_bytes(_path("bundles"))
+
+    def delegate(self, proposal: bytes) -> DelegationView:
+        """Publish who publishes what, as the targets keys signed it."""
+        return self._wire.post(
+            _path("delegations"), DelegationView, document=DelegationRequest(proposal=proposal)
         )
 
     def dealt_bytes(self, service: str, version: str) -> int:

@@ -1,15 +1,19 @@
-"""``p2pctl release``: what is published."""
+"""``p2pctl release``: what is published, and who signed it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from p2pctl.delegating import delegate_service, public_key_in
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
-from p2pctl.options import fleet_option, output_option
+from p2pctl.options import fleet_option, key_option, output_option
 from p2pctl.output import Output
-from p2pctl.render.listings import view_release, view_releases
-from p2pdeploy.ids import check_service, check_version
+from p2pctl.render.listings import view_delegations, view_release, view_releases
+from p2pctl.signing import ReleaseSigner
+from p2pdeploy.ids import check_digest, check_service, check_version
 
 __all__ = ["release"]
 
@@ -18,7 +22,7 @@ _RELEASES_SHOWN = 50  # a screen or two; --limit and --after reach all of them
 
 @click.group("release")
 def release() -> None:
-    """Show what is published."""
+    """Show what is published; sign it; say who may."""
 
 
 @release.command("show")
@@ -44,3 +48,68 @@ def list_releases(service: str, limit: int, after: str, output: Output, fleet: F
     with fleet.connect() as api:
         found = api.releases(check_service(service), limit=limit, after=after)
     output.show(found, view_releases)
+
+
+@release.command("sign")
+@click.argument("service", metavar="SVC", type=NAME)
+@click.argument("version", metavar="VER")
+@click.option("--digest", metavar="DIGEST", help="Sign only if its manifest has this digest.")
+@key_option
+@output_option
+@fleet_option
+def sign(
+    service: str,
+    version: str,
+    digest: str | None,
+    key_file: Path | None,
+    output: Output,
+    fleet: FleetDir,
+) -> None:
+    """Sign release VER of SVC as the registry has it; signing twice is signing once.
+
+    What the control plane asks to have signed is looked at first: it must be this release added
+    to what this service's publishers signed before, and nothing else.
+    """
+    name, number = check_service(service), check_version(version)
+    wanted = check_digest(digest) if digest is not None else None
+    with fleet.connect() as api:
+        ReleaseSigner(api, key_file).sign_stored(name, number, wanted)
+        found = api.release(name, number)
+    output.show(found, view_release)
+
+
+@release.command("delegate")
+@click.argument("service", metavar="SVC", type=NAME)
+@click.option(
+    "--key",
+    "targets_keys",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A targets key; as many as it takes.",
+)
+@click.option(
+    "--publisher",
+    "publishers",
+    metavar="KEY",
+    multiple=True,
+    help="A publisher's public key in hexadecimal, or its key file; else DIR's own.",
+)
+@click.option("--threshold", type=click.IntRange(min=1), default=1, show_default=True)
+@output_option
+@fleet_option
+def delegate(
+    service: str,
+    targets_keys: tuple[Path, ...],
+    publishers: tuple[str, ...],
+    threshold: int,
+    output: Output,
+    fleet: FleetDir,
+) -> None:
+    """Say who signs the releases of SVC.  The targets key signs here and goes nowhere."""
+    named = publishers or (str(fleet.path / "operator" / "publisher.key"),)
+    keys = [public_key_in(text) for text in named]
+    with fleet.connect() as api:
+        view = delegate_service(api, check_service(service), targets_keys, keys, threshold)
+    output.show(view, view_delegations)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from p2pdeploy.ids import Digest, HostName, ServiceName, Version
-from p2pdeploy.messages.api import Document, RolloutState
+from p2pdeploy.messages.api import Document, ReleaseState, RolloutState
 
 __all__ = [
     "AuditReport",
@@ -26,7 +26,9 @@ class PublishReport(Document, frozen=True):
     """What ``publish`` did.
 
     ``sent_bytes`` went to the registry in this run; ``reused_bytes`` it had already, from other
-    releases or from a publish that was interrupted.
+    releases or from a publish that was interrupted.  ``release_state`` is ``signed``, or
+    ``pending`` while ``missing_signatures`` more publishers must sign.  ``service_added``: the
+    service was new, and is the fleet's publishers' now.
     """
 
     service: ServiceName
@@ -37,6 +39,9 @@ class PublishReport(Document, frozen=True):
     reused_bytes: int
     state: Literal["published", "already-published"]
     seconds: float
+    release_state: ReleaseState
+    missing_signatures: int
+    service_added: bool
 
 
 class LintFinding(Document, frozen=True):

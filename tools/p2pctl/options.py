@@ -1,4 +1,4 @@
-"""Options that many commands share: ``-o json`` and ``--dir DIR``."""
+"""Options that many commands share: ``-o json``, ``--dir DIR`` and ``--key FILE``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir, open_fleet_dir
 from p2pctl.output import Output, OutputFormat
 
-__all__ = ["fleet_option", "folder_of", "output_option"]
+__all__ = ["fleet_option", "folder_of", "key_option", "output_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,6 +40,17 @@ def fleet_option(command: Command) -> Command:
         metavar="DIR",
         callback=_to_fleet,
         help=f"The fleet's folder; else {FOLDER_VARIABLE}.",
+    )(command)
+
+
+def key_option(command: Command) -> Command:
+    """Add ``--key FILE``; the command gets it as ``key_file: Path | None``."""
+    return click.option(
+        "--key",
+        "key_file",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A publisher's private key; else DIR/operator/publisher.key.",
     )(command)
 
 

@@ -1,4 +1,4 @@
-"""A publish from tree to release: build, announce, send what is missing, commit."""
+"""A publish from tree to release: build, announce, send what is missing, commit, sign."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rich.progress import (
 
 from p2pctl.client import ApiClient
 from p2pctl.documents import PublishReport
+from p2pctl.signing import ReleaseSigner
 from p2pctl.uploading import Chunk, chunks_of, select, send_chunks
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.ids import ServiceName, Version
@@ -40,13 +41,23 @@ class PublishWatcher(Protocol):
 
 
 def publish_tree(
-    api: ApiClient, service: ServiceName, version: Version, path: Path, watcher: PublishWatcher
+    api: ApiClient,
+    service: ServiceName,
+    version: Version,
+    path: Path,
+    watcher: PublishWatcher,
+    *,
+    key_file: Path | None = None,
 ) -> PublishReport:
     """Publish the tree at *path* as *version* of *service*; safe to repeat after any failure.
 
+    It is signed with the key in *key_file*, or with the fleet folder's when that may sign.
+
     Raises:
         PayloadError: the tree breaks the payload contract or changed while it was read.
-        RefusedError: other bytes have this version already (``version-exists``).
+        RefusedError: other bytes have this version already (``version-exists``), or nobody may
+            sign for the service (``no-publishers``).
+        TrustError: something else was to be signed; the release is there, and pending.
         UnavailableError: the control plane went away; publish again.
     """
     started = time.monotonic()
@@ -67,6 +78,7 @@ def publish_tree(
                 break
         else:
             raise RefusedError("the registry lost chunks again and again", code="chunks-missing")
+    signed = ReleaseSigner(api, key_file).sign_published(service, version, built.manifest_bytes)
     size_bytes = built.manifest.size_bytes
     return PublishReport(
         service=service,
@@ -76,6 +88,9 @@ def publish_tree(
         sent_bytes=sent_bytes,
         reused_bytes=max(0, size_bytes - sent_bytes),
         state="already-published" if state == "already-published" else "published",
+        release_state=signed.state,
+        missing_signatures=signed.missing_signatures,
+        service_added=signed.service_added,
         seconds=round(time.monotonic() - started, 3),
     )
 

@@ -82,6 +82,10 @@ class Wire:
         params = {key: value for key, value in query.items() if value is not None}
         return self._call("GET", path, kind, params=params, timeout=timeout_s)
 
+    def get_bytes(self, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
+        """Read what is no document from *path*; whoever uses it judges it."""
+        return self._send("GET", path, timeout=timeout_s).content
+
     def post(
         self,
         path: str,
@@ -102,6 +106,18 @@ class Wire:
         return self._call("POST", path, kind, content=content, headers=headers, timeout=timeout_s)
 
     def _call(self, method: str, path: str, kind: type[T], **request: Any) -> T:
+        response = self._send(method, path, **request)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise UnavailableError(
+                f"the control plane answered something else than expected: {error}",
+                where=str(response.url),
+                hint="is it of the same version as this p2pctl?",
+                code="bad-answer",
+            ) from error
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
         try:
             response = self._http.request(method, path, **request)
         except httpx2.TimeoutException as error:
@@ -112,15 +128,7 @@ class Wire:
             raise self._untrusted(error) or self._cut_off() from error
         if not response.is_success:
             raise _refusal(response)
-        try:
-            return msgspec.json.decode(response.content, type=kind)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise UnavailableError(
-                f"the control plane answered something else than expected: {error}",
-                where=str(response.url),
-                hint="is it of the same version as this p2pctl?",
-                code="bad-answer",
-            ) from error
+        return response
 
     def _untrusted(self, error: Exception) -> TrustError | None:
         """What TLS had against the other side, or it against us; None when that is not it."""

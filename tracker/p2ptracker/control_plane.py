@@ -30,6 +30,9 @@ from p2ptracker.enrolment.standing import Standing
 from p2ptracker.metrics import Metrics
 from p2ptracker.origin import Origin
 from p2ptracker.registry.publish import Publisher
+from p2ptracker.releases.desk import ReleaseDesk
+from p2ptracker.releases.keeper import RepositoryKeeper
+from p2ptracker.releases.release_keys import release_keys
 from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.blobs import LocalBlobStore
 from p2ptracker.storage.database import SqliteDatabase
@@ -81,6 +84,8 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     store: BlobStore
     publisher: Publisher
+    repository: RepositoryKeeper
+    releases: ReleaseDesk
     cells: Cells
     daemons: Daemons
     orchestrator: Orchestrator
@@ -118,6 +123,7 @@ async def open_control_plane(
     try:
         refusals = await database.read(stored_refusals)
         plane = _assemble(folder / "tracker", config, inventory, trust, refusals, database, clock)
+        await plane.repository.open(trust)
         await plane.cells.load()
         await plane.orchestrator.load()
         yield plane
@@ -142,8 +148,17 @@ def _assemble(
     verifier = FleetVerifier(trust.bundle().orders, standing.floors)
     cells = Cells(inventory, database, trust.keys, verifier)
     daemons = Daemons(inventory, trust.paths.control_plane_files(), config.address)
+    repository = RepositoryKeeper(database, release_keys(trust), clock, metrics.registry)
+    releases = ReleaseDesk(repository, database, store)
     orchestrator = Orchestrator(
-        cells, inventory, database, store, daemons, settle_s=config.settle_s, clock=clock
+        cells,
+        inventory,
+        database,
+        store,
+        daemons,
+        is_signed=releases.is_signed,
+        settle_s=config.settle_s,
+        clock=clock,
     )
 
     def learn(host: Host) -> None:
@@ -177,6 +192,8 @@ def _assemble(
         publisher=Publisher(
             database, store, data / "uploads", trust.keys["release"], trust.swarm_ca.pem
         ),
+        repository=repository,
+        releases=releases,
         cells=cells,
         daemons=daemons,
         orchestrator=orchestrator,

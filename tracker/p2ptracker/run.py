@@ -9,6 +9,7 @@
     conduct_cells              rollouts: look at every cell, issue what is due
     rotate_rings               gossip keys of a cell, after a revocation
     tell_cells                 revocations: each cell has them within seconds
+    keep_fresh                 release metadata: signed anew before it expires
     stop_on_signal             SIGTERM, SIGINT
 
 A kill at any moment is a stop like any other: what was acknowledged is on disk, what was not is
@@ -79,6 +80,7 @@ async def run_tasks(
         nursery.start_soon(plane.cells.store_what_cells_said)
         nursery.start_soon(plane.orchestrator.conduct_cells)
         nursery.start_soon(plane.revoker.tell_cells)
+        nursery.start_soon(plane.repository.keep_fresh)
         nursery.start_soon(plane.rotator.rotate_rings)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"

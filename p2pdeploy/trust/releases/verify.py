@@ -14,7 +14,7 @@ import msgspec
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.chain import TrustChain
-from p2pdeploy.trust.releases.documents import Delegator
+from p2pdeploy.trust.releases.documents import Delegator, keys_of_role
 from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, service_role
 from p2pdeploy.trust.releases.library import DelegatedRole, Root, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.limits import CLOCK_BEHIND, TIMESTAMP_LIFETIME
@@ -23,7 +23,15 @@ from p2pdeploy.trust.releases.refusals import Attack, refused
 from p2pdeploy.trust.releases.release_target import ReleaseTarget, release_in
 from p2pdeploy.trust.releases.seen import Seen, SeenRole
 
-__all__ = ["VerifiedKeys", "VerifiedRelease", "first_seen", "verify_order_keys", "verify_release"]
+__all__ = [
+    "VerifiedKeys",
+    "VerifiedRelease",
+    "first_seen",
+    "order_keys_in",
+    "verify_order_keys",
+    "verify_publishers",
+    "verify_release",
+]
 
 
 class VerifiedRelease(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +86,7 @@ def verify_release(
         raise refused(Attack.UNKNOWN_RELEASE, "its publishers may not sign this name", where=path)
     return VerifiedRelease(
         release=release_in(document, service, version).release,
-        order_keys=_order_keys(walk.targets),
+        order_keys=order_keys_in(walk.targets),
         seen=walk.seen_now(),
     )
 
@@ -86,7 +94,23 @@ def verify_release(
 def verify_order_keys(bundle: bytes, seen: Seen, *, now: dt.datetime) -> VerifiedKeys:
     """Judge a bundle for the keys of orders alone; arguments and errors as above."""
     walk = _Walk(ReleaseBundle.from_bytes(bundle), seen, now)
-    return VerifiedKeys(order_keys=_order_keys(walk.targets), seen=walk.seen_now())
+    return VerifiedKeys(order_keys=order_keys_in(walk.targets), seen=walk.seen_now())
+
+
+def verify_publishers(bundle: bytes, root: bytes, service: str, *, now: dt.datetime) -> RoleKeys:
+    """Who may sign releases of *service*: what a publisher must know before it reviews.
+
+    Args:
+        bundle: From anywhere; of the service, or without one.
+        root: A root document that the publisher trusts.
+        service: Its name.
+        now: The publisher's own time, in UTC.
+
+    Raises:
+        TrustError: the bundle is refused, or nobody may sign for the service.
+    """
+    walk = _Walk(ReleaseBundle.from_bytes(bundle), first_seen(root), now)
+    return keys_of_role(walk.targets, service_role(service))
 
 
 class _Walk:
@@ -149,7 +173,12 @@ class _KeysOfOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keys: list[str]
 
 
-def _order_keys(targets: Targets) -> OrderKeys:
+def order_keys_in(targets: Targets) -> OrderKeys:
+    """The keys of orders that a targets document names.
+
+    Raises:
+        TrustError: it names none, or not as keys are named.
+    """
     target = targets.targets.get(ORDER_KEYS_PATH)
     if target is None:
         raise refused(Attack.MALFORMED, "names no keys of orders", where="targets")

@@ -13,6 +13,7 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.messages.audit import NOTHING_BEFORE, AuditEntry, follow_chain
 from p2ptracker.storage.audit import append_audit, audit_entries
 from p2ptracker.storage.database import SqliteDatabase
+from tests.p2ptracker.storage.older import step_back
 
 
 @pytest.fixture
@@ -71,13 +72,7 @@ async def test_a_database_from_before_the_log_gets_it(
     older = SqliteDatabase(tmp_path / "older.db")
     await older.open()
 
-    def take_back(connection: sa.Connection) -> None:
-        for table in ("audit", "join_tokens", "enrolments", "refused_serials", "enrolment_alarms"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("DELETE FROM schema_version")
-        connection.exec_driver_sql("INSERT INTO schema_version VALUES (1)")
-
-    await older.write(take_back)
+    await older.write(step_back)
     await older.open()
     upgraded = await older.read(lambda c: sa.inspect(c).get_columns("audit"))
     assert [(c["name"], str(c["type"]), c["nullable"]) for c in upgraded] == [

@@ -14,6 +14,7 @@ from p2ptracker.storage import enrolment as rows
 from p2ptracker.storage import schema
 from p2ptracker.storage.database import SqliteDatabase
 from p2ptracker.storage.enrolment import Alarm, StoredToken
+from tests.p2ptracker.storage.older import step_back
 
 H1, H2 = HostName("h1"), HostName("h2")
 SECRET = b"d" * 32
@@ -137,12 +138,6 @@ async def test_the_steps_make_the_same_tables_as_a_fresh_database(tmp_path: Path
     fresh = SqliteDatabase(tmp_path / "fresh.db")
     await fresh.open()
     wanted = await fresh.read(columns)
-
-    def step_back(connection: sa.Connection) -> None:
-        for table in ("audit", "join_tokens", "enrolments", "refused_serials", "enrolment_alarms"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("DELETE FROM schema_version")
-        connection.exec_driver_sql("INSERT INTO schema_version VALUES (1)")
 
     await fresh.write(step_back)
     await fresh.write(schema.upgrade)

@@ -16,10 +16,12 @@ from p2pctl.durations import show_duration
 from p2pctl.render.glyphs import styled
 from p2pctl.render.tables import plain_table
 from p2pdeploy.messages.api import HostView, ReleaseView, ServiceView, VersionsView, WhereRow
+from p2pdeploy.messages.signing import DelegationView
 
 __all__ = [
     "show_bytes",
     "show_time",
+    "view_delegations",
     "view_hosts",
     "view_lint",
     "view_release",
@@ -57,6 +59,7 @@ def view_release(release: ReleaseView) -> RenderableType:
         "files": str(release.file_count),
         "piece size": show_bytes(release.piece_size_bytes),
         "published": show_time(release.published_at),
+        "state": release.state,
         "torrent": release.torrent_path,
     }
     for name, value in rows.items():
@@ -68,13 +71,14 @@ def view_releases(releases: Sequence[ReleaseView]) -> RenderableType:
     """Releases, a line each."""
     if not releases:
         return Text("no releases")
-    table = plain_table("VERSION", "PUBLISHED", "SIZE", "FILES", "MANIFEST DIGEST")
+    table = plain_table("VERSION", "PUBLISHED", "SIZE", "FILES", "STATE", "MANIFEST DIGEST")
     for release in releases:
         table.add_row(
             escape(release.version),
             show_time(release.published_at),
             show_bytes(release.size_bytes),
             str(release.file_count),
+            release.state,
             release.manifest_digest,
         )
     return table
@@ -158,3 +162,11 @@ def _toml(value: object) -> str:
     import json
 
     return "(not set)" if value is None else json.dumps(value)
+
+
+def view_delegations(view: DelegationView) -> RenderableType:
+    """The services of the fleet, a line each."""
+    table = plain_table("SERVICE", "SIGNATURES NEEDED")
+    for service, threshold in sorted(view.services.items()):
+        table.add_row(escape(service), str(threshold))
+    return table

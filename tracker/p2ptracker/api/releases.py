@@ -15,8 +15,10 @@ from p2pdeploy.ids import Digest, ServiceName, Version, check_digest
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PUBLISH_BYTES_MAX, CommitRequest, PublishRequest
 from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.signing import bundle_handlers, delegation_handler, signing_handlers
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.origin import DealtRelease
+from p2ptracker.releases.delegating import require_publishers
 from p2ptracker.storage.interfaces import ObjectKind
 from p2ptracker.storage.releases import (
     RELEASES_PER_PAGE_MAX,
@@ -36,11 +38,14 @@ _Limit = Annotated[int, QueryParameter(ge=1, le=RELEASES_PER_PAGE_MAX)]
 _After = Annotated[str, QueryParameter(max_length=128)]
 
 
-def release_routes(plane: ControlPlane) -> list[Router]:
+def release_routes(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
+    releases = [*_publish_handlers(plane), *signing_handlers(plane), *_release_handlers(plane)]
     return [
-        Router("/releases", route_handlers=[*_publish_handlers(plane), *_release_handlers(plane)]),
+        Router("/releases", route_handlers=releases),
+        Router("/bundles", route_handlers=bundle_handlers(plane)),
         Router("/manifests", route_handlers=_manifest_handlers(plane)),
+        delegation_handler(plane),
     ]
 
 
@@ -57,6 +62,7 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[PublishRequest]
     ) -> PublishBegun:
         """Say what the registry lacks of a release (p2pdeploy/messages/upload.py)."""
+        require_publishers(plane.repository, ServiceName(service))
         return await plane.publisher.begin(ServiceName(service), Version(version), data)
 
     @post(
@@ -68,9 +74,11 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     async def commit_publish(
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[CommitRequest]
     ) -> ReleaseView:
-        """Verify an uploaded release and make it visible."""
-        return await plane.publisher.commit(
-            ServiceName(service), Version(version), data.manifest_digest
+        """Verify an uploaded release and make it visible; it is pending until it is signed."""
+        return plane.releases.shown(
+            await plane.publisher.commit(
+                ServiceName(service), Version(version), data.manifest_digest
+            )
         )
 
     return [begin_publish, commit_publish]
@@ -79,7 +87,7 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
 def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     async def find(service: str, version: str) -> ReleaseView:
         work = partial(find_release, service=ServiceName(service), version=Version(version))
-        return _found(await plane.database.read(work), service, version)
+        return plane.releases.shown(_found(await plane.database.read(work), service, version))
 
     @get("/{service:str}", opt={"permission": "view"}, responses=REFUSALS)
     async def get_releases(
@@ -87,9 +95,10 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     ) -> list[ReleaseView]:
         """List the releases of a service, newest first."""
         name = ServiceName(service)
-        return await plane.database.read(
+        found = await plane.database.read(
             lambda connection: list_releases(connection, name, limit=limit, after=after)
         )
+        return [plane.releases.shown(release) for release in found]
 
     @get("/{service:str}/{version:str}", opt={"permission": "view"}, responses=REFUSALS)
     async def get_release(service: FromPath[str], version: FromPath[str]) -> ReleaseView:

@@ -15,7 +15,13 @@ import trio
 
 from p2pdeploy.errors import NotFoundError, P2PDeployError, RefusedError, UnavailableError
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
-from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+from p2pdeploy.messages.api import (
+    Reason,
+    ReleaseView,
+    RolloutPlanView,
+    RolloutRequest,
+    RolloutView,
+)
 from p2pdeploy.messages.host import Why
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.conducted import Conducted
@@ -31,6 +37,7 @@ from p2ptracker.rollouts.draft import (
     open_draft,
     refuse_other_index,
 )
+from p2ptracker.rollouts.in_use import versions_in_use
 from p2ptracker.rollouts.release import read_release
 from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
 from p2ptracker.rollouts.store import RolloutStore
@@ -54,6 +61,7 @@ class Orchestrator:
         inventory: Every host.
         database, store: Where rollouts and releases are.
         daemons: Asked why a host does not go on.
+        is_signed: Whether hosts would accept a release.
         settle_s: How long a gate must stay open when a request does not say.
         clock: Seconds since the epoch.
     """
@@ -66,12 +74,13 @@ class Orchestrator:
         store: BlobStore,
         daemons: Daemons,
         *,
+        is_signed: Callable[[ReleaseView], bool],
         settle_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cells, self._inventory, self._daemons = cells, inventory, daemons
         self._database, self._store = database, store
-        self._rollouts = RolloutStore(database)
+        self._rollouts, self._is_signed = RolloutStore(database), is_signed
         self._settle_s, self._clock = settle_s, clock
         self._conducted = {r.cell: Conducted(cell=r.cell) for r in cells.all()}
         self._open: dict[RolloutId, RolloutDocument] = {}
@@ -96,6 +105,13 @@ class Orchestrator:
         """Conduct a cell that is new in the inventory as well; one that is known is left alone."""
         if cell not in self._conducted:  # a new dict: somebody may be going through the old one
             self._conducted = {**self._conducted, cell: Conducted(cell=cell)}
+
+    def versions_in_use(self, service: ServiceName) -> frozenset[str]:
+        """The versions of *service* that hosts run, come to, or may have to go back to."""
+        return versions_in_use(
+            service,
+            [(conducted, self._cells.get(c).evidence) for c, conducted in self._conducted.items()],
+        )
 
     # -- conducting --------------------------------------------------------------------------
 
@@ -244,7 +260,7 @@ class Orchestrator:
     # -- planning ----------------------------------------------------------------------------
 
     async def _draft(self, request: RolloutRequest, rollout_id: RolloutId) -> Draft:
-        build, spec = await read_release(self._database, self._store, request)
+        build, spec = await read_release(self._database, self._store, request, self._is_signed)
         limits = limits_of(request, spec, settle_s=self._settle_s)
         cells = {}
         for cell, hosts in hosts_by_cell(request, self._inventory).items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
-from p2pdeploy.errors import IntegrityError, NotFoundError
+from p2pdeploy.errors import IntegrityError, NotFoundError, RefusedError
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import Manifest
-from p2pdeploy.messages.api import RolloutRequest
+from p2pdeploy.messages.api import ReleaseView, RolloutRequest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload.service_spec import ServiceSpec
 from p2pdeploy.payload.service_toml import SERVICE_TOML, parse_service_toml
@@ -20,12 +22,16 @@ _store_threads = trio.CapacityLimiter(2)  # a manifest may take a while, two at 
 
 
 async def read_release(
-    database: Database, store: BlobStore, request: RolloutRequest
+    database: Database,
+    store: BlobStore,
+    request: RolloutRequest,
+    is_signed: Callable[[ReleaseView], bool],
 ) -> tuple[Build, ServiceSpec]:
     """The release that the rollout brings, and its service.toml.
 
     Raises:
         NotFoundError: nobody published it.
+        RefusedError: its publishers have not signed it, so every host would refuse it.
         IntegrityError: it has no service.toml, which publish does not let through.
     """
     service, version = request.service, request.version
@@ -35,6 +41,13 @@ async def read_release(
             f"{service} {version} is not published",
             hint=f"p2pctl publish {service} {version} PATH",
             code="no-release",
+        )
+    if not is_signed(release):
+        raise RefusedError(
+            f"{service} {version} lacks signatures of its publishers, and every host refuses it",
+            where=f"{service}/{version}",
+            hint=f"p2pctl release sign {service} {version}",
+            code="release-unsigned",
         )
     digest = release.manifest_digest
     spec = await trio.to_thread.run_sync(_service_spec, store, digest, limiter=_store_threads)

@@ -4,6 +4,7 @@
 * :mod:`~p2ptracker.storage.schema`: the tables and their versions
 * :mod:`~p2ptracker.storage.database`: SQLite, one thread hop per transaction
 * :mod:`~p2ptracker.storage.releases`: releases, blobs, chunks
+* :mod:`~p2ptracker.storage.signed_releases`: their signed metadata, and what waits for signatures
 * :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
 * :mod:`~p2ptracker.storage.audit`: the chained log of what people did

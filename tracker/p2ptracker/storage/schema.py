@@ -26,6 +26,8 @@ __all__ = [
     "observations",
     "orders",
     "refused_serials",
+    "release_documents",
+    "release_proposals",
     "releases",
     "rollouts",
     "tables",
@@ -186,6 +188,24 @@ enrolment_alarms = sa.Table(
 )
 """The newest thousand."""
 
+release_documents = sa.Table(
+    "release_documents",
+    tables,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""Signed release metadata: the rows of ``p2pdeploy.trust.releases.rows``."""
+
+release_proposals = sa.Table(
+    "release_proposals",
+    tables,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("proposed_at", sa.Float, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""Releases that lack signatures: ``p2pdeploy.trust.releases.proposals.Proposal``."""
+
 # Step n leads from version n to n + 1, as portable SQL statements.
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -202,6 +222,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " refused_at FLOAT NOT NULL, reason TEXT NOT NULL)",
         "CREATE TABLE enrolment_alarms (seq INTEGER NOT NULL PRIMARY KEY, at FLOAT NOT NULL,"
         " host TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL)",
+    ),
+    (
+        "CREATE TABLE release_documents (name TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",
+        "CREATE TABLE release_proposals (service TEXT NOT NULL, version TEXT NOT NULL,"
+        " proposed_at FLOAT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (service, version))",
     ),
 )
 VERSION = len(STEPS) + 1
