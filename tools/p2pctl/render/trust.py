@@ -1,4 +1,4 @@
-"""Who may do what, and how the audit log stands, as tables."""
+"""Who may do what, how the audit log stands and where keys are, as tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from rich.text import Text
 from p2pctl.documents import AuditReport
 from p2pctl.render.tables import plain_table
 from p2pdeploy.messages.access import AccessRow
+from p2pdeploy.trust.key_files import KeyStatus
 
-__all__ = ["view_audit", "view_matrix"]
+__all__ = ["view_audit", "view_keys", "view_matrix"]
 
 
 def view_matrix(rows: Sequence[AccessRow]) -> RenderableType:
@@ -21,6 +22,17 @@ def view_matrix(rows: Sequence[AccessRow]) -> RenderableType:
     table = plain_table("METHOD", "PATH", "PERMISSION", "ROLES")
     for row in rows:
         table.add_row(row.method, escape(row.path), row.permission, escape(", ".join(row.roles)))
+    return table
+
+
+def view_keys(keys: Sequence[KeyStatus]) -> RenderableType:
+    """Every key, a line each; one that is not where it belongs is marked."""
+    table = plain_table("ROLE", "KEY", "IS", "BELONGS", "WHO STEALS IT CAN")
+    for key in keys:
+        misplaced = key.place == "here" and key.belongs == "offline"
+        place = Text(key.place, style="yellow" if misplaced or key.place == "missing" else "")
+        shown = key.key_id.partition("/")[2] or "-"
+        table.add_row(key.role, shown, place, key.belongs, key.stolen)
     return table
 
 
