@@ -11,5 +11,5 @@
 * :mod:`~p2pdeploy.trust.cell_keys`: the keys of a cell's gossip and their rotation
 * :mod:`~p2pdeploy.trust.private_files`: secrets on disk
 * :mod:`~p2pdeploy.trust.secret`: the fleet secret of a folder, and keys derived from it
-* :mod:`~p2pdeploy.trust.loopback`: the rule that nothing leaves 127.0.0.0/8 without trust
+* :mod:`~p2pdeploy.trust.addresses`: which may be bound, and what stays on loopback
 """

@@ -101,13 +101,21 @@ def test_a_control_plane_that_is_down_is_told_with_the_folder(p2pctl, tmp_path: 
     assert f"p2pctl up --dir {tmp_path}" in error["hint"]
 
 
-def test_an_api_outside_loopback_is_refused(p2pctl, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("api", "code"),
+    [
+        ("http://127.0.0.1:7400", "config"),
+        ("https://tracker.example:7400", "bad-address"),
+        ("https://0.0.0.0:7400", "bad-address"),
+    ],
+)
+def test_an_api_without_tls_or_address_is_refused(p2pctl, tmp_path: Path, api, code) -> None:
     add_trust(tmp_path)
-    fleet = {"api": "https://192.0.2.1:7400", "announce": "", "hosts": {}}
+    fleet = {"api": api, "announce": "", "hosts": {}}
     (tmp_path / "fleet.json").write_text(json.dumps(fleet))
-    assert p2pctl("hosts", "--dir", tmp_path, "-o", "json").document()["error"]["code"] == (
-        "not-loopback"
-    )
+    error = p2pctl("hosts", "--dir", tmp_path, "-o", "json").document()["error"]
+    assert error["code"] == code
+    assert "fleet.json: api" in error["where"]
 
 
 @pytest.mark.parametrize(

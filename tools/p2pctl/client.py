@@ -65,7 +65,7 @@ class ApiClient:
         local_address: The address outgoing connections bind; None lets the kernel choose.
 
     Raises:
-        ConfigError: *api* is outside 127.0.0.0/8, or the identity's files are not usable.
+        ConfigError: *api* is no such address, or the identity's files are not usable.
     """
 
     def __init__(

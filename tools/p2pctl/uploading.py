@@ -34,7 +34,7 @@ from p2pdeploy.messages.upload import (
     UploadHello,
     UploadRefused,
 )
-from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.addresses import require_address
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 
 __all__ = ["BytesSource", "Chunk", "chunks_of", "select", "send_chunks"]
@@ -112,7 +112,7 @@ def send_chunks(
         PayloadError: the payload changed while it was sent (from *source*).
     """
     host, _, port = address.rpartition(":")
-    require_loopback(host, where="upload address")
+    require_address(host, where="upload address")
     context = client_context(identity, is_control_plane, who="the control plane of this fleet")
     try:
         with (

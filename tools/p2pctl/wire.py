@@ -14,6 +14,7 @@ import msgspec
 
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import (
+    ConfigError,
     NotFoundError,
     P2PDeployError,
     PayloadError,
@@ -22,7 +23,7 @@ from p2pdeploy.errors import (
     UnavailableError,
 )
 from p2pdeploy.messages.api import ErrorDocument
-from p2pdeploy.trust.loopback import require_loopback
+from p2pdeploy.trust.addresses import require_address
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 
 __all__ = ["TIMEOUT_S", "Wire"]
@@ -43,6 +44,13 @@ _ERROR_OF: dict[int, type[P2PDeployError]] = {
 }
 
 
+def _require_sealed(api: str, *, where: str) -> None:
+    url = httpx2.URL(api)
+    if url.scheme != "https":
+        raise ConfigError(f"{api!r} must look like https://ADDRESS:PORT", where=where)
+    require_address(url.host, where=where)
+
+
 class Wire:
     """One connection pool to one control plane; close it.
 
@@ -53,18 +61,18 @@ class Wire:
         local_address: The address outgoing connections bind; None lets the kernel choose.
 
     Raises:
-        ConfigError: *api* is outside 127.0.0.0/8, or the identity's files are not usable.
+        ConfigError: *api* is no such address, or the identity's files are not usable.
     """
 
     def __init__(
         self, api: str, identity: IdentityFiles, *, folder: Path, local_address: str | None = None
     ) -> None:
-        require_loopback(httpx2.URL(api).host, where=f"{folder}/fleet.json: api")
+        _require_sealed(api, where=f"{folder}/fleet.json: api")
         self._folder = folder
         self._http = httpx2.Client(
             base_url=api,
             timeout=TIMEOUT_S,
-            # No proxy and no .netrc: a fleet on loopback is talked to directly.
+            # No proxy and no .netrc: a fleet is talked to directly.
             trust_env=False,
             transport=httpx2.HTTPTransport(
                 verify=client_context(identity, is_control_plane, who=_CONTROL_PLANE),

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from p2pdeploy.trust.loopback import require_loopback
-
 __all__ = ["serve_bounded"]
 
 
@@ -16,7 +14,6 @@ async def serve_bounded(
     address: str,
     port: int,
     *,
-    where: str,
     open_max: int,
     turned_away: Callable[[], None],
     task_status: trio.TaskStatus[int],
@@ -26,19 +23,16 @@ async def serve_bounded(
     Args:
         serve_connection: Serves one connection, which is closed after.  What it raises ends the
             listener, so it raises nothing.
-        address: Where to bind; loopback.
+        address: Where to bind.
         port: 0 for any free one.
-        where: What the address is of, for the error.
         open_max: Connections beyond it are closed without a word: nobody has proved anything
             yet, and waiting ones would pile up without bound.
         turned_away: Called for each of these.
         task_status: trio's.
 
     Raises:
-        ConfigError: the address is outside loopback.
-        OSError: it is taken.
+        OSError: the address is taken, or not this machine's.
     """
-    require_loopback(address, where=where)
     open_now = 0
 
     async def admit(stream: trio.SocketStream) -> None:

@@ -66,7 +66,6 @@ class AnnounceServer:
             self._serve_connection,
             address,
             port,
-            where="announce address",
             open_max=CONNECTIONS_MAX,
             turned_away=self._outcomes.labels(outcome="turned-away").inc,
             task_status=task_status,

@@ -16,7 +16,6 @@ from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 import p2pdeploy
-from p2pdeploy.trust.loopback import require_loopback
 from p2ptracker.api.audit import audit_handlers, health_handler
 from p2ptracker.api.cells import cell_handlers
 from p2ptracker.api.enrolment import enrolment_handlers
@@ -99,7 +98,6 @@ async def serve_api(
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the guarded API over TLS until cancelled; ``started`` hands back the port."""
-    address = require_loopback(plane.config.address, where="api address")
     bound: list[str] = []
     audit = AuditLog(plane.database, plane.metrics.registry, time.time)
     routes = make_app(plane, audit, desk)
@@ -113,7 +111,7 @@ async def serve_api(
     )
     application = audited(guard, audit)
     config = TlsConfig(plane.trust.paths.control_plane_files())
-    config.bind = [f"{address}:{plane.config.api_port}"]
+    config.bind = [f"{plane.config.address}:{plane.config.api_port}"]
     config.backlog = BACKLOG
     config.graceful_timeout = config.shutdown_timeout = SHUTDOWN_S
     config.include_server_header = False

@@ -84,7 +84,6 @@ class UploadServer:
             self._serve_stream,
             address,
             port,
-            where="upload address",
             open_max=OPEN_MAX,
             turned_away=self._turned_away.inc,
             task_status=task_status,
