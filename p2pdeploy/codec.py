@@ -28,6 +28,7 @@ UNDECODABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _KEY_PARTS_MAX = 16  # ours have three; tomllib takes memory by their square, 1.6 GB for 40 KB
 _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*(?:{_PART}\.[ \t]*){{{_KEY_PARTS_MAX}}}", re.MULTILINE)
+_LONG_NUMBER = re.compile("0[xob][0-9A-Fa-f_]{1000}")  # one that Python makes and refuses to show
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
@@ -71,6 +72,8 @@ def load_toml(data: bytes) -> dict[str, Any]:
     text = data.decode()
     if _LONG_KEY.search(text):
         raise ValueError(f"a key has more than {_KEY_PARTS_MAX} parts")
+    if _LONG_NUMBER.search(text):
+        raise ValueError("a number has too many digits")
     try:
         return tomllib.loads(text)  # what int() says to thousands of digits is a ValueError too
     except RecursionError as error:

@@ -105,7 +105,7 @@ def _convert(table: dict[str, object], path: Path) -> DaemonConfig:
 
 
 def _path(kind: type, value: object) -> Path:
-    if kind is not Path or not isinstance(value, str) or not value:
+    if kind is not Path or not isinstance(value, str) or not value or "\x00" in value:
         raise ValueError("expected a path as a string")
     return Path(value)
 
