@@ -49,15 +49,38 @@ _RAW: dict[str, tuple[bytes, ...]] = {
         *(b'{"a":1,"a":2}', b"[" * 600 + b"]" * 600, b'"0000-00-00T00:00:00Z"', b"01", b"[1,]"),
     ),
 }
+_TOML_VALUES = (
+    *(b"9" * 5_000, b"9" * 400, b"0x" + b"f" * 900, b"0x" + b"f" * 9_000, b"0b" + b"1" * 30_000),
+    *(b"1e99999", b"nan", b"-inf", b"-0.0", b"2020-99-99", b"1979-05-27T07:32:00Z", b"25:61:61"),
+    *(
+        b"-1",
+        b"0",
+        b"1_0",
+        b"0.5",
+        b"true",
+        b'""',
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b'"../.."',
+        b'"\xff"',
+    ),
+    *(b"[]", b"[[]]", b"{}", b"{a=1}", b"{a={}}", b"[1,'a']", b"[" * 600, b"{a=" * 400, b'"$NO"'),
+    *(
+        b'"' + b"x" * 70_000 + b'"',
+        b"[" + b"'a'," * 9_000 + b"]",
+        b'"\\n"',
+        b"'" + b"$" * 500 + b"'",
+    ),
+)
+
 # Pieces that mean something to a reader of the form, put anywhere.
 _TOKENS: dict[str, tuple[bytes, ...]] = {
     "msgpack": _RAW["msgpack"],
     "json": (*_RAW["json"], b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\xef\xbb\xbf"),
     "toml": (
         *(b"\n", b"=", b"[", b"]", b"[[", b"]]", b"{", b"}", b",", b".", b'"""', b"'''", b"#"),
-        *(b"9" * 5_000, b"0x" + b"f" * 900, b"1e99999", b"nan", b"-inf", b"2020-99-99", b"\r"),
-        *(b"1979-05-27T07:32:00Z", b"\n[a]\n", b"\n[[a]]\n", b"a.b.c=1\n", b'"\\ud800"', b"\\U"),
-        *(b"[" * 600, b"a={" * 400, b"\xff", b"\x00", b"\xef\xbb\xbf", b"true", b"25:61:61"),
+        *(b"\n[a]\n", b"\n[[a]]\n", b"a.b.c=1\n", b"\\U", b"\xff", b"\x00", b"\xef\xbb\xbf", b"\r"),
+        *_TOML_VALUES,
     ),
     "bencode": (
         *(b"i0e", b"i-0e", b"i" + b"9" * 21 + b"e", b"l", b"d", b"e", b"0:", b"99999999999:"),
@@ -92,6 +115,8 @@ def mutated(samples: Sequence[bytes], form: Form, rng: Random) -> bytes:
         data = _rewritten(data, form, rng)
         if rng.random() < 0.8:
             return data
+    if roll < 0.5 and form == "toml":
+        return _with_value(data, rng)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         data = rng.choice(_BLIND)(data, samples, form, rng)
     return data
@@ -154,6 +179,14 @@ def _tree_of(data: bytes, form: Form) -> Any:
 def _rewritten(data: bytes, form: Form, rng: Random) -> bytes:
     """*data* with one value in it changed, however deep it stands."""
     return _written(_changed(_tree_of(data, form), form, rng), form)
+
+
+def _with_value(data: bytes, rng: Random) -> bytes:
+    """A TOML file with one value in it replaced, to the end of its line."""
+    lines = data.split(b"\n")
+    at = rng.choice([number for number, line in enumerate(lines) if b"=" in line])
+    lines[at] = lines[at].partition(b"=")[0] + b"= " + rng.choice(_TOML_VALUES)
+    return b"\n".join(lines)
 
 
 def _written(value: Any, form: Form) -> bytes:
