@@ -9,7 +9,14 @@ import hmac
 
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import fetch_authority, open_enrolment
-from p2pdeploy.errors import ConfigError, RefusedError, TrustError
+from p2pdaemon.find_on_lan import find_on_lan
+from p2pdeploy.errors import (
+    ConfigError,
+    P2PDeployError,
+    RefusedError,
+    TrustError,
+    UnavailableError,
+)
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity
 from p2pdeploy.trust.certificates import fingerprint
@@ -21,6 +28,9 @@ from p2pdeploy.trust.join_token import JoinToken, read_join_token
 from p2pdeploy.trust.keyring import FleetVerifier
 
 __all__ = ["join", "require_ours"]
+
+# Whoever answered is a stranger, and was told nothing: the next one may be ours.
+_NOT_OURS = ("wrong-authority", "not-control-plane")
 
 
 async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
@@ -45,7 +55,6 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
     fleet = None if again else _fleet_joined(config)
     if fleet is not None:
         return f"{config.name} is a host of {fleet} already; --again joins anew"
-    authority_pem = await _find_authority(token, config)
     key, keys = new_attestation_key(config.name), new_leaf_keys()
     request = EnrolRequest(
         host=config.name,
@@ -53,8 +62,7 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
         public_key=key.public_key,
         requests=keys.requests,
     )
-    async with open_enrolment(token.api, authority_pem, address=config.address) as client:
-        issued = await client.enrol(request)
+    issued, authority_pem = await _enrol(token, request, config.address)
     credential = require_ours(issued, authority_pem, config.name, key.public_key)
     save_identity(config.identity_dir, key, keys.fleet_pem, keys.swarm_pem, issued)
     return f"{config.name} is a host of {credential.fleet} now, enrolment {credential.enrolment}"
@@ -74,9 +82,32 @@ def _fleet_joined(config: DaemonConfig) -> str | None:
         ) from error
 
 
-async def _find_authority(token: JoinToken, config: DaemonConfig) -> bytes:
+async def _enrol(
+    token: JoinToken, request: EnrolRequest, address: str
+) -> tuple[IssuedIdentity, bytes]:
+    """Enrol where the token says, or with whoever on the LAN proves to be the right one.
+
+    Returns:
+        What was issued, and the fleet CA in PEM.
+    """
+    addresses = (token.api,) if token.api else await find_on_lan(address)
+    strange: P2PDeployError | None = None
+    for api in addresses:
+        try:
+            authority_pem = await _find_authority(api, token, address)
+            async with open_enrolment(api, authority_pem, address=address) as client:
+                return await client.enrol(request), authority_pem
+        except (TrustError, UnavailableError) as error:
+            if error.code not in _NOT_OURS and not isinstance(error, UnavailableError):
+                raise
+            strange = error
+    assert strange is not None, "there was an address at least"
+    raise strange
+
+
+async def _find_authority(api: str, token: JoinToken, address: str) -> bytes:
     """The fleet CA that the token means; raises TrustError for any other."""
-    pem = await fetch_authority(token.api, address=config.address)
+    pem = await fetch_authority(api, address=address)
     try:
         found = fingerprint(pem)
     except ValueError:
@@ -84,7 +115,7 @@ async def _find_authority(token: JoinToken, config: DaemonConfig) -> bytes:
     if not hmac.compare_digest(found, token.fingerprint.hex()):
         raise TrustError(
             "whoever answers there has another authority than the token says",
-            where=token.api,
+            where=api,
             hint="is the address right, and the token of this fleet?",
             code="wrong-authority",
         )

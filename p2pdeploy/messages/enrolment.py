@@ -26,6 +26,7 @@ __all__ = [
     "CELL_TRUST_BYTES_MAX",
     "ENROLMENT_BYTES_MAX",
     "JOIN_SECRET_BYTES",
+    "LAN_SERVICE",
     "RENEWAL_AGE_S_MAX",
     "CellTrust",
     "EnrolRequest",
@@ -39,6 +40,8 @@ ENROLMENT_BYTES_MAX = 8 * 1024  # two signing requests of 300 bytes, a credentia
 CELL_TRUST_BYTES_MAX = ENVELOPE_BYTES_MAX + 4 * 1024  # and a ring of keys
 JOIN_SECRET_BYTES = 32  # 256 bit: not to be guessed, whatever the rate
 RENEWAL_AGE_S_MAX = 600.0  # a host whose clock is further off asks for the time first
+
+LAN_SERVICE = "_p2pdeploy._tcp.local."  # how a control plane announces itself, if it does
 
 _Request = Annotated[bytes, msgspec.Meta(max_length=2_048)]
 _Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]

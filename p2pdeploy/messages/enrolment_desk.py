@@ -39,12 +39,14 @@ _Reason = Annotated[str, msgspec.Meta(max_length=200)]
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tokens for hosts of the inventory, or for ``new`` ones, which enter it.
 
+    ``on_lan``: the tokens name no address; hosts look for it on the local network.
     A host under ``new`` that is known already must be described as the inventory has it.
     """
 
     hosts: Annotated[tuple[HostName, ...], msgspec.Meta(max_length=TOKENS_PER_REQUEST_MAX)] = ()
     new: Annotated[tuple[Host, ...], msgspec.Meta(max_length=TOKENS_PER_REQUEST_MAX)] = ()
     ttl_s: Annotated[float, msgspec.Meta(gt=0, le=TOKEN_TTL_S_MAX)] = TOKEN_TTL_S
+    on_lan: bool = False
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):

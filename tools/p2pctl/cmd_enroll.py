@@ -50,6 +50,7 @@ def enroll() -> None:
 @click.option("--mf", "machine_function", help="Its machine function.")
 @click.option("--fd", "fault_domain", help="Its fault domain.")
 @click.option("--cluster", help="Its cluster within the environment; c0 when not given.")
+@click.option("--on-lan", is_flag=True, help="No address in the token: it is announced on the LAN.")
 @_ttl_option
 @output_option
 @fleet_option
@@ -60,6 +61,7 @@ def token(
     machine_function: str | None,
     fault_domain: str | None,
     cluster: str | None,
+    on_lan: bool,
     ttl_s: float,
     output: Output,
     fleet: FleetDir,
@@ -81,9 +83,11 @@ def token(
         known = [host for host in api.hosts(filters=(f"name={name}",)) if host.name == name]
         if known:
             _require_as_said(known[0], said)
-            request = TokenRequest(hosts=(HostName(name),), ttl_s=_checked(ttl_s))
+            request = TokenRequest(hosts=(HostName(name),), ttl_s=_checked(ttl_s), on_lan=on_lan)
         else:
-            request = TokenRequest(new=(_new_host(name, said),), ttl_s=_checked(ttl_s))
+            request = TokenRequest(
+                new=(_new_host(name, said),), ttl_s=_checked(ttl_s), on_lan=on_lan
+            )
         made = api.join_tokens(request)
     _show(made, output)
 

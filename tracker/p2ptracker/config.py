@@ -39,6 +39,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """DIR/tracker.toml.  Port 0 means any free one and is for tests.
 
     ``address``: where every listener binds.
+    ``announce_on_lan``: say by multicast DNS where the API is, for tokens without an address.
     ``lab``: the announce endpoint serves public clients, which have no certificates, in plain
     HTTP, and tracks v1 torrents registered by ``POST /v1/lab/torrents``; for comparisons, and
     refused where other machines could reach it.  ``announce_interval_s``: how often a client comes
@@ -50,6 +51,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     api_port: _Port = 7400
     announce_port: _Port = 7401
     upload_port: _Port = 7402
+    announce_on_lan: bool = False
     lab: bool = False
     announce_interval_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     settle_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 5.0

@@ -34,6 +34,7 @@ from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.app import serve_api
 from p2ptracker.api.authorise import may_upload
 from p2ptracker.control_plane import ControlPlane, open_control_plane
+from p2ptracker.enrolment.announce_on_lan import announce_on_lan
 from p2ptracker.registry.upload_server import UploadServer
 
 __all__ = ["Ports", "run_control_plane", "run_tasks"]
@@ -86,6 +87,8 @@ async def run_tasks(
         plane.publisher.upload_address = f"{config.address}:{upload}"
         announce = await nursery.start(announces.serve, config.address, config.announce_port)
         api = await nursery.start(serve_api, plane, plane.orchestrator)
+        if config.announce_on_lan:
+            nursery.start_soon(announce_on_lan, plane.trust.fleet, config.address, api)
         task_status.started(Ports(api=api, announce=announce, upload=upload))
 
 

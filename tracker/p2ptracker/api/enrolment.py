@@ -96,7 +96,8 @@ def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRou
     ) -> list[TokenView]:
         """Make join tokens; each is shown this once."""
         # The guard let nothing pass that names another host than our own address.
-        return await desk.issue_tokens(data, api=f"https://{request.headers['host']}")
+        api = "" if data.on_lan else f"https://{request.headers['host']}"
+        return await desk.issue_tokens(data, api=api)
 
     @get("/enrolment", opt={"permission": "admin"}, responses=REFUSALS)
     async def get_enrolment() -> EnrolmentStatus:

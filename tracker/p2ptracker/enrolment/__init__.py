@@ -7,6 +7,7 @@
 * :mod:`~p2ptracker.enrolment.revoking`: taking it back, and telling every cell
 * :mod:`~p2ptracker.enrolment.rotating`: other gossip keys for a cell, without losing a member
 * :mod:`~p2ptracker.enrolment.growing`: new hosts in a fleet that runs
+* :mod:`~p2ptracker.enrolment.announce_on_lan`: where to look for it
 * :mod:`~p2ptracker.enrolment.status`: how everybody stands, as people see it
 * :mod:`~p2ptracker.enrolment.gate`: so many at a time and no more
 """
