@@ -7,11 +7,13 @@ from random import Random
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.file_decoders import FILE_DECODERS
 from tests.fuzz.mutations import mutated
+from tests.fuzz.release_decoders import RELEASE_DECODERS
 from tests.fuzz.trust_decoders import TRUST_DECODERS
 from tests.fuzz.wire_decoders import WIRE_DECODERS
 
-DECODERS = {each.name: each for each in (*WIRE_DECODERS, *TRUST_DECODERS, *FILE_DECODERS)}
-assert len(DECODERS) == len(WIRE_DECODERS) + len(TRUST_DECODERS) + len(FILE_DECODERS), "two names"
+_ALL = (*WIRE_DECODERS, *TRUST_DECODERS, *RELEASE_DECODERS, *FILE_DECODERS)
+DECODERS = {each.name: each for each in _ALL}
+assert len(DECODERS) == len(_ALL), "two decoders of one name"
 
 _HEX_SHOWN_MAX = 4_096  # longer ones are made anew from their number
 

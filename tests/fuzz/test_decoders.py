@@ -15,7 +15,7 @@ from tests.fuzz.bombs import bombs_for
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.running import DECODERS, failure, fed, feed_numbers, input_of
 
-SAMPLE = 1_000
+SAMPLE = 2_000
 SOAK = 50_000  # of each decoder: more than four million in all
 BOMB_CPU_S_MAX = 5.0  # quadratic readers take minutes; a busy machine does not change this figure
 
