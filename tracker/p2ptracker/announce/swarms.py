@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from p2pdeploy.limits import CELL_HOSTS_MAX, SERVICES_PER_HOST_MAX
 from p2ptracker.announce.requests import AnnounceRequest
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ class SwarmsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much is remembered.
 
     ``interval_s`` is told to clients; a peer is forgotten after ``expire_intervals`` of silence.
-    ``peers_max`` per swarm: a peer above it gets an answer but is named to nobody.
+    ``swarms_max``: a cell runs at most 64 services, each in an old and a new version.
+    ``peers_max`` per swarm: as many as a cell has hosts; a peer above it gets an answer but is
+    named to nobody.
     """
 
     interval_s: int = 60
     min_interval_s: int = 5
     expire_intervals: int = 2
-    swarms_max: int = 1_024
-    peers_max: int = 2_000
+    swarms_max: int = 2 * SERVICES_PER_HOST_MAX
+    peers_max: int = CELL_HOSTS_MAX
 
 
 class Peer(msgspec.Struct, frozen=True):
