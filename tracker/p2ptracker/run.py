@@ -34,7 +34,6 @@ from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.app import serve_api
 from p2ptracker.api.authorise import may_upload
 from p2ptracker.control_plane import ControlPlane, open_control_plane
-from p2ptracker.enrolment.announce_on_lan import announce_on_lan
 from p2ptracker.registry.upload_server import UploadServer
 
 __all__ = ["Ports", "run_control_plane", "run_tasks"]
@@ -81,13 +80,16 @@ async def run_tasks(
         nursery.start_soon(plane.cells.store_what_cells_said)
         nursery.start_soon(plane.orchestrator.conduct_cells)
         nursery.start_soon(plane.revoker.tell_cells)
-        nursery.start_soon(plane.repository.keep_fresh)
         nursery.start_soon(plane.rotator.rotate_rings)
+        nursery.start_soon(plane.repository.keep_fresh)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"
         announce = await nursery.start(announces.serve, config.address, config.announce_port)
         api = await nursery.start(serve_api, plane, plane.orchestrator)
         if config.announce_on_lan:
+            # Loaded by those who want it: the library costs every other control plane some MiB.
+            from p2ptracker.enrolment.announce_on_lan import announce_on_lan
+
             nursery.start_soon(announce_on_lan, plane.trust.fleet, config.address, api)
         task_status.started(Ports(api=api, announce=announce, upload=upload))
 
