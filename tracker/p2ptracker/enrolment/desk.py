@@ -18,7 +18,7 @@ import trio
 from blake3 import blake3
 from prometheus_client import CollectorRegistry, Counter
 
-from p2pdeploy.errors import TrustError
+from p2pdeploy.errors import P2PDeployError, TrustError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment import (
     JOIN_SECRET_BYTES,
@@ -34,6 +34,7 @@ from p2pdeploy.trust.join_token import JoinToken, show_join_token
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_host
 from p2ptracker.enrolment.gate import IssuingGate
+from p2ptracker.enrolment.group_commit import GroupCommit
 from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.renewing import require_renewable
@@ -98,6 +99,7 @@ class EnrolmentDesk:
         self._standing = standing
         self._database, self._verifier = database, verifier
         self._gate, self._clock = gate, clock
+        self._enrolments = GroupCommit(database, self._enrol)
         self._issuers = trio.CapacityLimiter(_ISSUERS_MAX)
         self._issued = Counter(
             "p2p_enrolment_issued", "Identities issued", ["how"], registry=registry
@@ -175,9 +177,9 @@ class EnrolmentDesk:
             BusyError: too many at once.
         """
         with self._gate.admitted():
-            outcome = await self._database.write(
-                partial(self._enrol, request=request, now=self._clock())
-            )
+            outcome = await self._enrolments.do(request)
+        if isinstance(outcome, P2PDeployError):
+            raise outcome
         if isinstance(outcome, Alarm):
             raise self._refusal(outcome, request.host)
         enrolment, issued = outcome
@@ -188,8 +190,9 @@ class EnrolmentDesk:
         return issued
 
     def _enrol(
-        self, connection: sa.Connection, *, request: EnrolRequest, now: float
+        self, connection: sa.Connection, request: EnrolRequest
     ) -> tuple[Enrolment, IssuedIdentity] | Alarm:
+        now = self._clock()
         use, of = use_token(connection, _digest(request.secret), request.host, now=now)
         if use != "used":
             alarm = Alarm(
