@@ -1,6 +1,6 @@
 """The daemon's log: one JSON object per line and event, on standard error or in a file.
 
-Never logged: the token, a service's environment, and anything a service says.
+Never logged: keys and join tokens, a service's environment, and anything a service says.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def configure_log(path: Path | None) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Not dict_tracebacks: that prints local variables, among them the token.
+            # Not dict_tracebacks: that prints local variables, among them keys.
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],

@@ -62,7 +62,7 @@ def test_an_insider_that_marks_everybody_dead_stops_a_rollout_and_starts_nothing
     host = Bench("h3")
     host.ready(PLAN, but="settle")
     host.see("h3")
-    host.wait(1_000)
+    host.wait(PLAN.plan.settle_s)
     assert (host.starting, host.why) == (None, "live-guard")
 
 

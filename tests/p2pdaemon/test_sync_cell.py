@@ -27,8 +27,6 @@ from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.cell_keys import first_cell_keys
 
-TOKEN = "t" * 43
-
 
 class ControlPlaneStandIn:
     """Answers as it is told to, and keeps when it was asked."""

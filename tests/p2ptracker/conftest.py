@@ -30,7 +30,6 @@ from p2pdeploy.messages.upload import (
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.releases.proposals import Proposal, sign
-from p2pdeploy.trust.secret import create_secret
 from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.streams import SecureStream, open_stream
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
@@ -232,7 +231,6 @@ async def words_of(stream: trio.abc.ReceiveStream) -> list[ServerWord]:
 def fleet_dir(tmp_path: Path) -> Path:
     """A fleet's folder with four hosts in one cell; every port is a free one."""
     folder = tmp_path / "fleet"
-    create_secret(folder)
     add_trust(folder)
     (folder / "tracker.toml").write_text(
         'address = "127.0.0.1"\napi_port = 0\nannounce_port = 0\nupload_port = 0\nlab = true\n'

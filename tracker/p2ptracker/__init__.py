@@ -7,10 +7,14 @@ Reading order:
 * :mod:`~p2ptracker.control_plane`: what it holds, opened and closed in one place
 * :mod:`~p2ptracker.registry`: the way of a release into the registry
 * :mod:`~p2ptracker.origin`: dealing a release's pieces to the fleet
+* :mod:`~p2ptracker.authority`: the fleet's keys and certificates
+* :mod:`~p2ptracker.enrolment`: how hosts get in, stay in, and are put out
+* :mod:`~p2ptracker.releases`: releases signed by their publishers
 * :mod:`~p2ptracker.cells`: what the cells say, how it is kept, and what people ask of it
 * :mod:`~p2ptracker.rollouts`: rollouts, accepted, conducted and steered
 * :mod:`~p2ptracker.api`: the HTTP API under ``/v1``
-* :mod:`~p2ptracker.announce`: the BitTorrent tracker protocol for public clients
+* :mod:`~p2ptracker.audit`: what people had it do, on record
+* :mod:`~p2ptracker.announce`: the BitTorrent tracker protocol
 * :mod:`~p2ptracker.storage`: database and blobs behind interfaces
 * :mod:`~p2ptracker.listener`: bounded connections
 * :mod:`~p2ptracker.metrics`: every figure it exposes

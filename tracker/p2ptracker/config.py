@@ -2,7 +2,6 @@
 
 ::
 
-    DIR/token             the fleet's secret (p2pdeploy.trust.secret)
     DIR/tracker.toml      TrackerConfig
     DIR/inventory.json    a list of p2pdeploy.topology.Host
     DIR/tracker/          everything this program writes: registry.db, store/, uploads/

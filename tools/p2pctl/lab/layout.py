@@ -22,7 +22,7 @@ from p2pctl.fleet_dir import (
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import FaultDomain, HostName, cell_id
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.secret import create_secret
+from p2pdeploy.trust.private_files import make_private_folder
 
 __all__ = [
     "API_PORT",
@@ -84,7 +84,7 @@ def plan_hosts(prefix: str, host_count: int, fault_domain_count: int) -> list[Ho
 
 def write_layout(folder: Path, prefix: str, hosts: list[Host]) -> None:
     """Write everything of a new fleet; ``fleet.json`` last, which makes it a fleet."""
-    create_secret(folder)
+    make_private_folder(folder)
     for name in ("hosts", "logs", "run"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
     control_plane = f"{prefix}.{CONTROL_PLANE_OCTET}"
