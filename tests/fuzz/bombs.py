@@ -113,7 +113,7 @@ def bombs_for(samples: Sequence[bytes], form: Form) -> Iterator[tuple[str, bytes
                 (f"{name} as {where}", msgspec.json.encode(value))
                 for where, value in _with_inside(sample, bomb)
             )
-        elif form == "binary":
+        elif form in ("binary", "query"):
             yield f"{name} behind a sample", samples[0] + bomb
 
 
@@ -125,3 +125,4 @@ def _with_inside(sample: Any, bomb: bytes) -> Iterator[tuple[object, Any]]:
     elif isinstance(sample, list):
         for at in range(len(sample)):
             yield at, [*sample[:at], raw, *sample[at + 1 :]]
+        yield "one too many", [*sample, raw]

@@ -100,7 +100,11 @@ def test_refused_items_leave_a_cell_as_it_was(count: int) -> None:
         before = digest_of_state(state) if len(state) < 100 else len(state)
         done = admit(state, [item], verify)
         refused += done.refused
-        assert all(open_item(new.envelope, CELL, verify)[0] == new for new, _ in done.merged)
+        for new, _ in done.merged:
+            assert open_item(new.envelope, CELL, verify)[0] == new
+            assert decode(encode(new), Item, bytes_max=FRAME_BYTES_MAX) == new, (
+                "others can't read it"
+            )
         if not done.merged:
             after = digest_of_state(state) if len(state) < 100 else len(state)
             assert after == before, f"seed {seed}: {item}"
@@ -165,6 +169,7 @@ def test_gossip_survives_any_packet_and_tells_on_what_others_can_read(count: int
         assert has_merged or digest_of_state(core.state) == before, f"seed {seed}: {event}"
         if packet.cell != CELL:
             assert core.members() == members, f"seed {seed}: {event}"
+            assert packets_sent(effects) == [], f"seed {seed}: {event}"
         for said in packets_sent(effects):
             assert decode(encode(said), Packet, bytes_max=FRAME_BYTES_MAX) == said
     assert heard > count / 20

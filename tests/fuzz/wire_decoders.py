@@ -148,7 +148,7 @@ STREAMS = (
         name="FrameReader",
         read=read_frames,
         form="binary",
-        honest=(b"".join(frame(b"x" * size) for size in (0, 5, 300, 1_000)), frame(b"y" * 40)),
+        honest=(b"".join(frame(b"x" * size) for size in (0, 5, 300, 1_000)), frame(b"y" * 2_000)),
     ),
     Decoder(
         name="upload-chunks",
@@ -177,8 +177,16 @@ STREAMS = (
         honest=REPLIES,
         refuses=(ProtocolError, TrustError),
     ),
-    Decoder(name="parse_announce", read=parse_announce, form="query", honest=_ANNOUNCE),
-    Decoder(name="parse_scrape", read=parse_scrape, form="query", honest=_ANNOUNCE),
+    *(
+        Decoder(
+            name=read.__name__,
+            read=read,
+            form="query",
+            honest=_ANNOUNCE,
+            memory_bytes_max=32 * 1024 * 1024,  # bombs of 100 KB; the server hands over 8 KiB
+        )
+        for read in (parse_announce, parse_scrape)
+    ),
     Decoder(name="bencode", read=read_bencoded, form="bencode", honest=_TORRENTS),
     Decoder(name="info_hash_v2", read=info_hash_v2, form="bencode", honest=_TORRENTS),
 )
