@@ -12,7 +12,8 @@ Reading order:
 * :mod:`~p2pdaemon.keep_running`: supervision outside any change
 * :mod:`~p2pdaemon.service_process`: one service's process and its health
 * :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`,
-  by what :mod:`~p2pdaemon.release_parts` says of it;
+  by what :mod:`~p2pdaemon.release_parts` says of it and its publishers signed
+  (:mod:`~p2pdaemon.verify_release`, and :mod:`~p2pdaemon.judge_bundle` in a short process);
   :mod:`~p2pdaemon.tell_seeds`: what is seeded, to a dealer that forgot
 * :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``, kept in
   bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`; logs by

@@ -27,10 +27,9 @@ from p2pdeploy.errors import (
     TrustError,
     UnavailableError,
 )
-from p2pdeploy.ids import CellId, Digest, ServiceName, Version, check_service, check_version
+from p2pdeploy.ids import CellId, Digest, ServiceName, check_service
 from p2pdeploy.limits import (
     CHUNK_INDEX_BYTES_MAX,
-    ENVELOPE_BYTES_MAX,
     FRAME_BYTES_MAX,
     MANIFEST_BYTES_MAX,
 )
@@ -40,6 +39,8 @@ from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX
+from p2pdeploy.trust.releases.refusals import Attack, refused
 
 __all__ = ["ControlPlane", "Offset", "open_control_plane"]
 
@@ -90,10 +91,17 @@ class ControlPlane:
         body = await self._get(f"/v1/cells/{cell}/hosts", bytes_max=INVENTORY_BYTES_MAX)
         return _from_json(body, list[Host])
 
-    async def fetch_release_envelope(self, service: ServiceName, version: Version) -> bytes:
-        """The sealed Release of that name; unverified."""
-        path = f"/v1/releases/{check_service(service)}/{check_version(version)}/envelope"
-        return await self._get(path, bytes_max=ENVELOPE_BYTES_MAX)
+    async def fetch_bundle(self, service: ServiceName, root_version: int) -> bytes:
+        """Signed metadata of a service's releases, for who has that root; unverified.
+
+        Raises:
+            TrustError: it is longer than any, or does not say how long it is.
+        """
+        path = f"/v1/bundles/{check_service(service)}?root={root_version}"
+        try:
+            return await self._get(path, bytes_max=BUNDLE_BYTES_MAX)
+        except ProtocolError as error:
+            raise refused(Attack.ENDLESS_DATA, error.message, where=error.where) from error
 
     async def fetch_manifest(self, digest: Digest) -> bytes:
         """The manifest's bytes.  Raises IntegrityError when they are not *digest*'s."""

@@ -10,6 +10,7 @@ import hmac
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import fetch_authority, open_enrolment
 from p2pdaemon.find_on_lan import find_on_lan
+from p2pdaemon.judge_bundle import SEEN_FILE
 from p2pdeploy.errors import (
     ConfigError,
     P2PDeployError,
@@ -64,6 +65,8 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
     )
     issued, authority_pem = await _enrol(token, request, config.address)
     credential = require_ours(issued, authority_pem, config.name, key.public_key)
+    # Who joins anew trusts the root that comes with it, and what was seen under another is void.
+    (config.state_dir / SEEN_FILE).unlink(missing_ok=True)
     save_identity(config.identity_dir, key, keys.fleet_pem, keys.swarm_pem, issued)
     return f"{config.name} is a host of {credential.fleet} now, enrolment {credential.enrolment}"
 

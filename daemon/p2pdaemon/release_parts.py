@@ -1,26 +1,26 @@
-"""What describes a release: its manifest, vouched for by the registry, and its chunk index.
+"""What describes a release: its manifest, signed by its publishers, and its chunk index.
 
 Each comes from this disk when it is there, else from the control plane, and is kept then.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
 from p2pdaemon.control import ControlPlane
+from p2pdaemon.judge_bundle import SignedRelease
 from p2pdaemon.store import ReleaseStore
-from p2pdeploy.errors import IntegrityError, TrustError
+from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.check import check_manifest
-from p2pdeploy.trust.envelope import Verifier, open_envelope
 
-__all__ = ["ReleaseParts", "disk_hop"]
+__all__ = ["Judge", "ReleaseParts", "disk_hop"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -30,52 +30,41 @@ Ts = TypeVarTuple("Ts")
 _disk = trio.CapacityLimiter(1)
 
 
+class Judge(Protocol):
+    """Knows what publishers signed: :class:`~p2pdaemon.verify_release.ReleaseJudge`."""
+
+    async def verify(self, service: ServiceName, build: Build) -> SignedRelease: ...
+
+
 class ReleaseParts:
     """Brings descriptions of releases onto the disk.
 
     Args:
         store: Where they lie.
         control: Where they come from.
-        keys: Opens the registry's word on a release.
+        judge: Knows what publishers signed.
     """
 
-    def __init__(self, store: ReleaseStore, control: ControlPlane, keys: Verifier) -> None:
+    def __init__(self, store: ReleaseStore, control: ControlPlane, judge: Judge) -> None:
         self._store = store
         self._control = control
-        self._keys = keys
+        self._judge = judge
 
     async def manifest(self, service: ServiceName, build: Build) -> Manifest:
-        """The manifest of *build*.  It lies on the disk only after its release was vouched for,
-        so what was fetched once is staged, seeded and gone back to without the control plane.
+        """The manifest of *build*.  It lies on the disk only after its publishers were found to
+        have signed it, so what was fetched once is staged, seeded and gone back to without the
+        control plane.
         """
         digest = build.digest
         manifest = await disk_hop(self._store.read_manifest, digest)
         if manifest is None:
-            release = await self._release(service, build)
+            signed = await self._judge.verify(service, build)
             data = await self._control.fetch_manifest(digest)
-            manifest = Manifest.from_bytes(data)
-            await disk_hop(check_manifest, manifest)
-            if manifest.size_bytes != release.size_bytes:
-                raise IntegrityError("the release's envelope names another size", where=digest)
+            manifest = await disk_hop(_judged_manifest, data, signed)
             await disk_hop(self._store.write_manifest, digest, data)
         if manifest.service != service:
             raise IntegrityError(f"is a release of {manifest.service!r}", where=digest)
         return manifest
-
-    async def _release(self, service: ServiceName, build: Build) -> Release:
-        """The registry's word on *build*; refused unless it names this very service and digest."""
-        where = f"{service} {build.version}"
-        envelope = await self._control.fetch_release_envelope(service, build.version)
-        release = open_envelope(envelope, self._keys)
-        if not isinstance(release, Release):
-            raise TrustError(f"the envelope holds a {type(release).__name__}", where=where)
-        if (release.service, release.version) != (service, build.version):
-            raise IntegrityError(
-                f"the envelope is of {release.service} {release.version}", where=where
-            )
-        if release.manifest_digest != build.digest:
-            raise IntegrityError("the envelope names another digest than the plan", where=where)
-        return release
 
     async def chunk_index(self, digest: Digest, manifest: Manifest) -> ChunkIndex:
         index = await disk_hop(self._store.read_chunk_index, digest, manifest)
@@ -89,3 +78,20 @@ class ReleaseParts:
 async def disk_hop(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     """Run *work* in a thread, alone among all that stage a release."""
     return await trio.to_thread.run_sync(work, *args, limiter=_disk)
+
+
+def _judged_manifest(data: bytes, signed: SignedRelease) -> Manifest:
+    """The manifest in *data*, which must be the one that was signed.  Blocking.
+
+    Its BLAKE3 digest was compared when it was fetched.
+    """
+    where = signed.manifest_digest
+    if len(data) != signed.manifest_bytes:
+        raise IntegrityError(f"{len(data)} bytes, {signed.manifest_bytes} were signed", where=where)
+    if hashlib.sha256(data).hexdigest() != signed.manifest_sha256:
+        raise IntegrityError("another SHA-256 was signed", where=where)
+    manifest = Manifest.from_bytes(data)
+    check_manifest(manifest)
+    if manifest.size_bytes != signed.size_bytes:
+        raise IntegrityError("another size was signed", where=where)
+    return manifest

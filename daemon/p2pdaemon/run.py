@@ -41,6 +41,7 @@ from p2pdaemon.store import ReleaseStore
 from p2pdaemon.svc_mgr import SvcMgr
 from p2pdaemon.sync_cell import CellSync
 from p2pdaemon.tell_seeds import SeedTeller
+from p2pdaemon.verify_release import ReleaseJudge
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.swarm.identity import SwarmIdentity
 from p2pdeploy.swarm.session import Session
@@ -111,7 +112,8 @@ async def _run_tasks(
     attester = Attester(gossip, identity.key)
     mesh = Mesh(config.name, gossip.members)
     doorkeeper = Doorkeeper(gossip.members, session)
-    stager = BuildStager(config, store, control, session, mesh, rng, verifier)
+    judge = ReleaseJudge(control, config.state_dir, identity.bundle.release_root)
+    stager = BuildStager(config, store, control, session, mesh, rng, judge)
     users = ServiceUsers(
         config.state_dir / "journal" / "users", config.name, allowed=config.service_users
     )

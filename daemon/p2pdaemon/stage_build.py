@@ -1,6 +1,6 @@
 """Bring one build onto this disk: whole, verified, and seeded to the others.
 
-release (its envelope opened) -> manifest (digest-checked, judged) -> what older releases here
+release (signed by its publishers) -> manifest (digest-checked, judged) -> what older releases here
 already have -> the swarm for the rest -> the final tree, verified file by file.  Every step may
 be cut off by a kill and is begun again: pieces that lie on the disk are believed only after their
 hash was checked (``payload.delta``), which costs one read of what was fetched so far, about 1 GB/s.
@@ -22,7 +22,7 @@ from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.isolate import isolated
 from p2pdaemon.mesh import Mesh
-from p2pdaemon.release_parts import ReleaseParts, disk_hop
+from p2pdaemon.release_parts import Judge, ReleaseParts, disk_hop
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import IntegrityError, UnavailableError
@@ -36,7 +36,6 @@ from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
-from p2pdeploy.trust.envelope import Verifier
 
 __all__ = ["BuildStager"]
 
@@ -53,7 +52,7 @@ class BuildStager:
         session: The swarm.
         mesh: Whom to exchange pieces with.
         rng: Spreads retries.
-        keys: Opens the registry's word on a release.
+        judge: Knows what publishers signed.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class BuildStager:
         session: Session,
         mesh: Mesh,
         rng: random.Random,
-        keys: Verifier,
+        judge: Judge,
     ) -> None:
         self._cell = config.cell
         self._host = config.name
@@ -73,7 +72,7 @@ class BuildStager:
         self._session = session
         self._mesh = mesh
         self._rng = rng
-        self._parts = ReleaseParts(store, control, keys)
+        self._parts = ReleaseParts(store, control, judge)
         self._torrents: dict[Digest, Torrent] = {}
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
@@ -97,7 +96,7 @@ class BuildStager:
         Raises:
             UnavailableError: control plane, neighbours or disk; try again later.
             IntegrityError, ProtocolError: the manifest or the origin's bytes are wrong.
-            TrustError: the registry's envelope of the release is forged or no release's.
+            TrustError: its publishers did not sign it, or the metadata that says so is an attack.
         """
         try:
             async with self._using(build.digest), self._turns[build.digest]:

@@ -41,7 +41,6 @@ from p2pdeploy.messages.orders import (
     Roster,
     Settled,
 )
-from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
 from p2pdeploy.trust.revocations import Revocations
@@ -82,8 +81,8 @@ def item_of(message: Sealed, envelope: bytes) -> Item:
     """Place a verified *message* in the state; *envelope* is kept as it came.
 
     Raises:
-        ProtocolError: its numbers cannot be a version, or it is a Release or a Credential, which
-            are no items of a cell.  Drop it.
+        ProtocolError: its numbers cannot be a version, or it is a Credential, which is no item of
+            a cell.  Drop it.
         RefusedError: its service name breaks the rule.  Drop it.
     """
     key, numbers = _key_and_numbers(message)
@@ -97,8 +96,8 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
         return "go", (message.lease_seq, 0)
     if isinstance(message, Revocations):
         return REVOCATIONS_KEY, (message.seq, 0)
-    if isinstance(message, Release | Credential):
-        raise ProtocolError(f"a {type(message).__name__} is no item of a cell")
+    if isinstance(message, Credential):
+        raise ProtocolError("a Credential is no item of a cell")
     service = check_service(message.service)
     match message:
         case Attestation():

@@ -1,7 +1,6 @@
 """Everything that crosses a wire, one file per channel.
 
 * :mod:`~p2pdeploy.messages.orders`: what the control plane tells a cell
-* :mod:`~p2pdeploy.messages.release`: the registry's word on what a version is
 * :mod:`~p2pdeploy.messages.attestation`: what a host says of itself
 * :mod:`~p2pdeploy.messages.gossip`: what the members of a cell tell each other
 * :mod:`~p2pdeploy.messages.deal`: how a host draws pieces from the origin

@@ -26,7 +26,6 @@ from p2pdeploy.messages.orders import (
     Roster,
     Settled,
 )
-from p2pdeploy.messages.release import Release
 from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
 from p2pdeploy.trust.revocations import Revocations
 
@@ -52,7 +51,6 @@ Sealed = (
     | Excuse
     | Settled
     | Attestation
-    | Release
     | Credential
     | Revocations
 )
@@ -69,7 +67,6 @@ ROLE_OF: dict[type, str] = {
     Go: "go",
     Abort: "abort",
     Attestation: "host",
-    Release: "release",
     Credential: "enrol",
     Revocations: "enrol",
 }

@@ -17,7 +17,7 @@ from p2pdeploy.trust.signing import PUBLIC_KEY_BYTES, is_signed, key_id_of
 
 __all__ = ["ORDER_ROLES", "FleetVerifier", "OrderKeys", "RoleKeys"]
 
-ORDER_ROLES = ("rollout", "deployer", "go", "abort", "enrol", "release")
+ORDER_ROLES = ("rollout", "deployer", "go", "abort", "enrol")
 # A cell's hosts, twice: one that was enrolled anew has two credentials for a while.
 _CREDENTIALS_KEPT_MAX = 2 * CELL_HOSTS_MAX
 _ENROLMENT_SHIFT = 32  # messages/attestation.py: the upper half of an epoch

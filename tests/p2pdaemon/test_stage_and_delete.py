@@ -13,10 +13,8 @@ import trio.testing
 from p2pdaemon.stage_build import BuildStager
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.testing.keyring import HmacKeyring
 
 HELLO = ServiceName("hello")
-KEYS = HmacKeyring(b"fleet")
 
 
 class Swarm:
@@ -40,13 +38,13 @@ class Swarm:
 
 
 class Down:
-    """No control plane."""
+    """No control plane, and nobody to say what was signed."""
 
     async def _refuse(self, *_args):
         await trio.lowlevel.checkpoint()
         raise UnavailableError("the control plane is down")
 
-    fetch_manifest = fetch_release_envelope = fetch_chunk_index = _refuse
+    verify = fetch_manifest = fetch_chunk_index = _refuse
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def swarm():
 @pytest.fixture
 def stager(config, store, swarm):
     mesh = SimpleNamespace(neighbours=tuple, locate=lambda _name: None)
-    return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), KEYS)
+    return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), Down())
 
 
 async def test_a_release_being_deleted_is_not_reported_staged(stager, store, swarm, release):

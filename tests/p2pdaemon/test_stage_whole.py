@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -12,6 +13,7 @@ import pytest
 import trio
 
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.judge_bundle import SignedRelease
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
@@ -19,17 +21,13 @@ from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.deal import Deal
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.build import build as build_payload
 from p2pdeploy.payload.torrent import piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.session import Session
-from p2pdeploy.testing.keyring import HmacKeyring
-from p2pdeploy.trust.envelope import seal
 
 HELLO = ServiceName("hello")
-KEYS = HmacKeyring(b"fleet")
 DATA = random.Random(1).randbytes(4 * 1024 * 1024)
 
 
@@ -54,17 +52,16 @@ class Origin:
         if self.down:
             raise UnavailableError("the control plane is down")
 
-    async def fetch_release_envelope(self, service: ServiceName, version: Version) -> bytes:
-        self._ask("envelope")
-        built = next(built for built, known, _ in self._built.values() if known == version)
-        release = Release(
-            service=service,
-            version=version,
+    async def verify(self, service: ServiceName, build: Build) -> SignedRelease:
+        """What a judge of this origin's releases says."""
+        self._ask("bundle")
+        built = self._built[build.digest][0]
+        return SignedRelease(
             manifest_digest=built.manifest_digest,
+            manifest_sha256=hashlib.sha256(built.manifest_bytes).hexdigest(),
+            manifest_bytes=len(built.manifest_bytes),
             size_bytes=built.manifest.size_bytes,
-            published_at=1.0,
         )
-        return seal(release, KEYS.named("release"))
 
     async def fetch_manifest(self, digest) -> bytes:
         self._ask("manifest")
@@ -117,7 +114,7 @@ async def a_stager(
     mesh = Mesh(config.name, tuple)
     with trio.fail_after(30):
         async with Session(config.address, 0) as session:
-            yield BuildStager(config, store, origin, session, mesh, random.Random(1), KEYS)
+            yield BuildStager(config, store, origin, session, mesh, random.Random(1), origin)
 
 
 async def test_a_build_is_staged_whole_and_each_byte_drawn_once(config, store, origin, build):

@@ -27,7 +27,6 @@ from p2pdeploy.payload.build import build
 from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.releases.proposals import Proposal, sign
-from p2pdeploy.trust.secret import create_secret
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.rollouts.orchestrator import Orchestrator
@@ -72,7 +71,6 @@ def _host(name: str, cell: CellId, fault_domain: str, number: int) -> Host:
 def make_fleet(folder: Path, hosts: list[Host] | None = None) -> Path:
     """A fleet's folder with :func:`inventory`, or other hosts."""
     folder.mkdir(exist_ok=True)
-    create_secret(folder)
     add_trust(folder)
     text = 'address = "127.0.0.1"\napi_port = 0\nannounce_port = 0\nupload_port = 0\n'
     (folder / "tracker.toml").write_text(text)
@@ -134,7 +132,7 @@ class World:
         row = _manifest_row(built.manifest_digest, manifest)
         await self.plane.database.write(
             lambda c: insert_release(
-                c, ServiceName(service), Version(version), row, {}, [], self.now, b""
+                c, ServiceName(service), Version(version), row, {}, [], self.now
             )
         )
         self.digests[service, version] = built.manifest_digest

@@ -189,9 +189,7 @@ def _assemble(
         rotator=rotator,
         database=database,
         store=store,
-        publisher=Publisher(
-            database, store, data / "uploads", trust.keys["release"], trust.swarm_ca.pem
-        ),
+        publisher=Publisher(database, store, data / "uploads", trust.swarm_ca.pem),
         repository=repository,
         releases=releases,
         cells=cells,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from p2pdeploy.codec import decode, encode
+from p2pdeploy.codec import UNDECODABLE, decode, encode
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.trust.releases.keys import service_role
@@ -28,6 +28,16 @@ class SeenRole(msgspec.Struct, frozen=True, array_like=True):
 
     version: int
     key_ids: tuple[str, ...]
+
+
+class _RootSigned(msgspec.Struct, frozen=True):
+    version: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _RootDocument(msgspec.Struct, frozen=True):
+    """As much of a root document as must be known before it is judged."""
+
+    signed: _RootSigned
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +73,18 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise refused(
                 Attack.MALFORMED, f"what was seen is unreadable: {error.message}", where="seen"
             ) from error
+
+    @property
+    def root_version(self) -> int:
+        """The number of the root; whoever sends a bundle need not send it and those before.
+
+        Raises:
+            TrustError: it is no root.
+        """
+        try:
+            return msgspec.json.decode(self.root, type=_RootDocument).signed.version
+        except UNDECODABLE as error:
+            raise refused(Attack.MALFORMED, "no version", where="root") from error
 
     @property
     def time_floor(self) -> dt.datetime:

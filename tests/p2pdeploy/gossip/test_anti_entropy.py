@@ -16,11 +16,11 @@ from p2pdeploy.gossip.anti_entropy import (
     open_item,
 )
 from p2pdeploy.gossip.state import CellState, Item, item_of
-from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Abort, Go
-from p2pdeploy.messages.release import Release
 from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 
 CELL = CellId("lab.web.c0")
@@ -119,19 +119,20 @@ def test_forged_foreign_and_mislabelled_items_are_refused() -> None:
     assert len(state) == 0
 
 
-def test_a_release_is_no_item_of_a_cell() -> None:
-    release = Release(
-        service=ServiceName("web"),
-        version=Version("1"),
-        manifest_digest=Digest("a" * 64),
-        size_bytes=1,
-        published_at=1.0,
+def test_a_credential_is_no_item_of_a_cell() -> None:
+    credential = Credential(
+        fleet="lab",
+        cell=CELL,
+        host=HostName("h1"),
+        fault_domain=FaultDomain("fd0"),
+        enrolment=1,
+        public_key=bytes(32),
     )
-    envelope = seal(release, KEYS.named("release"))
+    envelope = seal(credential, KEYS.named("enrol"))
     with pytest.raises(ProtocolError, match="no item"):
         open_item(envelope, CELL, verify)
     state = CellState(CELL)
-    assert admit(state, [Item("release/web", (1, 0), envelope)], verify).refused == 1
+    assert admit(state, [Item("credential/h1", (1, 0), envelope)], verify).refused == 1
 
 
 def test_what_is_held_is_never_verified_again() -> None:

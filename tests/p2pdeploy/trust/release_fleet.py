@@ -80,12 +80,12 @@ class Fleet:
     web = key(30)
     bank = (key(40), key(41), key(42))
 
-    def __init__(self) -> None:
-        self.now = NOON
-        root = signed(propose_root(None, self.top_keys(), now=NOON), *self.root[:2])
+    def __init__(self, now: dt.datetime = NOON) -> None:
+        self.now = now
+        root = signed(propose_root(None, self.top_keys(), now=now), *self.root[:2])
         services = {"web": keys(1, self.web), "bank": keys(2, *self.bank)}
-        targets = propose_targets(None, order_keys=ORDER_KEYS, services=services, now=NOON)
-        self.repository = new_repository(root, signed(targets, self.targets), self.online, now=NOON)
+        targets = propose_targets(None, order_keys=ORDER_KEYS, services=services, now=now)
+        self.repository = new_repository(root, signed(targets, self.targets), self.online, now=now)
         self.first_root = self.repository.roots[0]
 
     def top_keys(self, online: OnlineKeys | None = None) -> TopKeys:

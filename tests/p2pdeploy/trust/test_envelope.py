@@ -12,7 +12,6 @@ from p2pdeploy.errors import ProtocolError, TrustError
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Abort, Excuse
-from p2pdeploy.messages.release import Release
 from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.testing.orders import (
     CELL,
@@ -39,13 +38,6 @@ ORDERS: tuple[Sealed, ...] = (
     abort_of(PLAN),
     Excuse(cell=CELL, service=WEB, plan_seq=4, excuse_seq=1, hosts=(), reason="gone"),
     a_settled(NEW, 4),
-    Release(
-        service=WEB,
-        version=NEW.version,
-        manifest_digest=NEW.digest,
-        size_bytes=7,
-        published_at=1.0,
-    ),
 )
 WORD = a_word("h1", 4, Rank.HEALTHY)
 

@@ -17,11 +17,9 @@ import trio
 from p2pdeploy import bencode
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.messages.api import ReleaseView
-from p2pdeploy.messages.release import Release
 from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUNKS
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.merkle import PieceTree
-from p2pdeploy.trust.envelope import open_envelope
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths
 from p2ptracker.registry import commit, spool
@@ -57,26 +55,6 @@ async def test_a_published_release_is_served_whole(tracker, payload: Payload) ->
     for index, blob in enumerate(built.manifest.blobs):
         stored = tracker.plane.store.read(blob.digest, 0, blob.size_bytes)
         assert stored == built.sources.pread(index, 0, blob.size_bytes)
-
-
-async def test_a_published_release_is_vouched_for_in_an_envelope(tracker, payload: Payload) -> None:
-    built = payload()
-    answer = await tracker.publish("1.0.0", built)
-    view = msgspec.json.decode(answer.content, type=ReleaseView)
-    served = await tracker.http.get("/v1/releases/hello/1.0.0/envelope")
-    assert served.headers["content-type"] == "application/octet-stream"
-    assert open_envelope(served.content, tracker.plane.verifier) == Release(
-        service=view.service,
-        version=view.version,
-        manifest_digest=built.manifest_digest,
-        size_bytes=built.manifest.size_bytes,
-        published_at=view.published_at.timestamp(),
-    )
-    await tracker.commit("1.0.0", built)  # again: the octets stay the ones first stored
-    again = await tracker.http.get("/v1/releases/hello/1.0.0/envelope")
-    assert again.content == served.content
-    unknown = await tracker.http.get("/v1/releases/hello/2.0.0/envelope")
-    assert code_of(unknown) == (404, "no-release")
 
 
 async def test_the_same_bytes_again_need_nothing(tracker, payload: Payload) -> None:

@@ -21,5 +21,6 @@ def step_back(connection: sa.Connection) -> None:
     """Undo every step of the schema."""
     for table in _LATER_TABLES:
         connection.exec_driver_sql(f"DROP TABLE {table}")
+    connection.exec_driver_sql("ALTER TABLE releases ADD COLUMN envelope BLOB")
     connection.exec_driver_sql("DELETE FROM schema_version")
     connection.exec_driver_sql("INSERT INTO schema_version VALUES (1)")

@@ -25,7 +25,6 @@ from p2ptracker.storage.releases import (
     find_release,
     list_releases,
     manifest_row,
-    release_envelope,
 )
 
 __all__ = ["release_routes"]
@@ -105,24 +104,13 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         """Show one release."""
         return await find(service, version)
 
-    @get(
-        "/{service:str}/{version:str}/envelope",
-        opt={"permission": "member"},
-        media_type=_OCTETS,
-        responses=REFUSALS,
-    )
-    async def get_release_envelope(service: FromPath[str], version: FromPath[str]) -> bytes:
-        """The sealed Release (p2pdeploy/messages/release.py), as hosts verify it."""
-        work = partial(release_envelope, service=ServiceName(service), version=Version(version))
-        return _found(await plane.database.read(work), service, version)
-
     @get("/{service:str}/{version:str}/egress", opt={"permission": "view"}, responses=REFUSALS)
     async def get_egress(service: FromPath[str], version: FromPath[str]) -> DealtRelease:
         """Show how many bytes the origin has sent for a release since it started."""
         release = await find(service, version)
         return await plane.origin.dealt(release.manifest_digest)
 
-    return [get_releases, get_release, get_release_envelope, get_egress]
+    return [get_releases, get_release, get_egress]
 
 
 def _found(found: T | None, service: str, version: str) -> T:

@@ -13,9 +13,7 @@ import trio
 from p2pdeploy.errors import IntegrityError, RefusedError
 from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.messages.api import ReleaseView
-from p2pdeploy.messages.release import Release
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
-from p2pdeploy.trust.envelope import Sealer, seal
 from p2ptracker.registry.assemble import (
     Needs,
     check_digests,
@@ -55,7 +53,6 @@ class Committer:
     Args:
         database: Where releases become visible.
         store: Where their blobs go.
-        sealer: Signs the releases.
         swarm_authority_pem: The swarm CA, which every torrent names.
         threads: Where bytes are hashed.
     """
@@ -64,13 +61,11 @@ class Committer:
         self,
         database: Database,
         store: BlobStore,
-        sealer: Sealer,
         swarm_authority_pem: bytes,
         threads: Threads,
     ) -> None:
         self._database = database
         self._store = store
-        self._sealer = sealer
         self._swarm_authority_pem = swarm_authority_pem
         self._threads = threads
         self._writing = Threads(1)  # waits for the disk, so it takes no thread from the hashes
@@ -166,17 +161,10 @@ class Committer:
             for digest, number in needs.first.items()
             if digest not in verified.places
         ]
-        release = Release(
-            service=service,
-            version=version,
-            manifest_digest=spool.digest,
-            size_bytes=spool.manifest.size_bytes,
-            published_at=round(time.time(), 6),  # as exact as the API's datetime
-        )
-        envelope = seal(release, self._sealer)
+        published_at = round(time.time(), 6)  # as exact as the API's datetime
         return await self._database.write(
             lambda connection: insert_release(
-                connection, service, version, row, sizes, new_chunks, release.published_at, envelope
+                connection, service, version, row, sizes, new_chunks, published_at
             )
         )
 

@@ -1,5 +1,7 @@
 """Publishing: begin says what the registry lacks, commit verifies everything and makes it visible.
 
+What is visible is pending: no host takes it before its publishers sign it (p2ptracker/releases).
+
 The exchange is described in ``p2pdeploy/messages/upload.py``.  Rules:
 
 * (service, version) -> manifest digest is written once and never changes.
@@ -20,7 +22,6 @@ from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PublishRequest
 from p2pdeploy.payload.check import check_manifest
-from p2pdeploy.trust.envelope import Sealer
 from p2ptracker.registry.chunk_map import ChunkMap, runs_of
 from p2ptracker.registry.commit import Committer
 from p2ptracker.registry.spool import Spool
@@ -43,7 +44,6 @@ class Publisher:
         database: Where releases become visible.
         store: Where their blobs go.
         folder: Where uploads are spooled; on the store's filesystem.
-        sealer: Signs the releases.
         swarm_authority_pem: The swarm CA, which every torrent names.
     """
 
@@ -52,13 +52,12 @@ class Publisher:
         database: Database,
         store: BlobStore,
         folder: Path,
-        sealer: Sealer,
         swarm_authority_pem: bytes,
     ) -> None:
         self._database = database
         self._threads = Threads(THREADS)
         self._uploads = Uploads(folder, self._threads)
-        self._committer = Committer(database, store, sealer, swarm_authority_pem, self._threads)
+        self._committer = Committer(database, store, swarm_authority_pem, self._threads)
         self.upload_address = ""  # set once the listener is bound
 
     def __repr__(self) -> str:

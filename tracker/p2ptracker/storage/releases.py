@@ -27,7 +27,6 @@ __all__ = [
     "list_releases",
     "manifest_row",
     "published_at",
-    "release_envelope",
 ]
 
 _NAMES_PER_QUERY = 500  # SQLite's oldest limit is 999 variables per statement
@@ -86,7 +85,6 @@ def insert_release(
     blob_sizes: dict[Digest, int],
     verified_chunks: Iterable[tuple[bytes, ChunkPlace]],
     published_at: float,
-    envelope: bytes,
 ) -> ReleaseView:
     """Make the release visible, with everything it stands on.  Idempotent for the same bytes.
 
@@ -105,7 +103,6 @@ def insert_release(
             "version": version,
             "manifest_digest": manifest.digest,
             "published_at": published_at,
-            "envelope": envelope,
         },
     )
     found = find_release(connection, service, version)
@@ -173,15 +170,6 @@ def published_at(connection: sa.Connection, digest: Digest) -> float:
     if found is None:
         raise NotFoundError(f"no release has the manifest {digest}", code="no-manifest")
     return found
-
-
-def release_envelope(
-    connection: sa.Connection, service: ServiceName, version: Version
-) -> bytes | None:
-    """The sealed Release of that name, byte for byte as it was stored."""
-    query = sa.select(releases.c.envelope)
-    names = (releases.c.service == service, releases.c.version == version)
-    return connection.execute(query.where(*names)).scalar()
 
 
 def announce_hash_known(connection: sa.Connection, info_hash: bytes) -> bool:

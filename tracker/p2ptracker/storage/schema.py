@@ -45,11 +45,10 @@ releases = sa.Table(
     sa.Column("version", sa.Text, primary_key=True),
     sa.Column("manifest_digest", sa.Text, nullable=False),
     sa.Column("published_at", sa.Float, nullable=False),
-    sa.Column("envelope", sa.LargeBinary, nullable=False),
     sa.Index("releases_by_time", "service", "published_at", "version"),
     sa.Index("releases_by_manifest", "manifest_digest"),
 )
-"""Rows are only ever inserted: a release is immutable.  ``envelope`` holds the sealed Release."""
+"""Rows are only ever inserted: a release is immutable."""
 
 manifests = sa.Table(
     "manifests",
@@ -227,6 +226,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE release_documents (name TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",
         "CREATE TABLE release_proposals (service TEXT NOT NULL, version TEXT NOT NULL,"
         " proposed_at FLOAT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (service, version))",
+        "ALTER TABLE releases DROP COLUMN envelope",
     ),
 )
 VERSION = len(STEPS) + 1
