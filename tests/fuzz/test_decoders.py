@@ -16,7 +16,7 @@ from tests.fuzz.decoder import Decoder
 from tests.fuzz.running import DECODERS, failure, fed, feed_numbers, input_of
 
 SAMPLE = 2_000
-SOAK = 50_000  # of each decoder: more than four million in all
+SOAK = 50_000  # of each decoder: close to four million in all
 BOMB_CPU_S_MAX = 5.0  # quadratic readers take minutes; a busy machine does not change this figure
 
 # Their samples are made from the type alone, and break rules between the fields.
