@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
-import structlog
 import trio
 
 from p2pdaemon.config import load_config
+from p2pdaemon.log import configure_log, get_logger
 from p2pdeploy.errors import P2PDeployError
 
 __all__ = ["main"]
@@ -43,7 +43,6 @@ def run(config_path: Path) -> None:
 
     async def work() -> None:
         # libtorrent and the rest are loaded only by the command that needs them.
-        from p2pdaemon.log import configure_log
         from p2pdaemon.run import run_daemon
 
         config = load_config(config_path)
@@ -131,7 +130,7 @@ def _run(work: Callable[[], Awaitable[None]]) -> None:
     except Exception as error:
         known = _expected(error)
         if known is None:
-            structlog.get_logger(part="daemon").exception("daemon crashed")
+            get_logger("daemon").exception("daemon crashed")
             click.echo(f"p2pdaemon: internal error: {type(error).__name__}; see the log", err=True)
             sys.exit(INTERNAL_EXIT_CODE)
         click.echo(f"p2pdaemon: {known}", err=True)

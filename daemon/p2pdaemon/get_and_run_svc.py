@@ -21,10 +21,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar, TypeVarTuple, Unpack
 
-import structlog
 import trio
 
 from p2pdaemon.failure_note import Failure, FailureNote
+from p2pdaemon.log import get_logger
 from p2pdaemon.race import first_of
 from p2pdaemon.service_process import Run, ServiceProcess
 from p2pdaemon.services.health import Health
@@ -43,7 +43,7 @@ __all__ = ["GetAndRunSvc"]
 UNDO_SHARE_MAX = 0.5
 UNDO_SPARE_S = 5.0  # half of the 10
 
-_log = structlog.get_logger(part="change")
+_log = get_logger("change")
 _files = trio.CapacityLimiter(4)  # links and notes; one change at a time on this host
 
 T = TypeVar("T")

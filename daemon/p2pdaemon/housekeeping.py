@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-import structlog
 import trio
 
 from p2pdaemon.clock import boottime_s
 from p2pdaemon.collector import Collector
 from p2pdaemon.isolate import isolated
+from p2pdaemon.log import get_logger
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
 
@@ -17,7 +17,7 @@ __all__ = ["tidy_up"]
 
 TIDY_EVERY_S = 30.0  # nothing is deleted before it was unasked for twenty times as long
 
-_log = structlog.get_logger(part="housekeeping")
+_log = get_logger("housekeeping")
 _disk = trio.CapacityLimiter(1)
 
 

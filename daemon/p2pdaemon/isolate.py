@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import structlog
-
+from p2pdaemon.log import get_logger
 from p2pdeploy.errors import P2PDeployError
 
 __all__ = ["isolated"]
 
-_log = structlog.get_logger(part="isolate")
+_log = get_logger("isolate")
 
 
 async def isolated(what: str, work: Callable[[], Awaitable[object]]) -> Exception | None:

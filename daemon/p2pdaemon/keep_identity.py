@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
-import structlog
 import trio
 
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.log import get_logger
 from p2pdaemon.renew import order_of
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.trust.host_identity import Validity, load_validity
@@ -34,7 +34,7 @@ RENEWAL_TIMEOUT_S = 600.0  # it may be sent away ten times for up to a minute
 _STDERR_CHARS_MAX = 2_000
 
 _files = trio.CapacityLimiter(1)
-_log = structlog.get_logger(part="identity")
+_log = get_logger("identity")
 
 
 def renewal_time(validity: Validity | None, rng: random.Random) -> float:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import structlog
 import trio
 
+from p2pdaemon.log import get_logger
 from p2pdaemon.race import first_of
 from p2pdaemon.service_process import Run, ServiceProcess
 from p2pdaemon.services.health import Health
@@ -26,7 +26,7 @@ from p2pdeploy.messages.orders import Build
 
 __all__ = ["keep_absent", "keep_running"]
 
-_log = structlog.get_logger(part="service")
+_log = get_logger("service")
 _files = trio.CapacityLimiter(2)
 
 Tell = Callable[[ServiceRan | ServiceBroke], Awaitable[None]]

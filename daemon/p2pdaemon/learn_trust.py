@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
 import trio
 
 from p2pdaemon.control import ControlPlane
+from p2pdaemon.log import get_logger
 from p2pdaemon.refused import Refused
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
@@ -28,7 +28,7 @@ __all__ = ["TrustLearner"]
 
 _EARLY = 0.75  # a cell's hosts don't ask at the same moment, and none later than a minute
 
-_log = structlog.get_logger(part="trust")
+_log = get_logger("trust")
 _files = trio.CapacityLimiter(1)
 
 

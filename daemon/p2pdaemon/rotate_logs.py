@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import structlog
 import trio
 
 from p2pdaemon.isolate import isolated
+from p2pdaemon.log import get_logger
 from p2pdaemon.services.log_pace import LOOK_MAX_S, LogPace, Looked
 from p2pdaemon.services.logs import rotate
 from p2pdaemon.store import ReleaseStore
 
 __all__ = ["rotate_logs"]
 
-_log = structlog.get_logger(part="housekeeping")
+_log = get_logger("housekeeping")
 _disk = trio.CapacityLimiter(1)
 
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import structlog
 import trio
 
 from p2pdaemon.cell_feed import CellFeed, make_gossip
@@ -28,6 +27,7 @@ from p2pdaemon.housekeeping import tidy_up
 from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
 from p2pdaemon.learn_trust import TrustLearner
+from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.own_identity import load_own_identity
 from p2pdaemon.refused import Refused
@@ -51,7 +51,7 @@ from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
 
 __all__ = ["run_daemon"]
 
-_log = structlog.get_logger(part="daemon")
+_log = get_logger("daemon")
 
 
 async def run_daemon(
@@ -169,10 +169,11 @@ async def _run_tasks(
         nursery.start_soon(rotate_logs, store)
         nursery.start_soon(tidy_up, store, collector, stager)
         nursery.start_soon(reporter.measure_loop_lag)
-        _log.info("daemon runs", host=config.name, cell=config.cell, epoch=epoch)
-        task_status.started()
-        gc.freeze()  # modules and tables stay for good: no need to look at them again and again
-        await _wait_stop_signal()
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            _log.info("daemon runs", host=config.name, cell=config.cell, epoch=epoch)
+            task_status.started()
+            gc.freeze()  # modules and tables stay for good: no need to look at them again and again
+            await anext(signals)
         _log.info("daemon stops; services go on", host=config.name)
         gossip.leave()
         nursery.cancel_scope.cancel()
@@ -189,9 +190,3 @@ def _swarm_identity(identity: HostIdentity) -> SwarmIdentity:
 async def _seed(stager: BuildStager, teller: SeedTeller) -> None:
     await stager.seed_all()
     teller.tell_again()
-
-
-async def _wait_stop_signal() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            return

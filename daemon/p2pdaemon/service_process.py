@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
-import structlog
 import trio
 
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.log import get_logger
 from p2pdaemon.services.check import Check, ExecCheck, HttpCheck, TcpCheck, check_once
 from p2pdaemon.services.health import Health, HealthCounter
 from p2pdaemon.services.port import choose_port, kept_port
@@ -35,7 +35,7 @@ from p2pdeploy.payload.service_toml import (
 
 __all__ = ["Launch", "Restage", "Run", "ServiceProcess"]
 
-_log = structlog.get_logger(part="service")
+_log = get_logger("service")
 _verifying = trio.CapacityLimiter(1)  # at worst it reads 10 GB: two would fight for the disk
 _files = trio.CapacityLimiter(4)  # small reads and writes beside a service's start
 

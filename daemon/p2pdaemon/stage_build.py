@@ -15,12 +15,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-import structlog
 import trio
 
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.isolate import isolated
+from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.release_parts import Judge, ReleaseParts, disk_hop
 from p2pdaemon.store import ReleaseStore
@@ -39,7 +39,7 @@ from p2pdeploy.swarm.torrent import Torrent
 
 __all__ = ["BuildStager"]
 
-_log = structlog.get_logger(part="stage")
+_log = get_logger("stage")
 
 
 class BuildStager:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar, assert_never
 
-import structlog
 import trio
 
 from p2pdaemon.clock import HostClock
@@ -25,6 +24,7 @@ from p2pdaemon.get_and_run_svc import GetAndRunSvc
 from p2pdaemon.isolate import isolated
 from p2pdaemon.journal import Journal
 from p2pdaemon.keep_running import keep_absent, keep_running
+from p2pdaemon.log import get_logger
 from p2pdaemon.service_process import ServiceProcess
 from p2pdaemon.store import ReleaseStore
 from p2pdaemon.task_slot import TaskSlot
@@ -70,7 +70,7 @@ STAGE_RETRY_MAX_S = 30.0  # and one that is down for long is not asked by every 
 CRASH_PAUSE_S = 5.0  # before a supervision that crashed begins again
 WAKE_SLICE_S = 30.0  # trio's clock stands still during suspend, CLOCK_BOOTTIME does not
 
-_log = structlog.get_logger(part="svc_mgr")
+_log = get_logger("svc_mgr")
 _journal_thread = trio.CapacityLimiter(1)  # one record after the other
 
 

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
-import structlog
 import trio
 
 from p2pdaemon.clock import HostClock
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.journal import write_durably
+from p2pdaemon.log import get_logger
 from p2pdeploy.activation.events import Event, Woken
 from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import P2PDeployError, ProtocolError, UnavailableError
@@ -49,7 +49,7 @@ RETRY_MAX_S = 15.0  # a control plane that comes back is noticed within this
 
 _CACHE = "inventory cache"  # among the calls that are logged once
 
-_log = structlog.get_logger(part="control")
+_log = get_logger("control")
 _files = trio.CapacityLimiter(1)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import structlog
 import trio
 
+from p2pdaemon.log import get_logger
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey, tell_completed
@@ -23,7 +23,7 @@ SPREAD_S = 2.0  # a whole cell notices at once that the control plane is back
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 60.0  # it only saves bytes; a control plane in trouble has more urgent calls
 
-_log = structlog.get_logger(part="seeds")
+_log = get_logger("seeds")
 
 
 class SeedTeller:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-import structlog
 import trio
 
 from p2pdaemon.judge_bundle import (
@@ -23,6 +22,7 @@ from p2pdaemon.judge_bundle import (
     Verdict,
     load_seen,
 )
+from p2pdaemon.log import get_logger
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import NotFoundError, ProtocolError, TrustError, UnavailableError
 from p2pdeploy.ids import ServiceName
@@ -36,7 +36,7 @@ _CHILD_TIMEOUT_S = 60.0  # it takes one second; ten daemons that start on one co
 _COMMAND = (sys.executable, "-P", "-m", "p2pdaemon", "verify-release")
 _WORDS_MAX = 500  # of a child that failed, for the log
 
-_log = structlog.get_logger(part="verify_release")
+_log = get_logger("verify_release")
 
 
 class BundleSource(Protocol):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2pdaemon import log
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.service_process import Restage, ServiceProcess
 from p2pdaemon.services.users import ServiceUsers
@@ -95,6 +96,14 @@ def stage_release(store: ReleaseStore, tree: Path, version: str, name: str = HEL
 def free_address(low: int = 10) -> str:
     """An address of 127.0.0.0/8 that most likely nobody else uses."""
     return f"127.{random.randint(20, 250)}.{random.randint(1, 250)}.{low}"
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What is logged during the test, in place of standard error."""
+    entries: list[dict[str, object]] = []
+    monkeypatch.setattr(log, "emit", entries.append)
+    return entries
 
 
 @pytest.fixture

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import Counter
 
 import pytest
-import structlog
 import trio
 
-from p2pdaemon import keep_identity
 from p2pdaemon.keep_identity import (
     RETRY_FIRST_S,
     RETRY_MAX_S,
@@ -91,14 +88,7 @@ class ControlPlane:
             self.all_renewed.set()
 
 
-@pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of hosts warn each time they fail."""
-    wrapper = structlog.make_filtering_bound_logger(logging.ERROR)
-    monkeypatch.setattr(keep_identity, "_log", structlog.wrap_logger(None, wrapper_class=wrapper))
-
-
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("logged")  # thousands of hosts warn each time they fail
 async def test_a_fleet_whose_certificates_expired_meanwhile_comes_back_without_a_stampede(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

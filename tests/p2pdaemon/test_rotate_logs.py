@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-import structlog
 import trio
 
 from p2pdaemon.rotate_logs import rotate_logs
@@ -78,13 +77,14 @@ async def test_a_talkative_service_cannot_fill_the_disk(
 
 
 async def test_one_bad_log_keeps_no_other_from_rotation_and_is_told_once(
-    store: ReleaseStore, rotating: Callable[[], Awaitable[None]]
+    store: ReleaseStore,
+    rotating: Callable[[], Awaitable[None]],
+    logged: list[dict[str, object]],
 ) -> None:
     store.log_path(ServiceName("aaa")).mkdir(parents=True)
     good = store.log_path(ServiceName("bbb"))
     good.parent.mkdir(parents=True)
     good.write_bytes(b"x" * (ROTATE_BYTES + 1))
-    with structlog.testing.capture_logs() as logs:
-        await rotating()
+    await rotating()
     assert good.stat().st_size == 0
-    assert [entry["event"] for entry in logs] == ["log not rotated"]
+    assert [entry["event"] for entry in logged] == ["log not rotated"]

@@ -10,7 +10,6 @@ from functools import partial
 
 import msgspec
 import pytest
-import structlog
 import trio
 
 from p2pdaemon import sync_cell
@@ -120,15 +119,14 @@ async def run_for(seconds: float, *tasks) -> None:
                 nursery.start_soon(task)
 
 
-async def test_a_control_plane_that_is_down_is_asked_ever_less_often(bench, autojump_clock):
+async def test_a_control_plane_that_is_down_is_asked_ever_less_often(bench, autojump_clock, logged):
     bench.control.down = True
-    with structlog.testing.capture_logs() as logs:
-        await run_for(3600, bench.sync.measure_clock)
+    await run_for(3600, bench.sync.measure_clock)
     gaps = bench.control.gaps("time")
     assert gaps[0] < 1.0
     assert all(RETRY_MAX_S * 0.75 <= gap <= RETRY_MAX_S for gap in gaps[8:])
     assert bench.sync.failures == len(bench.control.asked["time"])
-    assert len(logs) == 1, "said once, not once per try"
+    assert len(logged) == 1, "said once, not once per try"
 
 
 async def test_two_hosts_do_not_retry_in_step(config, autojump_clock):
@@ -211,13 +209,14 @@ async def test_a_damaged_cache_does_not_keep_the_inventory_away(bench, damage, m
     assert msgspec.json.decode(bench.cache.read_bytes(), type=list[Host]) == bench.control.hosts
 
 
-async def test_a_cache_that_cannot_be_read_or_replaced_keeps_nothing_away(bench, monkeypatch):
+async def test_a_cache_that_cannot_be_read_or_replaced_keeps_nothing_away(
+    bench, monkeypatch, logged
+):
     bench.cache.mkdir()  # a folder: neither reading nor renaming over it works, even for root
-    with structlog.testing.capture_logs() as logs:
-        async with learning(bench, monkeypatch):
-            await until(lambda: len(bench.control.asked["hosts"]) > 3)
+    async with learning(bench, monkeypatch):
+        await until(lambda: len(bench.control.asked["hosts"]) > 3)
     assert {"h02", "h03"} <= set(bench.knows())
-    events = [entry["event"] for entry in logs]
+    events = [entry["event"] for entry in logged]
     assert events.count("inventory not kept") == 1, "said once, not once per round"
     assert bench.came_back == 0
     assert bench.sync.failures == 1, "the cache at the start; the control plane always answered"

@@ -1,0 +1,69 @@
+"""What a running daemon has loaded: every MiB of it is spent on each host of the fleet."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import p2pdaemon
+import p2pdeploy
+from p2pdaemon.config import DaemonConfig
+from p2pdeploy.topology import Host
+from tests.trust_folder import add_trust, enrol
+
+pytestmark = pytest.mark.processes
+
+# Joining, renewing and verifying a release need some of it, and are a short process of their own.
+TOO_DEAR = {"asyncio", "cryptography.x509", "rich", "structlog", "tuf", "zeroconf"}
+MODULES = "modules: "
+PROGRAM = f"""\
+import atexit, json, sys
+from p2pdaemon.__main__ import main
+atexit.register(lambda: print({MODULES!r} + json.dumps(list(sys.modules)), file=sys.stderr))
+main(["run", "--config", sys.argv[1]])
+"""
+
+
+@pytest.fixture
+def config_path(config: DaemonConfig, tmp_path: Path) -> Path:
+    """The configuration of a host that has joined."""
+    fields = {
+        name: getattr(config, name) for name in Host.__struct_fields__ if hasattr(config, name)
+    }
+    add_trust(tmp_path / "fleet")
+    enrol(tmp_path / "fleet", Host(**fields), config.identity_dir)
+    values = msgspec.to_builtins(config, enc_hook=str)
+    lines = [f"{key} = {json.dumps(v)}\n" for key, v in values.items() if v is not None]
+    path = tmp_path / "daemon.toml"
+    path.write_text("".join(lines))
+    return path
+
+
+def test_a_running_daemon_has_not_loaded_what_costs_memory_and_is_not_needed_to_run(
+    config_path: Path,
+) -> None:
+    folders = [str(Path(package.__path__[0]).parent) for package in (p2pdeploy, p2pdaemon)]
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, config_path],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+    ) as daemon:
+        assert daemon.stderr is not None
+        said: list[str] = []
+        for line in daemon.stderr:
+            said.append(line)
+            if "daemon runs" in line:
+                daemon.send_signal(signal.SIGTERM)
+    assert daemon.returncode == 0, said
+    [modules] = [line.removeprefix(MODULES) for line in said if line.startswith(MODULES)]
+    loaded = set(json.loads(modules))
+    assert "p2pdaemon.run" in loaded
+    assert loaded & TOO_DEAR == set()
