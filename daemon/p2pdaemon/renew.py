@@ -59,6 +59,11 @@ async def renew(order: RenewalOrder) -> float:
     async with open_enrolment(order.api, authority_pem, address=order.address) as client:
         issued = await client.renew(renewal(identity.key, keys, now=time.time()))
     require_ours(issued, authority_pem, order.name, identity.key.public_key)
+    # Only its own keys replace a root of releases (TUF 5.3): who takes the control plane over
+    # hands out certificates, and decides about no release.
+    root = identity.bundle.release_root
+    bundle = msgspec.structs.replace(issued.bundle, release_root=root)
+    issued = msgspec.structs.replace(issued, bundle=bundle)
     save_identity(folder, identity.key, keys.fleet_pem, keys.swarm_pem, issued)
     return issued.expires_at
 

@@ -21,6 +21,7 @@ from p2pdeploy.messages.gossip import Member
 from p2pdeploy.trust.host_identity import load_identity, load_revocations, load_validity
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.tls import client_context, is_control_plane
+from p2ptracker.authority.folder import TrustFolder
 
 H1, H2 = HostName("h01"), HostName("h02")
 
@@ -41,6 +42,17 @@ async def test_renewing_replaces_keys_and_certificates(tracker, config_of, token
     validity = load_validity(config.identity_dir)
     assert validity is not None
     assert validity.expires_at == expires_at
+
+
+async def test_a_stolen_control_plane_cannot_replace_the_root_of_releases(
+    tracker, config_of, token_for, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = await joined(tracker, config_of, token_for, H1)
+    before = load_identity(config.identity_dir, H1).bundle
+    evil = msgspec.structs.replace(before, release_root=b"the thief's")
+    monkeypatch.setattr(TrustFolder, "bundle", lambda _: evil)
+    await renew(order_of(config))
+    assert load_identity(config.identity_dir, H1).bundle == before
 
 
 @pytest.mark.processes
