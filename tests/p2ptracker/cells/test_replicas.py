@@ -170,7 +170,7 @@ async def test_an_order_reaches_the_cell_and_survives_a_restart(fleet_dir, start
         assert cell.plan_seq_max(HELLO) == 4
         delegate = Delegate(tracker)
         await delegate.sync()
-        assert {item.key for item in delegate.state.items()} == {"go", "abort/hello"}
+        assert {item.key for item in delegate.state.items()} == {"go", "abort/hello", "revocations"}
 
 
 async def test_an_order_that_is_not_newer_than_what_the_cell_holds_is_logged(tracker) -> None:
