@@ -34,7 +34,7 @@ sim: setup ## Simulate 200 seeded activations and check the invariants
 	$(BIN)/p2psim activation --hosts 24 --fds 4 --seeds 0..200
 
 bench: setup ## Print one JSON line per measured figure (see benchmarks/README.md)
-	@for script in cli_start daemon_memory publish egress; do \
+	@for script in cli_start daemon_memory publish egress release_metadata; do \
 		$(BIN)/python benchmarks/$$script.py || exit 1; \
 	done
 

@@ -135,9 +135,9 @@ def measure(results: ResultWriter, repository: Repository, number: int, **detail
     bundle = bundle_for(repository, SERVICE, root_version=0)
     seen, wanted, times_ms = first_seen(repository.roots[0]), release(number), list[float]()
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        begun = time.process_time()
         verified = verify_release(bundle, seen, service=SERVICE, version=wanted.version, now=NOW)
-        times_ms.append((time.perf_counter() - begun) * 1e3)
+        times_ms.append((time.process_time() - begun) * 1e3)
         assert verified.release == wanted
     results.add("release-bundle", len(bundle) / 1024, LIMIT_KIB, "KiB", versions=number, **details)
     results.add(
