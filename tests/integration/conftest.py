@@ -38,12 +38,20 @@ def deployed(fleet: Fleet, publish: Publish) -> None:
     fleet.roll_out("web", "1")
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that a service sees whatever its user: those of pytest are closed to others."""
+@pytest.fixture(scope="module")
+def open_root() -> Iterator[Path]:
+    """As long as the fleet: a version that waits for a gate is gone back to in later tests."""
     with tempfile.TemporaryDirectory(prefix="p2pdeploy-test-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.fixture
+def open_folder(open_root: Path) -> Path:
+    """A folder that a service sees whatever its user: those of pytest are closed to others."""
+    folder = Path(tempfile.mkdtemp(dir=open_root))
+    folder.chmod(0o755)
+    return folder
 
 
 @pytest.fixture

@@ -140,13 +140,14 @@ class World:
 
     async def _sign(self, service: ServiceName, version: Version) -> None:
         desk, pem = self.plane.releases, self.plane.trust.paths.publisher_key.read_bytes()
-        view = await desk.propose(service, version, ())
+        in_use = self.desk.versions_in_use(service)
+        view = await desk.propose(service, version, in_use)
         proposal = Proposal.from_bytes(view.proposal)
         key_id, signature = sign(proposal, SigningKey.from_pem(pem, role="publisher"))
         request = SignatureRequest(
             key_id=key_id, signature=signature, payload_digest=digest_of(proposal.payload)
         )
-        assert (await desk.sign(service, version, request, ())).state == "signed"
+        assert (await desk.sign(service, version, request, in_use)).state == "signed"
 
     # -- the hosts ---------------------------------------------------------------------------
 
