@@ -118,8 +118,17 @@ class GossipShell:
         return self._core.me
 
     def members(self) -> tuple[Member, ...]:
-        """Everybody who is not refused in name order, myself included."""
-        return tuple(each for each in self._core.members() if each.name not in self._refused)
+        """Everybody who is not refused in name order, myself included.
+
+        Nor whoever stands at the address of one that is: until the keys are rotated, a revoked
+        host can make up a member there, and would be let into the swarm again.
+        """
+        gone = {*self._refused.values()} - {self._address}
+        return tuple(
+            each
+            for each in self._core.members()
+            if each.name not in self._refused and each.address not in gone
+        )
 
     def alive_members(self) -> frozenset[HostName]:
         """Who seems alive, suspects and myself included.  Hints, never evidence."""
