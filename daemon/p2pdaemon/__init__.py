@@ -5,6 +5,11 @@ Reading order:
 * :mod:`~p2pdaemon.run`: the whole task tree
 * :mod:`~p2pdaemon.config`, :mod:`~p2pdaemon.journal`, :mod:`~p2pdaemon.clock`,
   :mod:`~p2pdaemon.state_lock`, :mod:`~p2pdaemon.log`: what it starts from
+* :mod:`~p2pdaemon.join`, over :mod:`~p2pdaemon.enrolment_client` and
+  :mod:`~p2pdaemon.find_on_lan`: becoming a host of a fleet; :mod:`~p2pdaemon.own_identity`: who
+  this host is; :mod:`~p2pdaemon.keep_identity` and :mod:`~p2pdaemon.renew`: staying it
+* :mod:`~p2pdaemon.learn_trust`, :mod:`~p2pdaemon.refused`, :mod:`~p2pdaemon.doorkeeper`: who is
+  believed no more, and who may connect
 * :mod:`~p2pdaemon.svc_mgr`: drives the activation core and carries out its effects, with
   :mod:`~p2pdaemon.task_slot` and :mod:`~p2pdaemon.isolate`
 * :mod:`~p2pdaemon.get_and_run_svc`: one change of one service, or its undoing, with

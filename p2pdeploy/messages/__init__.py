@@ -5,6 +5,10 @@
 * :mod:`~p2pdeploy.messages.gossip`: what the members of a cell tell each other
 * :mod:`~p2pdeploy.messages.deal`: how a host draws pieces from the origin
 * :mod:`~p2pdeploy.messages.sync`: a delegate and the control plane, one exchange
+* :mod:`~p2pdeploy.messages.upload`: a publish, and its chunks on their way
+* :mod:`~p2pdeploy.messages.host`: what one host's daemon is asked
+* :mod:`~p2pdeploy.messages.enrolment`: how a host gets its identity;
+  :mod:`~p2pdeploy.messages.enrolment_desk`: what people ask of that
 * :mod:`~p2pdeploy.messages.api`: the HTTP API's documents, as people and scripts see them
 * :mod:`~p2pdeploy.messages.signing`: how a release gets its publishers' signatures
 * :mod:`~p2pdeploy.messages.access`: which route of it demands what

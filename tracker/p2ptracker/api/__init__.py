@@ -7,6 +7,8 @@
 * :mod:`~p2ptracker.api.routes`: the routes there are, each with the permission it declares
 * :mod:`~p2ptracker.api.unread_body`: answers given before the body was read
 * :mod:`~p2ptracker.api.failures`: every error as ``{"error": ErrorBody}``
+* :mod:`~p2ptracker.api.enrolment`: joining, renewing, revoking
+* :mod:`~p2ptracker.api.signing`: what publishers sign, and who they are
 * :mod:`~p2ptracker.api.releases`: publish, releases, manifests, egress
 * :mod:`~p2ptracker.api.cells`: time, hosts of a cell, sync, deal: what daemons call
 * :mod:`~p2ptracker.api.audit`: who may call what, who called what, the health page

@@ -7,6 +7,7 @@
 * :mod:`~p2ptracker.storage.signed_releases`: their signed metadata, and what waits for signatures
 * :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
+* :mod:`~p2ptracker.storage.enrolment`: join tokens, enrolments, revocations, alarms
 * :mod:`~p2ptracker.storage.audit`: the chained log of what people did
 * :mod:`~p2ptracker.storage.blobs`: a local folder of content-addressed files
 
