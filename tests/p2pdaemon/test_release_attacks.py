@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -259,6 +261,16 @@ async def test_another_manifest_than_the_signed_one_is_refused(world: World) -> 
     world.registry.manifest = world.manifest + b" "
     assert isinstance(await world.refusal(build), IntegrityError)
     assert world.store.digests() == []
+
+
+@pytest.mark.processes
+def test_the_daemon_itself_never_loads_python_tuf() -> None:
+    """It would not fit into the memory that an idle daemon may have."""
+    look = "import p2pdaemon.run, sys; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert "p2pdaemon" in loaded
+    assert loaded.isdisjoint({"tuf", "securesystemslib"})
 
 
 async def test_a_damaged_memory_is_told_and_nothing_is_staged(world: World) -> None:

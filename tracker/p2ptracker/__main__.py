@@ -58,6 +58,7 @@ def init(folder: Path, fleet: str | None) -> None:
     click.echo(f"  hosts and operators trust   {paths.fleet_ca}")
     click.echo(f"  the control plane signs by  {paths.keys}")
     click.echo(f"  the first operator          {paths.operator}")
+    click.echo(f"  releases are signed by      {paths.publisher_key}")
     click.echo(
         "In production these belong offline: " + ", ".join(str(path) for path in paths.offline())
     )
