@@ -165,11 +165,13 @@ async def test_only_publishers_sign_and_only_admins_delegate(tracker, payload: P
         ) as http:
             answer = await http.post("/v1/releases/hello/1.0.0/proposal")
             assert code_of(answer) == (403, "forbidden")
-    files = operator_files(tracker.folder, "pat", "publisher:hello")
-    async with open_http(files, tracker.ports.api) as http:
-        assert (await http.post("/v1/releases/hello/1.0.0/proposal")).status_code == 200
-        answer = await http.post("/v1/delegations", json={"proposal": ""})
-        assert answer.status_code == 403
+    for role in ("publisher:hello", "publisher:*"):
+        async with open_http(
+            operator_files(tracker.folder, "pat", role), tracker.ports.api
+        ) as http:
+            assert (await http.post("/v1/releases/hello/1.0.0/proposal")).status_code == 200
+            answer = await http.post("/v1/delegations", json={"proposal": ""})
+            assert code_of(answer) == (403, "forbidden")
     host = tracker.as_host("h01")
     assert (await host.post("/v1/releases/hello/1.0.0/proposal")).status_code == 403
     assert (await host.get("/v1/bundles")).status_code == 200
