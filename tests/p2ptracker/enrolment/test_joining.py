@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from p2pdaemon.enrolment_client import open_enrolment
 from p2pdaemon.join import join, require_ours
+from p2pdaemon.judge_bundle import SEEN_FILE
 from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, SigningRequests
@@ -89,6 +90,24 @@ async def test_a_host_that_joined_is_left_alone(tracker, config_of, token_for) -
     assert "already" in await join(config, token)
     assert (config.identity_dir / "leaf.pem").read_bytes() == before
     assert "enrolment 3" in await join(config, token, again=True), "the token was not used up"
+
+
+async def test_who_joins_anew_forgets_what_it_saw_of_releases(
+    tracker, config_of, token_for
+) -> None:
+    """Joining is how a host comes back after root keys were stolen, or its memory was damaged."""
+    config = config_of(tracker.plane.inventory.get(H1))
+    await join(config, await token_for(tracker, H1))
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    seen = config.state_dir / SEEN_FILE
+    seen.write_bytes(b"of another root")
+    token = await token_for(tracker, H1)
+    await join(config, token)
+    assert seen.exists(), "a host that joined is left alone"
+    await join(config, token, again=True)
+    assert not seen.exists()
+    root = load_identity(config.identity_dir, H1).bundle.release_root
+    assert root == tracker.plane.trust.paths.release_root.read_bytes()
 
 
 async def test_a_reused_token_is_refused_and_raises_an_alarm(tracker, token_for) -> None:
