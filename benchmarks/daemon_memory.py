@@ -8,12 +8,11 @@ being checked once a second: the worst case, not a daemon that has never done an
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
-from lab import make_payload, running_lab, scratch_folder
+from lab import cpu_s, make_payload, running_lab, scratch_folder
 from result import ResultWriter
 
 FETCH_RSS_LIMIT_MIB = 150.0
@@ -72,12 +71,6 @@ def status_mib(pid: int, field: str) -> float:
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
     raise SystemExit(f"process {pid} has no {field}: it is gone")
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process, all its threads included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from p2pctl.fleet_dir import FleetDir
 
-__all__ = ["Lab", "make_payload", "running_lab", "scratch_folder", "write_random"]
+__all__ = ["Lab", "cpu_s", "make_payload", "running_lab", "scratch_folder", "write_random"]
 
 BIN = Path(sys.executable).parent
 HELLO = Path(__file__).resolve().parent.parent / "examples" / "hello"
@@ -53,10 +53,14 @@ class Lab:
     def daemon_pids(self) -> dict[str, int]:
         """Process id of each host's daemon."""
         names = json.loads((self.folder / "fleet.json").read_text())["hosts"]
-        return {
-            name: int(json.loads((self.folder / "run" / f"{name}.json").read_text())["pid"])
-            for name in names
-        }
+        return {name: self._pid(name) for name in names}
+
+    def control_plane_pid(self) -> int:
+        """Process id of the control plane."""
+        return self._pid("control-plane")
+
+    def _pid(self, name: str) -> int:
+        return int(json.loads((self.folder / "run" / f"{name}.json").read_text())["pid"])
 
 
 @contextmanager
@@ -98,3 +102,9 @@ def write_random(path: Path, size_bytes: int) -> None:
     with path.open("wb") as file:
         for _ in range(size_bytes // BLOCK_BYTES):
             file.write(os.urandom(BLOCK_BYTES))
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process, all its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
