@@ -1,7 +1,12 @@
-"""What keeps the disk in bounds beside log rotation: releases nobody needs are deleted."""
+"""What keeps a host's use of itself in bounds, beside log rotation.
+
+Releases that nobody needs are deleted from the disk, and memory that nobody uses goes back to the
+kernel.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from functools import partial
 
 import trio
@@ -22,9 +27,10 @@ _disk = trio.CapacityLimiter(1)
 
 
 async def tidy_up(store: ReleaseStore, collector: Collector, stager: BuildStager) -> None:
-    """Collect for ever; a fault is logged and tried again."""
+    """Do so for ever; a fault is logged and tried again."""
     while True:
         await isolated("housekeeping", partial(_collect, store, collector, stager))
+        await trio.to_thread.run_sync(_give_back_memory, limiter=_disk)
         await trio.sleep(TIDY_EVERY_S)
 
 
@@ -36,3 +42,14 @@ async def _collect(store: ReleaseStore, collector: Collector, stager: BuildStage
         # Deletions before this one took time: an order may have asked for it meanwhile.
         if await stager.delete(digest, is_kept=partial(collector.keeps, digest)):
             _log.info("release deleted", digest=digest)
+
+
+def _give_back_memory() -> None:
+    """Have the C library return what was freed; takes about a millisecond.
+
+    Threads and peers of a fetch leave holes that glibc keeps for good: 3 to 6 MiB after 1 GiB.
+    Other C libraries (musl) return memory by themselves and have no such call.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
