@@ -4,8 +4,8 @@ In reading order:
 
 * :mod:`~p2pctl.cli`: the commands there are, and how every run of one ends
 * :mod:`~p2pctl.options`, :mod:`~p2pctl.output`: what all commands share, ``--dir`` and ``-o json``
-* :mod:`~p2pctl.fleet_dir`, :mod:`~p2pctl.client`, :mod:`~p2pctl.wire`: which fleet, its HTTP API,
-  and one call of it
+* :mod:`~p2pctl.fleet_dir`, :mod:`~p2pctl.client`, ``api/``, :mod:`~p2pctl.wire`: which fleet, its
+  HTTP API by noun, and one call of it
 * :mod:`~p2pctl.names`, :mod:`~p2pctl.rollout_request`: what is checked before anything is asked
 * ``cmd_*.py``: one family of commands each; ``render/``: documents as tables and trees
 * :mod:`~p2pctl.publishing`, :mod:`~p2pctl.uploading`: a publish, and its chunks on their way
