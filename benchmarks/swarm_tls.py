@@ -184,7 +184,9 @@ def fetch(setup: dict[str, Any]) -> int:
 def join(address: str, setup: dict[str, Any], data: Path, *, have: bool) -> tuple[Any, Any]:
     is_tls = bool(setup["certificate"])
     params: Any = lt.session_params()
-    params.settings = session_settings(address, 0, is_tls=is_tls)
+    # Only here is there a plain port, on loopback: the daemon's settings know none.
+    plain = {} if is_tls else {"listen_interfaces": f"{address}:0"}
+    params.settings = session_settings(address, 0) | plain
     params.disk_io_constructor = DISK_IO
     session: Any = lt.session(params)
     torrent = Path(setup["torrent"]).read_bytes()

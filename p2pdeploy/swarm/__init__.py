@@ -13,6 +13,7 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.session`: one libtorrent session under trio (shell), given
   :mod:`~p2pdeploy.swarm.torrent_params`, its tasks started by
   :mod:`~p2pdeploy.swarm.background`
+* :mod:`~p2pdeploy.swarm.torrents`: the torrents in it, kept true by its alerts (shell)
 * :mod:`~p2pdeploy.swarm.torrent`: one torrent in that session (shell)
 * :mod:`~p2pdeploy.swarm.faults`: what its disk errors mean (shell)
 * :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer

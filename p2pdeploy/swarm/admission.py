@@ -20,14 +20,9 @@ _ALLOWED, _BLOCKED = 0, 1  # ip_filter's flags
 
 
 class Admission:
-    """Members that are not banned.
+    """Members that are not banned."""
 
-    Args:
-        everybody: Whether to admit every address that is not banned; the plain swarm.
-    """
-
-    def __init__(self, *, everybody: bool) -> None:
-        self._everybody = everybody
+    def __init__(self) -> None:
         self._members: frozenset[str] = frozenset()
         self._banned: set[str] = set()  # only who was admitted could connect and send garbage
 
@@ -51,11 +46,10 @@ class Admission:
     def to_filter(self) -> Any:
         """The rules in libtorrent's form."""
         made = lt.ip_filter()
-        if not self._everybody:
-            made.add_rule("0.0.0.0", "255.255.255.255", _BLOCKED)
-            made.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", _BLOCKED)
-            for address in self._members:
-                made.add_rule(address, address, _ALLOWED)
+        made.add_rule("0.0.0.0", "255.255.255.255", _BLOCKED)
+        made.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", _BLOCKED)
+        for address in self._members:
+            made.add_rule(address, address, _ALLOWED)
         for address in self._banned:
             made.add_rule(address, address, _BLOCKED)
         return made

@@ -75,13 +75,13 @@ def require_pair(identity: SwarmIdentity) -> SwarmIdentity:
     return identity
 
 
-def require_successor(identity: SwarmIdentity, old: SwarmIdentity | None) -> SwarmIdentity:
+def require_successor(identity: SwarmIdentity, old: SwarmIdentity) -> SwarmIdentity:
     """Return *identity* if it may take the place of *old* in a running session.
 
     Raises:
         TrustError: as :func:`require_pair`; or another authority (``other-authority``).
     """
-    if old is None or identity.authority_pem != old.authority_pem:
+    if identity.authority_pem != old.authority_pem:
         raise TrustError(
             "the swarm CA has changed", hint="restart the daemon", code="other-authority"
         )
@@ -99,14 +99,13 @@ def present(handle: Any, identity: SwarmIdentity) -> None:
     handle.set_ssl_certificate_buffer(certificate, key, _DH_PARAMETERS_PEM)
 
 
-def require_ours(torrent_authority_pem: bytes, identity: SwarmIdentity | None) -> None:
+def require_ours(torrent_authority_pem: bytes, identity: SwarmIdentity) -> None:
     """Refuse a torrent that other peers than this fleet's may join.
 
     Raises:
         TrustError: its ``ssl-cert`` is another authority's than *identity*'s, or missing.
     """
-    ours = b"" if identity is None else identity.authority_pem
-    if torrent_authority_pem == ours:
+    if torrent_authority_pem == identity.authority_pem:
         return
     fault = "another swarm CA" if torrent_authority_pem else "no swarm CA"
     raise TrustError(

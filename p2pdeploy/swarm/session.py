@@ -29,43 +29,37 @@ from p2pdeploy.swarm.identity import (
 from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
-from p2pdeploy.trust.addresses import require_address, require_loopback
+from p2pdeploy.swarm.torrents import Torrents
+from p2pdeploy.trust.addresses import require_address
 
 __all__ = ["Session"]
 
 REFRESH_S = 1.0  # how old a torrent's statistics and its view of neighbours may be
 LISTEN_S = 10.0  # binding takes milliseconds; longer means that libtorrent is stuck
-CHECK_S = 30.0  # opening the files of a release; they are hashed only when they contradict
-CHECK_BYTES_PER_S_MIN = 20_000_000  # a disk that hashes slower than this hangs, in effect
 REMOVE_S = 30.0  # closing files waits for writes under way
 
 
 class Session:
-    """``async with Session(address, port) as session``: listens while inside, closes on exit.
+    """``async with Session(...) as session``: listens while inside, closes on exit.
 
     Args:
-        address: Literal IPv4 address that every socket binds; of loopback in a plain swarm.
+        address: Literal IPv4 address that every socket binds.
         port: TCP port to listen on; 0 takes a free one, see :attr:`port`.
-        identity: The leaf under the swarm CA.  With it there is no plain port, and nobody may
-            connect until :meth:`admit` says who.  None is a plain swarm, for comparisons.
+        identity: The leaf under the swarm CA.  There is no plain port, and nobody may connect
+            until :meth:`admit` says who.
 
     Raises:
-        ConfigError: the address is none, or a plain swarm's is not loopback; (on entry) it is
-            not this host's.
+        ConfigError: the address is none; (on entry) it is not this host's.
         TrustError: the key of *identity* is not its certificate's.
         UnavailableError: (on entry) the port is taken.
     """
 
-    def __init__(self, address: str, port: int, identity: SwarmIdentity | None = None) -> None:
-        require = require_address if identity else require_loopback
-        self.address = require(address, where="swarm address")
+    def __init__(self, address: str, port: int, identity: SwarmIdentity) -> None:
+        self.address = require_address(address, where="swarm address")
         self.port = port
-        self._identity = None if identity is None else require_pair(identity)
-        self._admission = Admission(everybody=identity is None)
-        self._torrents: dict[Any, Torrent] = {}  # by libtorrent's handle
-        self._leaving: dict[Any, Torrent] = {}  # being removed; only the last alert matters
-        self._checked: dict[Any, trio.Event] = {}  # torrents whose files are looked at now
-        self._suspects: set[Any] = set()  # torrents that need a look because alerts were lost
+        self._identity = require_pair(identity)
+        self._admission = Admission()
+        self._torrents = Torrents(self._ban)
         self._listening = trio.Event()
         self._listen_fault = ""
         self._work = trio.Event()  # set while something may be downloading
@@ -75,8 +69,8 @@ class Session:
 
     @property
     def authority_pem(self) -> bytes:
-        """The swarm CA, which every torrent here must name; empty for a plain swarm."""
-        return self._identity.authority_pem if self._identity else b""
+        """The swarm CA, which every torrent here must name."""
+        return self._identity.authority_pem
 
     def __repr__(self) -> str:
         return f"<Session {self.address}:{self.port}, {len(self._torrents)} torrents>"
@@ -90,9 +84,7 @@ class Session:
             sender.setblocking(False)
             self._receiver = receiver
             params = lt.session_params()
-            is_tls = self._identity is not None
-            settings = session_settings(self.address, self.port, is_tls=is_tls)
-            params.settings = cast(Any, settings)
+            params.settings = cast(Any, session_settings(self.address, self.port))
             params.disk_io_constructor = DISK_IO
             params.ip_filter = self._admission.to_filter()
             self._session = lt.session(params)
@@ -141,18 +133,14 @@ class Session:
             raise RefusedError("this torrent is in the session already", code="torrent-present")
         layout = params.ti.layout()
         handle = self._session.add_torrent(params)
-        if self._identity is not None:
-            present(handle, self._identity)
-        torrent = self._torrents[handle] = Torrent(handle, layout, self._remove, self._touch)
-        self._checked[handle] = trio.Event()
+        present(handle, self._identity)
+        torrent = Torrent(handle, layout, self._remove, self._touch)
         try:
-            await self._wait_checked(handle, torrent, where=str(params.save_path))
+            await self._torrents.enter(handle, torrent, where=str(params.save_path))
         except BaseException:
             with trio.CancelScope(shield=True):
                 await torrent.remove()
             raise
-        finally:
-            self._checked.pop(handle, None)
         self._work.set()
         return torrent
 
@@ -165,7 +153,7 @@ class Session:
                 leaf stays in use.
         """
         self._identity = require_successor(identity, self._identity)
-        for handle in self._torrents:
+        for handle in self._torrents.handles():
             present(handle, self._identity)
 
     def admit(self, addresses: Iterable[str]) -> None:
@@ -179,31 +167,13 @@ class Session:
         if self._admission.admit(addresses) and self._session is not None:
             self._session.set_ip_filter(self._admission.to_filter())
 
-    async def _wait_checked(self, handle: Any, torrent: Torrent, where: str) -> None:
-        """Until the files were looked at; raises UnavailableError when they cannot be."""
-        timeout_s = CHECK_S + torrent.size_bytes / CHECK_BYTES_PER_S_MIN
-        with trio.move_on_after(timeout_s) as patience:
-            await self._checked[handle].wait()
-        if patience.cancelled_caught:
-            raise UnavailableError(
-                f"libtorrent has not looked at the files within {timeout_s:.0f} s",
-                where=where,
-                hint="is the disk overloaded, or does it hang?",
-                code="check-timeout",
-            )
-        if torrent.fault is not None:
-            raise torrent.fault
-        await torrent.refresh()
-
     async def _remove(self, torrent: Torrent, delete_files: bool) -> None:
-        handle = next((key for key, known in self._torrents.items() if known is torrent), None)
-        if handle is None:
-            return
-        self._leaving[handle] = self._torrents.pop(handle)
-        self._session.remove_torrent(handle, lt.session.delete_files if delete_files else 0)
-        with trio.move_on_after(REMOVE_S):
-            await torrent.removed.wait()
-        self._leaving.pop(handle, None)
+        with self._torrents.leaving(torrent) as handle:
+            if handle is None:
+                return
+            self._session.remove_torrent(handle, lt.session.delete_files if delete_files else 0)
+            with trio.move_on_after(REMOVE_S):
+                await torrent.removed.wait()
 
     def _touch(self) -> None:
         self._work.set()
@@ -220,8 +190,7 @@ class Session:
                 hint="is another daemon running there?",
                 code="port-taken",
             )
-        is_tls = self._identity is not None
-        self.port = self._session.ssl_listen_port() if is_tls else self._session.listen_port()
+        self.port = self._session.ssl_listen_port()
 
     async def _close(self) -> None:
         """Stop libtorrent's threads; its destructor waits for them, so not on the trio thread."""
@@ -237,24 +206,13 @@ class Session:
                 self._receiver.recv(4096)
             for alert in self._session.pop_alerts():
                 self._take(alert)
-            suspects, self._suspects = self._suspects, set()
-            for handle in suspects:
-                await self._look_again(handle)
-
-    async def _look_again(self, handle: Any) -> None:
-        """Learn what alerts did not tell; also the end of a check, which comes once."""
-        torrent = self._torrents.get(handle)
-        if torrent is None:
-            return
-        await torrent.refresh(alerts_lost=True)
-        if torrent.fault is not None or not torrent.checking:
-            self._end_check(handle)
+            await self._torrents.look_at_suspects()
 
     async def _refresh_torrents(self) -> None:
         """Once a second, and only while something downloads, ask for statistics."""
         while True:
             await self._work.wait()
-            busy = [torrent for torrent in self._torrents.values() if not torrent.complete]
+            busy = self._torrents.incomplete()
             for torrent in busy:
                 torrent.ask_availability()
             self._session.post_torrent_updates(0)
@@ -263,51 +221,15 @@ class Session:
             await trio.sleep(REFRESH_S)
 
     def _take(self, alert: Any) -> None:
-        """Pass one alert on.  Alerts of torrents that are gone are dropped."""
-        if isinstance(alert, lt.state_update_alert):
-            for status in alert.status:
-                if status.handle in self._torrents:
-                    self._torrents[status.handle].note_status(status)
-        elif isinstance(alert, lt.alerts_dropped_alert):
-            self._suspects.update(self._torrents)
-        elif isinstance(alert, lt.listen_succeeded_alert):
+        if isinstance(alert, lt.listen_succeeded_alert):
             self._listening.set()
         elif isinstance(alert, lt.listen_failed_alert):
             self._listen_fault = alert.error.message()
             self._listening.set()
-        elif isinstance(alert, lt.torrent_removed_alert):
-            if alert.handle in self._leaving:
-                self._leaving[alert.handle].note_removed()
-        elif isinstance(alert, lt.torrent_alert) and alert.handle in self._torrents:
-            self._take_torrent(alert, self._torrents[alert.handle])
-
-    def _take_torrent(self, alert: Any, torrent: Torrent) -> None:
-        if isinstance(alert, lt.piece_finished_alert):
-            torrent.note_piece(alert.piece_index)
-        elif isinstance(alert, lt.piece_availability_alert):
-            torrent.note_availability(alert.piece_availability, trio.current_time())
-        elif isinstance(alert, lt.torrent_checked_alert):
-            self._end_check(alert.handle)
-        elif isinstance(alert, lt.hash_failed_alert):
-            torrent.note_hash_failure()
-        elif isinstance(alert, lt.peer_ban_alert):
-            self._ban(alert.ip[0])
-            torrent.note_banned(alert.ip[0])
-        elif isinstance(alert, lt.file_error_alert):
-            torrent.note_fault(alert.error, alert.filename())
-            self._end_check(alert.handle)
-        elif isinstance(alert, lt.torrent_error_alert):
-            # It follows a file's own alert, which says more and may be cleared by now.
-            self._suspects.add(alert.handle)
+        else:
+            self._torrents.take(alert)
 
     def _ban(self, address: str) -> None:
         """Refuse *address* for good: libtorrent's own ban covers one port, and peers call back."""
         self._admission.ban(address)
         self._session.set_ip_filter(self._admission.to_filter())
-
-    def _end_check(self, handle: Any) -> None:
-        """The files were looked at: what it has now may be less than what we were told."""
-        if handle in self._checked:
-            self._checked[handle].set()
-        else:
-            self._suspects.add(handle)

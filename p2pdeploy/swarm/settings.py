@@ -86,18 +86,17 @@ _FLEET: dict[str, int | bool | str] = {
 }
 
 
-def session_settings(address: str, port: int, *, is_tls: bool) -> dict[str, int | bool | str]:
+def session_settings(address: str, port: int) -> dict[str, int | bool | str]:
     """The settings of a host's session.
 
     Args:
         address: IPv4 address every socket binds, listening and outgoing; an unbound outgoing
             socket on loopback shows 127.0.0.1 and its peers drop it as a duplicate.
-        port: TCP port; 0 takes a free one.
-        is_tls: Whether the port speaks TLS only (``s``), or plain BitTorrent only.
+        port: TCP port; 0 takes a free one.  It speaks TLS only (``s``); there is no plain one.
     """
     return {
         **_FLEET,
         "alert_mask": int(ALERT_CATEGORIES),
-        "listen_interfaces": f"{address}:{port}{'s' if is_tls else ''}",
+        "listen_interfaces": f"{address}:{port}s",
         "outgoing_interfaces": address,
     }

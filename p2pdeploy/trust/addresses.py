@@ -6,7 +6,7 @@ import ipaddress
 
 from p2pdeploy.errors import ConfigError
 
-__all__ = ["is_loopback", "require_address", "require_loopback"]
+__all__ = ["is_loopback", "require_address"]
 
 _LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 
@@ -43,19 +43,3 @@ def is_loopback(address: str) -> bool:
         return ipaddress.IPv4Address(address) in _LOOPBACK
     except ValueError:
         return False
-
-
-def require_loopback(address: str, *, where: str) -> str:
-    """Return *address* if other machines can't reach it: for what speaks without certificates.
-
-    Raises:
-        ConfigError: they can, or it is no literal IPv4 address.
-    """
-    if not is_loopback(address):
-        raise ConfigError(
-            f"address {address!r} is outside 127.0.0.0/8",
-            where=where,
-            hint="what speaks without certificates stays on loopback",
-            code="not-loopback",
-        )
-    return address

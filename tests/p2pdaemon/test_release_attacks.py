@@ -38,6 +38,7 @@ from p2pdeploy.trust.releases.online import sign_snapshot, sign_timestamp
 from p2pdeploy.trust.releases.proposals import propose_release, sign
 from p2pdeploy.trust.releases.release_target import ReleaseTarget
 from p2pdeploy.trust.releases.seen import Seen
+from tests.p2pdeploy.swarm.swarm_leaves import swarm_identity
 from tests.p2pdeploy.trust.release_fleet import Fleet, key
 
 HELLO = ServiceName("web")  # what the fleet of release_fleet publishes
@@ -97,7 +98,8 @@ class World:
         """Why *build* can't be staged.  It always can't: nobody serves its chunks."""
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
         api = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        session = Session(self.config.address, 0)  # never entered: nothing gets that far
+        # Never entered: nothing gets that far.
+        session = Session(self.config.address, 0, swarm_identity())
         mesh = Mesh(self.config.name, tuple)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, self.registry.serve, [listener])

@@ -26,6 +26,7 @@ from p2pdeploy.payload.build import build as build_payload
 from p2pdeploy.payload.torrent import piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.session import Session
+from tests.p2pdeploy.swarm.swarm_leaves import swarm_identity
 
 HELLO = ServiceName("hello")
 DATA = random.Random(1).randbytes(4 * 1024 * 1024)
@@ -113,7 +114,7 @@ async def a_stager(
 ) -> AsyncGenerator[BuildStager]:
     mesh = Mesh(config.name, tuple)
     with trio.fail_after(30):
-        async with Session(config.address, 0) as session:
+        async with Session(config.address, 0, swarm_identity()) as session:
             yield BuildStager(config, store, origin, session, mesh, random.Random(1), origin)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import os
 import random
@@ -23,32 +22,12 @@ from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.draw_deals import FetchConfig, Neighbour
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
-from p2pdeploy.swarm.identity import SwarmIdentity
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
-from p2pdeploy.trust.certificates import (
-    Authority,
-    issue_swarm_leaf,
-    key_to_pem,
-    new_authority,
-    new_key,
-    signing_request,
-)
+from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA, swarm_identity
 
 PIECE_BYTES = 32 * 1024
 HOSTS_MAX = 24
-SWARM_CA = new_authority("test swarm CA", now=dt.datetime.now(dt.UTC))
-
-
-def swarm_identity(
-    authority: Authority = SWARM_CA, host: str = "h01", *, age: dt.timedelta = dt.timedelta()
-) -> SwarmIdentity:
-    """A fresh leaf of *authority*, issued *age* ago, for our swarm."""
-    key = new_key()
-    leaf = issue_swarm_leaf(
-        authority, signing_request(key), host, now=dt.datetime.now(dt.UTC) - age
-    )
-    return SwarmIdentity(certificate_pem=leaf, key_pem=key_to_pem(key), authority_pem=SWARM_CA.pem)
 
 
 class Release:

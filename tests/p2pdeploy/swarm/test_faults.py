@@ -16,7 +16,7 @@ import trio
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.swarm import faults
 from p2pdeploy.swarm.faults import disk_fault
-from p2pdeploy.swarm.session import Session
+from p2pdeploy.swarm.torrents import Torrents
 
 TOO_SHORT = (23, "libtorrent", "file too short")
 FULL = UnavailableError("the disk is full", code="disk-full")
@@ -93,15 +93,15 @@ async def test_a_disk_that_fills_while_fetching_is_told_as_full_each_time(lab, s
 @pytest.mark.processes
 async def test_a_disk_fault_whose_alert_was_lost_is_found_out(lab, small_disk, monkeypatch):
     """As when 8,000 alerts wait: libtorrent has stopped the torrent and says so once only."""
-    take = Session._take
+    take = Torrents.take
 
-    def lose(session: Session, alert) -> None:
+    def lose(torrents: Torrents, alert) -> None:
         if isinstance(alert, lt.file_error_alert | lt.torrent_error_alert):
-            session._suspects.update(session._torrents)
+            torrents.suspect_all()
         else:
-            take(session, alert)
+            take(torrents, alert)
 
-    monkeypatch.setattr(Session, "_take", lose)
+    monkeypatch.setattr(Torrents, "take", lose)
     release = lab.Release({"data/big": 4 * 1024 * 1024})
     origin, host = lab.Origin(release), lab.host()
     host.root = small_disk

@@ -13,8 +13,9 @@ import trio
 
 from p2pdeploy.errors import ConfigError, IntegrityError, RefusedError, UnavailableError
 from p2pdeploy.messages.deal import bits_of
-from p2pdeploy.swarm import session as session_module
+from p2pdeploy.swarm import torrents as torrents_module
 from p2pdeploy.swarm.session import Session
+from p2pdeploy.swarm.torrents import Torrents
 
 
 async def add_all(torrent, release, pieces):
@@ -131,8 +132,8 @@ async def test_a_check_that_does_not_end_is_a_clear_error_and_leaves_nothing(
     host = lab.host()
     async with host.session:
         with monkeypatch.context() as patched:
-            patched.setattr(session_module, "CHECK_S", 0.05)
-            patched.setattr(Session, "_end_check", lambda _self, _handle: None)
+            patched.setattr(torrents_module, "CHECK_S", 0.05)
+            patched.setattr(Torrents, "_end_check", lambda _self, _handle: None)
             with trio.fail_after(10), pytest.raises(UnavailableError, match="within 0 s") as caught:
                 await host.add(small_release)
         assert caught.value.code == "check-timeout"
@@ -146,15 +147,15 @@ async def test_a_check_whose_end_was_lost_with_other_alerts_is_found_out(
     lab, small_release, monkeypatch
 ):
     """As when 8,000 alerts wait: the one that ends the check comes once only."""
-    take = Session._take
+    take = Torrents.take
 
-    def lose(session: Session, alert) -> None:
+    def lose(torrents: Torrents, alert) -> None:
         if isinstance(alert, lt.torrent_checked_alert):
-            session._suspects.update(session._torrents)
+            torrents.suspect_all()
         else:
-            take(session, alert)
+            take(torrents, alert)
 
-    monkeypatch.setattr(Session, "_take", lose)
+    monkeypatch.setattr(Torrents, "take", lose)
     host = lab.host()
     async with host.session:
         with trio.fail_after(10):
@@ -194,16 +195,18 @@ async def test_a_taken_port_is_one_clear_error_and_no_silent_move(lab):
     with socket.socket() as taken:
         taken.bind((host.session.address, 0))
         taken.listen()
+        port = taken.getsockname()[1]
         with pytest.raises(UnavailableError) as caught:
-            async with Session(host.session.address, taken.getsockname()[1]):
+            async with Session(host.session.address, port, lab.swarm_identity()):
                 pass
     assert caught.value.code == "port-taken"
 
 
-def test_a_plain_swarm_outside_loopback_is_refused():
+@pytest.mark.parametrize("address", ["0.0.0.0", "::1", "localhost", "224.0.0.1"])
+def test_what_is_not_the_address_of_one_machine_is_refused(lab, address):
     with pytest.raises(ConfigError) as refused:
-        Session("10.0.0.1", 0)
-    assert refused.value.code == "not-loopback"
+        Session(address, 0, lab.swarm_identity())
+    assert refused.value.code == "bad-address"
 
 
 async def test_an_error_of_the_body_passes_through_unwrapped(lab):
