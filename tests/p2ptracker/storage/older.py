@@ -9,6 +9,7 @@ __all__ = ["step_back"]
 _LATER_TABLES = (
     "audit",
     "join_tokens",
+    "company_joins",
     "enrolments",
     "refused_serials",
     "enrolment_alarms",

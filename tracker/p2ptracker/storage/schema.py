@@ -19,6 +19,7 @@ __all__ = [
     "blobs",
     "cell_records",
     "chunks",
+    "company_joins",
     "enrolment_alarms",
     "enrolments",
     "join_tokens",
@@ -155,6 +156,16 @@ join_tokens = sa.Table(
 )
 """``digest``: BLAKE3 of the secret.  A used one stays for a while, to tell theft from a typo."""
 
+company_joins = sa.Table(
+    "company_joins",
+    tables,
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("opened_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("used_at", sa.Float),
+)
+"""Hosts that may join once by a certificate of the company's CA."""
+
 enrolments = sa.Table(
     "enrolments",
     tables,
@@ -227,6 +238,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE release_proposals (service TEXT NOT NULL, version TEXT NOT NULL,"
         " proposed_at FLOAT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (service, version))",
         "ALTER TABLE releases DROP COLUMN envelope",
+    ),
+    (
+        "CREATE TABLE company_joins (host TEXT NOT NULL PRIMARY KEY, opened_at FLOAT NOT NULL,"
+        " expires_at FLOAT NOT NULL, used_at FLOAT)",
     ),
 )
 VERSION = len(STEPS) + 1
