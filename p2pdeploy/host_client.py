@@ -95,8 +95,6 @@ async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Re
             payload = await _exchange(host, encode(request))
     except trio.TooSlowError as error:
         raise UnavailableError(f"no answer within {ASK_TIMEOUT_S:g} s", where=str(host)) from error
-    except (OSError, trio.BrokenResourceError) as error:
-        raise UnavailableError("the host's daemon cannot be reached", where=str(host)) from error
     reply: HostReply = decode(payload, HostReply, bytes_max=HOST_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
     if isinstance(reply, Refusal):
         raise _refusal(reply)
@@ -107,15 +105,26 @@ async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Re
 
 async def _exchange(host: HostAddress, request: bytes) -> bytes:
     context = client_context(host.identity, is_host(host.name), who=f"host {host.name}")
-    stream = await open_stream(host.address, host.port, context, source=host.source)
-    async with stream:
-        await stream.send_all(frame(request))
-        reader = FrameReader(bytes_max=HOST_REPLY_BYTES_MAX)
-        while data := await stream.receive_some(_READ_BYTES):
-            reader.feed(bytes(data))
-            for payload in reader:
-                return payload
-    raise UnavailableError(
+    try:
+        stream = await open_stream(host.address, host.port, context, source=host.source)
+    except OSError as error:
+        raise UnavailableError("the host's daemon cannot be reached", where=str(host)) from error
+    # Who refuses our certificate hangs up: an end or a reset, as it meets what we were sending.
+    try:
+        async with stream:
+            await stream.send_all(frame(request))
+            reader = FrameReader(bytes_max=HOST_REPLY_BYTES_MAX)
+            while data := await stream.receive_some(_READ_BYTES):
+                reader.feed(bytes(data))
+                for payload in reader:
+                    return payload
+    except trio.BrokenResourceError as error:
+        raise _hung_up(host) from error
+    raise _hung_up(host)
+
+
+def _hung_up(host: HostAddress) -> UnavailableError:
+    return UnavailableError(
         "the host closed the stream without an answer",
         where=str(host),
         hint="has your certificate expired, or been revoked?",

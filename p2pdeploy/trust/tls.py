@@ -23,6 +23,7 @@ from p2pdeploy.trust.identity import ControlPlaneId, HostId, Identity, identity_
 __all__ = [
     "IdentityFiles",
     "Peer",
+    "canonical_serial",
     "client_context",
     "demand_identity",
     "is_control_plane",
@@ -46,7 +47,7 @@ class IdentityFiles(msgspec.Struct, frozen=True, kw_only=True):
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """The other side of a connection, as its certificate says.
 
-    ``roles`` are an operator's, none for anybody else; ``serial`` is in hexadecimal;
+    ``roles`` are an operator's, none for anybody else; ``serial`` is a :func:`canonical_serial`;
     ``enrolment`` is a host's, 0 for anybody else.
     """
 
@@ -72,9 +73,14 @@ def peer_of(certificate: Mapping[str, Any] | None) -> Peer:
     return Peer(
         identity=identity_of(uris[0]),
         roles=tuple(value for key, value in subject if key == "organizationName"),
-        serial=str(certificate.get("serialNumber", "")),
+        serial=canonical_serial(str(certificate.get("serialNumber", ""))),
         enrolment=_enrolment_of(subject),
     )
+
+
+def canonical_serial(serial: str) -> str:
+    """One spelling of a serial number in hexadecimal: programs differ in case and leading zeros."""
+    return serial.strip().upper().lstrip("0")
 
 
 def _enrolment_of(subject: Sequence[tuple[str, str]]) -> int:

@@ -27,6 +27,7 @@ from p2pdeploy.trust.identity import ControlPlaneId, HostId, Identity, OperatorI
 from p2pdeploy.trust.tls import (
     IdentityFiles,
     Peer,
+    canonical_serial,
     client_context,
     is_control_plane,
     is_host,
@@ -121,6 +122,10 @@ def both(
         server_context(server, demands_certificate=demands),
         client_context(client, is_control_plane, who="the control plane"),
     )
+
+
+def test_a_serial_number_has_one_spelling() -> None:
+    assert canonical_serial("02ca4c") == canonical_serial("2CA4C") == "2CA4C"
 
 
 async def test_both_sides_learn_who_the_other_is(pki: Pki) -> None:

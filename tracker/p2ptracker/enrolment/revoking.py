@@ -18,6 +18,7 @@ from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.enrolment import CellTrust
 from p2pdeploy.trust.envelope import seal
 from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
+from p2pdeploy.trust.tls import canonical_serial
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.cells.replicas import Cells, SealedOrders
@@ -100,6 +101,7 @@ class Revoker:
                 hint="so many lost keys ask for a new fleet CA",
                 code="too-many-serials",
             )
+        serial = canonical_serial(serial)
         work = partial(refuse_serial, serial=serial, reason=reason, now=self._clock())
         await self._database.write(work)
         self._standing.refuse_serial(serial)
