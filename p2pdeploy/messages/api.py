@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 RolloutState = Literal[
+    "unsigned",
     "planned",
     "running",
     "paused",

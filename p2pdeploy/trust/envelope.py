@@ -36,9 +36,11 @@ __all__ = [
     "Sealer",
     "Signature",
     "Verifier",
+    "assemble",
     "cosign",
     "open_envelope",
     "seal",
+    "signed_part",
 ]
 
 Sealed = (
@@ -137,6 +139,16 @@ def cosign(data: bytes, sealer: Sealer) -> bytes:
     signature = sealer.sign(_pae(envelope.type, envelope.payload))
     signatures = (*others, (sealer.key_id, signature))
     return encode(msgspec.structs.replace(envelope, signatures=signatures))
+
+
+def signed_part(kind: type[Sealed], payload: bytes) -> bytes:
+    """What a signature on *payload*, a message of *kind*, covers: for who signs without sealing."""
+    return _pae(_type_of(kind), payload)
+
+
+def assemble(kind: type[Sealed], payload: bytes, signatures: tuple[Signature, ...]) -> bytes:
+    """The envelope of a *payload* that others signed; nothing is verified here."""
+    return encode(Envelope(_type_of(kind), payload, signatures))
 
 
 def open_envelope(data: bytes, verifier: Verifier) -> Sealed:

@@ -69,13 +69,26 @@ class FleetVerifier:
 
     def enough_signed(self, role: str, message: bytes, signatures: tuple[Signature, ...]) -> bool:
         """As :class:`~p2pdeploy.trust.envelope.Verifier` asks; each key counts once."""
-        keys, threshold = self._roles.get(role, ({}, 1))
-        signers = {
+        return len(self.signers(role, message, signatures)) >= self.threshold(role)
+
+    def signers(
+        self, role: str, message: bytes, signatures: tuple[Signature, ...]
+    ) -> frozenset[str]:
+        """The keys of *role* that signed *message*, by id; others do not count."""
+        keys, _ = self._roles.get(role, ({}, 1))
+        return frozenset(
             key_id
             for key_id, signature in signatures
             if key_id in keys and is_signed(keys[key_id], message, signature)
-        }
-        return len(signers) >= threshold
+        )
+
+    def key_ids(self, role: str) -> frozenset[str]:
+        """The keys that may speak in *role* now."""
+        return frozenset(self._roles.get(role, ({}, 1))[0])
+
+    def threshold(self, role: str) -> int:
+        """How many keys of *role* must sign."""
+        return self._roles.get(role, ({}, 1))[1]
 
     def check_host(
         self,

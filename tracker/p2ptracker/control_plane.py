@@ -33,6 +33,7 @@ from p2ptracker.registry.publish import Publisher
 from p2ptracker.releases.desk import ReleaseDesk
 from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.releases.release_keys import release_keys
+from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.rollouts.orchestrator import Orchestrator
 from p2ptracker.storage.blobs import LocalBlobStore
 from p2ptracker.storage.database import SqliteDatabase
@@ -156,6 +157,7 @@ def _assemble(
         database,
         store,
         daemons,
+        signers=RolloutSigners(verifier, trust.keys),
         is_signed=releases.is_signed,
         settle_s=config.settle_s,
         clock=clock,

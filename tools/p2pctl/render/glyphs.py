@@ -29,6 +29,7 @@ _LOOKS = {
     "rolling-back": Look("↩", "magenta"),
     "rolled-back": Look("↩", "magenta"),
     # rollouts
+    "unsigned": Look("✎", "yellow"),
     "planned": Look("○", "dim"),
     "running": Look("◌", "cyan"),
     "paused": Look("‖", "yellow"),

@@ -19,7 +19,7 @@ from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item
-from p2pdeploy.messages.orders import Order
+from p2pdeploy.messages.orders import Order, Rollout
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
 from p2pdeploy.trust.keyring import FleetVerifier
@@ -122,12 +122,19 @@ class Cells:
             if seen.cell in self._replicas:
                 self._replicas[seen.cell].restore(seen.envelope, seen.seen_at)
 
-    def seal(self, cell: CellId, orders: Sequence[Order]) -> SealedOrders:
-        """Seal *orders* for *cell* with the keys of their roles; nobody hears of them yet."""
+    def seal(self, cell: CellId, orders: Sequence[Order], *, rollout: bytes = b"") -> SealedOrders:
+        """Seal *orders* for *cell* with the keys of their roles; nobody hears of them yet.
+
+        A ROLLOUT among them goes out as *rollout* when that is given: as people signed it.
+        """
         sealed: list[tuple[Item, Sealed]] = []
         for order in orders:
             assert isinstance(order, Sealed), "every order has a place in the envelope's union"
-            envelope = seal(order, self._keys[ROLE_OF[type(order)]])
+            if rollout and isinstance(order, Rollout):
+                assert self._verify(rollout) == order, "people signed something else"
+                envelope = rollout
+            else:
+                envelope = seal(order, self._keys[ROLE_OF[type(order)]])
             sealed.append((item_of(order, envelope), order))
         return SealedOrders(cell, tuple(sealed))
 

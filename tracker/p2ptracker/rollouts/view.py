@@ -9,19 +9,29 @@ import msgspec
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.api import FINAL_STATES, Reason, RolloutView
 from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.cell_rollout import CellRollout, View
 from p2pdeploy.planning.conducted import Conducted, latest
 from p2pdeploy.planning.next_go import activates_before
 from p2pdeploy.planning.views import rollout_view
+from p2ptracker.rollouts.approval import Approval
 
-__all__ = ["CellSight", "RolloutDocument", "is_final", "live_view", "rollout_in"]
+__all__ = ["CellSight", "Change", "RolloutDocument", "is_final", "live_view", "rollout_in"]
+
+
+Change = tuple[Conducted, list[Order]]
+"""A cell as it is to be stored, and the orders to issue to it."""
 
 
 class RolloutDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of one rollout.  ``view`` is as of the last change, whole once final."""
+    """What is stored of one rollout.  ``view`` is as of the last change, whole once final.
+
+    With an ``approval`` it waits for signatures, and its cells know nothing of it.
+    """
 
     cells: tuple[CellId, ...]
     view: RolloutView
+    approval: Approval | None = None
 
 
 class CellSight(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,129 @@
+"""Rollouts that wait for people's signatures: begun, signed, opened, or ended before they began.
+
+Everything here runs under the ledger's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from p2pdeploy.errors import NotFoundError, RefusedError
+from p2pdeploy.messages.api import Reason, RolloutRequest, RolloutState
+from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
+from p2pdeploy.messages.orders import Rollout
+from p2ptracker.rollouts.approval import Approval
+from p2ptracker.rollouts.ledger import Ledger
+from p2ptracker.rollouts.opening import open_approved
+from p2ptracker.rollouts.survey import Surveyor
+from p2ptracker.rollouts.unsigned import approval_of, await_signatures, close_unsigned
+from p2ptracker.rollouts.view import Change, RolloutDocument
+
+__all__ = ["Approvals"]
+
+log = structlog.get_logger(__name__)
+
+
+class Approvals:
+    """The desk that signatures on rollouts come to.
+
+    Args:
+        ledger: Where rollouts are.
+        surveyor: Gathers the facts of the moment at which the last signature comes.
+    """
+
+    def __init__(self, ledger: Ledger, surveyor: Surveyor) -> None:
+        self._ledger, self._surveyor = ledger, surveyor
+
+    def __repr__(self) -> str:
+        return f"<Approvals of {self._ledger!r}>"
+
+    async def begin(
+        self, planned: RolloutDocument, request: RolloutRequest, changes: Sequence[Change]
+    ) -> None:
+        """Keep a rollout until it is signed, instead of opening it.
+
+        Args:
+            planned: As it would be opened now.
+            request: What was asked for; the plans are made anew from it.
+            changes: What opening it would issue; only the ROLLOUTs are kept.
+        """
+        rollouts = [o for _, orders in changes for o in orders if isinstance(o, Rollout)]
+        approval = self._ledger.signers.ask(request, rollouts)
+        await self._ledger.commit([], await_signatures(planned, approval))
+
+    def proposal(self, document: RolloutDocument) -> RolloutProposal:
+        """What is to be signed, and by whom it was."""
+        approval, signers = approval_of(document), self._ledger.signers
+        return RolloutProposal(
+            rollout=document.view.id,
+            payloads=list(approval.payloads),
+            signed_by=sorted(signers.signed_by(approval)),
+            threshold=signers.threshold,
+        )
+
+    async def take(self, document: RolloutDocument, request: ApprovalRequest) -> None:
+        """Add a key's signatures; with enough of them, open the rollout.
+
+        Raises:
+            RefusedError: the rollout waits for none, its time is over, the key may not sign, or
+                it signed something else.
+        """
+        approval = approval_of(document)
+        if self._ledger.clock() >= approval.expires_at:
+            raise RefusedError(f"{document.view.id} has lapsed", code="approval-lapsed")
+        approval = self._ledger.signers.take(approval, request.key_id, request.signatures)
+        log.info("rollout-signed", rollout=document.view.id, key=request.key_id)
+        document = msgspec.structs.replace(document, approval=approval)
+        if self._ledger.signers.is_enough(approval):
+            await self._open(document, approval)
+        else:
+            await self._ledger.commit([], document)
+
+    async def look(self) -> None:
+        """End what lapsed; open what is signed well enough since the keys of the role changed."""
+        for document in [*self._ledger.under_way.values()]:
+            if document.approval is None:
+                continue
+            if self._ledger.clock() >= document.approval.expires_at:
+                text = "nobody else signed it in time: apply it again"
+                await self._close(document, "failed", "approval-lapsed", text)
+            elif self._ledger.signers.is_enough(document.approval):
+                await self._open(document, document.approval)
+
+    async def abort(self, document: RolloutDocument) -> None:
+        """End a rollout that nothing was started of."""
+        await self._close(document, "aborted", "operator", "aborted by an operator")
+
+    async def _open(self, document: RolloutDocument, approval: Approval) -> None:
+        """Begin the rollout; what was signed and fits no more ends it."""
+        try:
+            changes = await self._plan_anew(document, approval)
+        except (RefusedError, NotFoundError) as error:
+            text = f"what was signed fits no more ({error.message}): apply it again"
+            await self._close(document, "failed", "stale-approval", text)
+            return
+        envelopes = self._ledger.signers.envelopes(approval)
+        approved = dict(zip(document.cells, envelopes, strict=True))
+        cells = tuple(conducted.cell for conducted, _ in changes)
+        opened = RolloutDocument(cells=cells, view=document.view)
+        await self._ledger.commit(changes, opened, approved=approved)
+
+    async def _plan_anew(self, document: RolloutDocument, approval: Approval) -> list[Change]:
+        """What opens the rollout now.  Raises RefusedError or NotFoundError: hosts would refuse."""
+        found = await self._surveyor.survey(approval.request)
+        if gone := set(document.cells) - found.cells.keys():
+            raise RefusedError(f"no target is left in {min(gone)}", code="stale-approval")
+        cells = {cell: found.cells[cell] for cell in document.cells}  # others were not approved
+        return open_approved(
+            approval.rollouts(), cells, found.build, found.limits, self._ledger.clock()
+        )
+
+    async def _close(
+        self, document: RolloutDocument, state: RolloutState, code: str, text: str
+    ) -> None:
+        reason = Reason(code=code, message=text)
+        closed = close_unsigned(document, state, reason, self._ledger.clock())
+        await self._ledger.commit([], closed)

@@ -1,0 +1,54 @@
+"""A rollout that waits for signatures: nothing of it has reached any cell.  Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.messages.api import FINAL_STATES, Reason, RolloutState, RolloutView
+from p2pdeploy.planning.views import utc
+from p2ptracker.rollouts.approval import Approval, RolloutSigners
+from p2ptracker.rollouts.view import RolloutDocument
+
+__all__ = ["approval_of", "await_signatures", "close_unsigned", "unsigned_view"]
+
+
+def await_signatures(document: RolloutDocument, approval: Approval) -> RolloutDocument:
+    """The rollout *document*, which was planned and is not opened, as one that waits."""
+    waiting = [msgspec.structs.replace(d, waits_for="") for d in document.view.fault_domains]
+    view = msgspec.structs.replace(
+        document.view, state="unsigned", reasons=[], fault_domains=waiting
+    )
+    return RolloutDocument(cells=document.cells, view=view, approval=approval)
+
+
+def approval_of(document: RolloutDocument) -> Approval:
+    """What *document* waits for; raises RefusedError when it does not wait for signatures."""
+    if document.approval is None:
+        raise RefusedError(
+            f"{document.view.id} is {document.view.state}: it waits for no signatures",
+            code="not-unsigned",
+        )
+    return document.approval
+
+
+def unsigned_view(
+    document: RolloutDocument, approval: Approval, signers: RolloutSigners
+) -> RolloutView:
+    """The rollout as it stands, which says how many signatures it has."""
+    count = f"{len(signers.signed_by(approval))} of {signers.threshold} signatures"
+    reason = Reason(
+        code="unsigned", message=f"{count}: p2pctl rollout sign {document.view.id} --key FILE"
+    )
+    return msgspec.structs.replace(document.view, reasons=[reason])
+
+
+def close_unsigned(
+    document: RolloutDocument, state: RolloutState, reason: Reason, now: float
+) -> RolloutDocument:
+    """The rollout ended before it began."""
+    assert state in FINAL_STATES, state
+    view = msgspec.structs.replace(
+        document.view, state=state, reasons=[reason], finished_at=utc(now)
+    )
+    return RolloutDocument(cells=document.cells, view=view)
