@@ -10,15 +10,18 @@ Reading order:
   this host is; :mod:`~p2pdaemon.keep_identity` and :mod:`~p2pdaemon.renew`: staying it
 * :mod:`~p2pdaemon.learn_trust`, :mod:`~p2pdaemon.refused`, :mod:`~p2pdaemon.doorkeeper`: who is
   believed no more, and who may connect
-* :mod:`~p2pdaemon.svc_mgr`: drives the activation core and carries out its effects, with
-  :mod:`~p2pdaemon.task_slot` and :mod:`~p2pdaemon.isolate`
+* :mod:`~p2pdaemon.svc_mgr`: drives the activation core and carries out its effects, one
+  service's in :mod:`~p2pdaemon.service_tasks`, with :mod:`~p2pdaemon.task_slot` and
+  :mod:`~p2pdaemon.isolate`
 * :mod:`~p2pdaemon.get_and_run_svc`: one change of one service, or its undoing, with
   :mod:`~p2pdaemon.failure_note` and :mod:`~p2pdaemon.race`
 * :mod:`~p2pdaemon.keep_running`: supervision outside any change
-* :mod:`~p2pdaemon.service_process`: one service's process and its health
-* :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`,
-  by what :mod:`~p2pdaemon.release_parts` says of it and its publishers signed
-  (:mod:`~p2pdaemon.verify_release`, and :mod:`~p2pdaemon.judge_bundle` in a short process);
+* :mod:`~p2pdaemon.service_process`: one service's process and its health, started as
+  :mod:`~p2pdaemon.launch` reads in its build
+* :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`
+  and :mod:`~p2pdaemon.release_torrents`, by what :mod:`~p2pdaemon.release_parts` says of it and
+  its publishers signed (:mod:`~p2pdaemon.verify_release`, and :mod:`~p2pdaemon.judge_bundle` in
+  a short process);
   :mod:`~p2pdaemon.tell_seeds`: what is seeded, to a dealer that forgot
 * :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``, kept in
   bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`; logs by

@@ -1,58 +1,34 @@
-"""One service on this host: its process, its health, its port; whichever build of it runs.
-
-What a build wants stands in its ``service.toml``, read from the staged tree each time, so a
-daemon that was just started knows as much as the one before it.
-"""
+"""One service on this host: its process and its health, whichever build of it runs."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import msgspec
 import trio
 
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.launch import Launch, Launches
 from p2pdaemon.log import get_logger
-from p2pdaemon.services.check import Check, ExecCheck, HttpCheck, TcpCheck, check_once
+from p2pdaemon.services.check import check_once
 from p2pdaemon.services.health import Health, HealthCounter
-from p2pdaemon.services.port import choose_port, kept_port
-from p2pdaemon.services.records import ExitRecord, RunningService, RunSpec
+from p2pdaemon.services.records import ExitRecord, RunningService
 from p2pdaemon.services.runner import ServiceRunner
-from p2pdaemon.services.users import ServiceUser, ServiceUsers, give_folder
+from p2pdaemon.services.users import ServiceUsers
 from p2pdaemon.store import ReleaseStore
-from p2pdeploy.errors import IntegrityError, PayloadError, UnavailableError
+from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.payload.service_toml import (
-    ServiceSpec,
-    expand,
-    parse_service_toml,
-    service_environment,
-)
 
-__all__ = ["Launch", "Restage", "Run", "ServiceProcess"]
+__all__ = ["Restage", "Run", "ServiceProcess"]
 
 _log = get_logger("service")
 _verifying = trio.CapacityLimiter(1)  # at worst it reads 10 GB: two would fight for the disk
 _files = trio.CapacityLimiter(4)  # small reads and writes beside a service's start
 
-PORT_UNKNOWN = 0  # stands in a launch that is only looked at, never started
-
-
 Restage = Callable[[ServiceName, Build], Awaitable[object]]
 """Stages a build from scratch, or raises."""
-
-
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run one build here, every variable filled in."""
-
-    spec: ServiceSpec
-    run: RunSpec
-    check: Check
-    port: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +73,9 @@ class ServiceProcess:
         self.service = service
         self._store = store
         self._address = config.address
-        self._path = config.service_path
-        self._users = users
         self._restage = restage
-        self._rng = rng
-        self._folder = store.service_dir(service)
-        self._state = self._folder.absolute() / "state"
-        self._runner = ServiceRunner(self._folder)
+        self._launches = Launches(service, config=config, store=store, users=users, rng=rng)
+        self._runner = ServiceRunner(store.service_dir(service))
 
     def __repr__(self) -> str:
         return f"<ServiceProcess {self.service}>"
@@ -147,7 +119,7 @@ class ServiceProcess:
         Raises:
             PayloadError: its service.toml is missing or wrong.
         """
-        return await trio.to_thread.run_sync(self._prepare, build, PORT_UNKNOWN, limiter=_files)
+        return await trio.to_thread.run_sync(self._launches.look, build, limiter=_files)
 
     async def start(self, build: Build) -> Run:
         """Start *build*; nothing of the service may run.  Its tree is verified once more.
@@ -158,7 +130,7 @@ class ServiceProcess:
             RefusedError, UnavailableError: as ``ServiceRunner.start``; nothing was started.
         """
         await self._verify(build)
-        launch = await trio.to_thread.run_sync(self._prepare, build, None, limiter=_files)
+        launch = await trio.to_thread.run_sync(self._launches.prepare, build, limiter=_files)
         running = await self._runner.start(launch.run)
         return _run(launch, running)
 
@@ -173,8 +145,7 @@ class ServiceProcess:
             return None
         record = running.record
         build = Build(version=record.version, digest=record.digest)
-        port = kept_port(self._folder / "port") or PORT_UNKNOWN
-        launch = await trio.to_thread.run_sync(self._prepare, build, port, limiter=_files)
+        launch = await trio.to_thread.run_sync(self._launches.of_running, build, limiter=_files)
         return _run(launch, running)
 
     async def stop(self) -> None:
@@ -200,85 +171,8 @@ class ServiceProcess:
                 return result.detail
             await trio.sleep(health.interval_s)
 
-    # -- a build's wishes, filled in ---------------------------------------------------------
-
-    def _prepare(self, build: Build, port: int | None) -> Launch:
-        """Blocking.  With *port* None one is chosen: the service must be stopped."""
-        tree = self._store.tree(build.digest)
-        where = f"{self.service} {build.version}: service.toml"
-        try:
-            spec = parse_service_toml((tree / "service.toml").read_bytes(), where)
-        except OSError as error:
-            raise PayloadError(f"cannot be read: {error.strerror}", where=where) from error
-        if spec.service.name != self.service:
-            raise PayloadError(f"is of service {spec.service.name!r}", where=where)
-        user = self._users.user_of(self.service, spec.run.user)
-        if port is None:
-            port = self._choose_port()
-            self._give_state(user)
-        variables = self._variables(build, port)
-        environment = service_environment(spec, variables, path=self._path)
-        log_path = self._store.log_path(self.service)
-        log_path.parent.mkdir(mode=0o700, exist_ok=True)
-        run = RunSpec(
-            argv=tuple(expand(word, variables) for word in spec.run.command),
-            cwd=str(tree.absolute()),
-            env=environment,
-            stop_signal=spec.run.stop_signal,
-            stop_timeout_s=spec.run.stop_timeout_s,
-            stdout_path=str(log_path),
-            stderr_path=str(log_path),
-            digest=build.digest,
-            version=build.version,
-            user=user,
-            state_dir=str(self._state),
-        )
-        check = _check_of(spec, variables, run)
-        return Launch(spec=spec, run=run, check=check, port=port)
-
-    def _give_state(self, user: ServiceUser | None) -> None:
-        try:
-            give_folder(self._state, user)
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot be given to its service: {error.strerror}",
-                where=str(self._state),
-                code="state-folder",
-            ) from error
-
-    def _choose_port(self) -> int:
-        others = (path for path in self._folder.parent.glob("*/port"))
-        taken = {kept_port(path) for path in others if path.parent != self._folder}
-        choice = choose_port(
-            self._folder / "port",
-            self._address,
-            taken={port for port in taken if port is not None},
-            rng=self._rng,
-        )
-        return choice.port
-
-    def _variables(self, build: Build, port: int) -> dict[str, str]:
-        return {
-            "HOST": self._address,
-            "PORT": str(port),
-            "STATE_DIR": str(self._state),
-            "SERVICE": self.service,
-            "VERSION": build.version,
-        }
-
 
 def _run(launch: Launch, running: RunningService) -> Run:
     health = launch.spec.health
     counter = HealthCounter(health.healthy_after, health.unhealthy_after)
     return Run(launch=launch, running=running, counter=counter)
-
-
-def _check_of(spec: ServiceSpec, variables: dict[str, str], run: RunSpec) -> Check:
-    health = spec.health
-    if health.http:
-        return HttpCheck(expand(health.http, variables))
-    if health.tcp:
-        host, _, port = expand(health.tcp, variables).rpartition(":")
-        return TcpCheck(host, urlsplit(f"//{host}:{port}").port or 0)
-    argv = tuple(expand(word, variables) for word in health.exec or ())
-    return ExecCheck(argv, run.env, run.cwd, run.user, run.state_dir)

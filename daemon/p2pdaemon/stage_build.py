@@ -23,15 +23,15 @@ from p2pdaemon.isolate import isolated
 from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.release_parts import Judge, ReleaseParts, disk_hop
+from p2pdaemon.release_torrents import ReleaseTorrents
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
-from p2pdeploy.manifest import ChunkIndex, Manifest
+from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload import stage
-from p2pdeploy.payload.delta import DeltaResult, Older, local_pieces
-from p2pdeploy.payload.torrent import piece_count, torrent_bytes, verify_piece
+from p2pdeploy.payload.torrent import verify_piece
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
@@ -69,14 +69,12 @@ class BuildStager:
         self._host = config.name
         self._store = store
         self._control = control
-        self._session = session
         self._mesh = mesh
         self._rng = rng
         self._parts = ReleaseParts(store, control, judge)
-        self._torrents: dict[Digest, Torrent] = {}
+        self._torrents = ReleaseTorrents(store, session)
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
-        self._adding = trio.Lock()  # the session refuses one torrent twice
         self._turns: defaultdict[Digest, trio.Lock] = defaultdict(trio.Lock)  # who writes a release
 
     def __repr__(self) -> str:
@@ -88,7 +86,7 @@ class BuildStager:
 
     def torrents(self) -> dict[Digest, Torrent]:
         """What is fetched and seeded, for the metrics."""
-        return dict(self._torrents)
+        return self._torrents.by_digest()
 
     async def stage(self, service: ServiceName, build: Build) -> Staged:
         """Stage *build* and go on seeding it.  Idempotent; cancelling keeps what was fetched.
@@ -118,7 +116,7 @@ class BuildStager:
         """
         async with self._using(build.digest):
             async with self._turns[build.digest]:
-                await self._drop(build.digest)
+                await self._torrents.drop(build.digest)
                 await disk_hop(self._store.discard, build.digest)
             await self.stage(service, build)
 
@@ -136,7 +134,7 @@ class BuildStager:
                 return
             manifest = await disk_hop(self._store.read_manifest, digest)
             if manifest is not None:
-                await self._seed(digest, manifest)
+                await self._torrents.seed(digest, manifest)
 
     async def delete(self, digest: Digest, *, is_kept: Callable[[], bool]) -> bool:
         """Stop seeding *digest* and delete it, unless it is being used or *is_kept* now.
@@ -152,7 +150,7 @@ class BuildStager:
         async with self._deleting:
             if digest in self._users or is_kept():
                 return False
-            await self._drop(digest)
+            await self._torrents.drop(digest)
             await disk_hop(self._store.remove, digest)
             return True
 
@@ -172,7 +170,7 @@ class BuildStager:
     async def _stage(self, service: ServiceName, build: Build) -> Staged:
         manifest = await self._parts.manifest(service, build)
         if await self._is_staged(build.digest):
-            await isolated(f"seed {service}", partial(self._seed, build.digest, manifest))
+            await isolated(f"seed {service}", partial(self._torrents.seed, build.digest, manifest))
             return Staged(service=service, digest=build.digest)
         return await self._fetch(service, build.digest, manifest)
 
@@ -189,27 +187,20 @@ class BuildStager:
             if digest in await disk_hop(self._store.current_digests):
                 return True  # the next start of it asks for restage
             _log.error("staged tree differs", digest=digest, error=str(error))
-            await self._drop(digest)
+            await self._torrents.drop(digest)
             await disk_hop(self._store.discard, digest)
             return False
         return True
-
-    async def _drop(self, digest: Digest) -> None:
-        """Leave the swarm of *digest*; what was fetched stays on the disk."""
-        torrent = self._torrents.pop(digest, None)
-        if torrent is not None:
-            await torrent.remove()
 
     # -- fetching --------------------------------------------------------------------------
 
     async def _fetch(self, service: ServiceName, digest: Digest, manifest: Manifest) -> Staged:
         index = await self._parts.chunk_index(digest, manifest)
         root = self._store.root(digest)
-        await self._drop(digest)  # of an earlier try; what it fetched is found on the disk
+        await self._torrents.drop(digest)  # of an earlier try; what it fetched is found on the disk
         await disk_hop(stage.prepare, root, manifest)
-        here = await disk_hop(_local_pieces, self._store, service, digest, manifest, index)
-        async with self._adding:
-            torrent = await self._add(digest, manifest, here.have)
+        here = await disk_hop(self._store.local_pieces, service, digest, manifest, index)
+        torrent = await self._torrents.add(digest, manifest, here.have)
         log = _log.bind(service=service, digest=digest)
         log.info("fetching", pieces=len(here.have), pieces_here=sum(here.have))
         async with AsyncExitStack() as unfinished:
@@ -248,37 +239,4 @@ class BuildStager:
     async def _abandon(self, digest: Digest) -> None:
         """Fetch no more of what failed or was superseded, even when cancelled: removal is short."""
         with trio.CancelScope(shield=True):
-            await self._drop(digest)
-
-    # -- the swarm ---------------------------------------------------------------------------
-
-    async def _seed(self, digest: Digest, manifest: Manifest) -> None:
-        async with self._adding:
-            if digest not in self._torrents:
-                await self._add(digest, manifest, [True] * piece_count(manifest))
-
-    async def _add(self, digest: Digest, manifest: Manifest, have: list[bool]) -> Torrent:
-        root = self._store.root(digest)
-        paths = {
-            blob.path: stage.blob_path(root, manifest, number)
-            for number, blob in enumerate(manifest.blobs)
-        }
-        data = await disk_hop(torrent_bytes, manifest, digest, self._session.authority_pem)
-        torrent = self._torrents[digest] = await self._session.add(data, paths, have)
-        return torrent
-
-
-def _local_pieces(
-    store: ReleaseStore,
-    service: ServiceName,
-    digest: Digest,
-    manifest: Manifest,
-    index: ChunkIndex,
-) -> DeltaResult:
-    """Copy what older releases of the service have; blocking."""
-    olds: list[Older] = []
-    for other, old in store.staged():
-        old_index = store.read_chunk_index(other, old) if old.service == service else None
-        if old_index is not None:
-            olds.append(Older(old, old_index, store.root(other)))
-    return local_pieces(manifest, index, olds, store.root(digest))
+            await self._torrents.drop(digest)

@@ -24,6 +24,7 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.payload import stage
+from p2pdeploy.payload.delta import DeltaResult, Older, local_pieces
 
 __all__ = ["ReleaseStore"]
 
@@ -100,6 +101,21 @@ class ReleaseStore:
         for digest in self.digests():
             if self.is_staged(digest) and (manifest := self.read_manifest(digest)) is not None:
                 yield digest, manifest
+
+    def local_pieces(
+        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex
+    ) -> DeltaResult:
+        """Copy into a prepared release what it had before, and what older ones of *service* have.
+
+        Raises:
+            OSError: the disk fails or is full.
+        """
+        olds: list[Older] = []
+        for other, old in self.staged():
+            old_index = self.read_chunk_index(other, old) if old.service == service else None
+            if old_index is not None:
+                olds.append(Older(old, old_index, self.root(other)))
+        return local_pieces(manifest, index, olds, self.root(digest))
 
     def service_of(self, digest: Digest) -> ServiceName | None:
         """Whose release it is; None when that can't be told."""

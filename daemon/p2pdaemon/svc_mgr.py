@@ -11,23 +11,17 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
 from typing import Protocol, TypeVar, assert_never
 
 import trio
 
 from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
-from p2pdaemon.get_and_run_svc import GetAndRunSvc
-from p2pdaemon.isolate import isolated
 from p2pdaemon.journal import Journal
-from p2pdaemon.keep_running import keep_absent, keep_running
-from p2pdaemon.log import get_logger
 from p2pdaemon.service_process import ServiceProcess
+from p2pdaemon.service_tasks import ServiceTasks, StageBuild
 from p2pdaemon.store import ReleaseStore
-from p2pdaemon.task_slot import TaskSlot
 from p2pdeploy.activation.effects import (
     Attest,
     Change,
@@ -41,23 +35,14 @@ from p2pdeploy.activation.effects import (
     Wake,
 )
 from p2pdeploy.activation.events import (
-    Activated,
-    ActivationFailed,
     Booted,
     Event,
     Now,
     Persisted,
-    Progressed,
-    ServiceBroke,
-    ServiceRan,
-    Staged,
-    StagingFailed,
     Woken,
 )
-from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.messages.attestation import Attestation, ServiceState
-from p2pdeploy.messages.orders import Build
+from p2pdeploy.messages.attestation import Attestation
 
 __all__ = ["Core", "SvcMgr"]
 
@@ -65,12 +50,8 @@ T = TypeVar("T")
 
 # A cell's anti-entropy brings at most a few hundred items at once; the sender waits beyond that.
 EVENTS_MAX = 1024
-STAGE_RETRY_FIRST_S = 1.0  # a control plane or a neighbour that restarts is back in seconds
-STAGE_RETRY_MAX_S = 30.0  # and one that is down for long is not asked by every host at once
-CRASH_PAUSE_S = 5.0  # before a supervision that crashed begins again
 WAKE_SLICE_S = 30.0  # trio's clock stands still during suspend, CLOCK_BOOTTIME does not
 
-_log = get_logger("svc_mgr")
 _journal_thread = trio.CapacityLimiter(1)  # one record after the other
 
 
@@ -78,15 +59,6 @@ class Core(Protocol):
     """What SvcMgr needs of ``activation.host.HostActivation``."""
 
     def handle(self, event: Event, now: Now) -> list[Effect]: ...
-
-
-@dataclass(frozen=True)
-class _Service:
-    """The two tasks of one service."""
-
-    process: ServiceProcess
-    work: TaskSlot  # touches processes: a change, or supervision
-    fetch: TaskSlot
 
 
 class SvcMgr:
@@ -112,7 +84,7 @@ class SvcMgr:
         journal: Journal,
         store: ReleaseStore,
         collector: Collector,
-        stage: Callable[[ServiceName, Build], Awaitable[Staged]],
+        stage: StageBuild,
         publish: Callable[[Attestation], None],
         make_process: Callable[[ServiceName], ServiceProcess],
         rng: random.Random,
@@ -127,7 +99,7 @@ class SvcMgr:
         self._make_process = make_process
         self._rng = rng
         self._send, self._receive = trio.open_memory_channel[Event](EVENTS_MAX)
-        self._services: dict[ServiceName, _Service] = {}
+        self._services: dict[ServiceName, ServiceTasks] = {}
         self._wake_at = math.inf
         self._wake_moved = trio.Event()
 
@@ -184,16 +156,13 @@ class SvcMgr:
             case Attest(attestation=attestation):
                 self._publish(attestation)
             case Stage(service=service, build=build):
-                tasks = self._tasks(service, service_nursery)
-                tasks.fetch.replace(partial(self._stage_until_done, service, build))
+                self._tasks(service, service_nursery).stage(build)
             case StopStaging(service=service):
-                self._tasks(service, service_nursery).fetch.cancel()
+                self._tasks(service, service_nursery).stop_staging()
             case Change(service=service):
-                tasks = self._tasks(service, service_nursery)
-                tasks.work.replace(partial(self._change, tasks.process, effect))
+                self._tasks(service, service_nursery).change(effect)
             case Run(service=service, build=build, start=start):
-                tasks = self._tasks(service, service_nursery)
-                tasks.work.replace(partial(self._supervise, tasks.process, build, start))
+                self._tasks(service, service_nursery).supervise(build, start=start)
             case Keep(service=service, digests=digests):
                 self._collector.keep(service, digests)
             case Wake(at_boot_s=at_boot_s):
@@ -202,74 +171,17 @@ class SvcMgr:
             case _:
                 assert_never(effect)
 
-    def _tasks(self, service: ServiceName, service_nursery: trio.Nursery) -> _Service:
-        tasks = self._services.get(service)
-        if tasks is None:
-            process = self._make_process(service)
-            tasks = _Service(process, TaskSlot(service_nursery), TaskSlot(service_nursery))
-            self._services[service] = tasks
-        return tasks
-
-    # -- one service's tasks -----------------------------------------------------------------
-
-    async def _change(self, process: ServiceProcess, effect: Change) -> None:
-        service, started = effect.service, effect.started
-
-        async def report(state: ServiceState, port: int) -> None:
-            await self.send(Progressed(service=service, state=state, port=port))
-
-        async def change() -> None:
-            step = GetAndRunSvc(process, self._store, report)
-            outcome: Activated | ActivationFailed = await step.change(started, resume=effect.resume)
-            await self.send(outcome)
-
-        error = await isolated(f"change {service}", change)
-        if error is not None:
-            code, reason = _explain(error)
-            await self.send(
-                ActivationFailed(
-                    service=service, started=started, code=code, reason=reason, restored=False
-                )
+    def _tasks(self, service: ServiceName, service_nursery: trio.Nursery) -> ServiceTasks:
+        if service not in self._services:
+            self._services[service] = ServiceTasks(
+                self._make_process(service),
+                service_nursery,
+                store=self._store,
+                stage=self._stage,
+                send=self.send,
+                rng=self._rng,
             )
-
-    async def _supervise(self, process: ServiceProcess, build: Build | None, start: bool) -> None:
-        service = process.service
-
-        async def tell(event: ServiceRan | ServiceBroke) -> None:
-            await self.send(event)
-
-        while True:
-            if build is None:
-                error = await isolated(
-                    f"keep {service} absent", partial(keep_absent, process, self._store)
-                )
-                if error is None:
-                    return
-            else:
-                error = await isolated(
-                    f"keep {service} running",
-                    partial(keep_running, process, self._store, build, tell, start=start),
-                )
-                assert error is not None, "supervision ends by an error or by cancellation"
-            code, reason = _explain(error)
-            await tell(ServiceBroke(service=service, code=code, reason=reason))
-            await trio.sleep(CRASH_PAUSE_S)
-
-    async def _stage_until_done(self, service: ServiceName, build: Build) -> None:
-        delay_s = STAGE_RETRY_FIRST_S
-
-        async def stage() -> None:
-            await self.send(await self._stage(service, build))
-
-        while error := await isolated(f"stage {service} {build.version}", stage):
-            code, reason = _explain(error)
-            await self.send(
-                StagingFailed(service=service, digest=build.digest, code=code, reason=reason)
-            )
-            await trio.sleep(delay_s * self._rng.uniform(0.5, 1.0))
-            delay_s = min(delay_s * 2, STAGE_RETRY_MAX_S)
-
-    # -- timers ------------------------------------------------------------------------------
+        return self._services[service]
 
     async def _fire_wakes(self) -> None:
         """Send Woken when the newest Wake's time has come."""
@@ -282,13 +194,6 @@ class SvcMgr:
                 continue
             with trio.move_on_after(min(wait_s, WAKE_SLICE_S)):
                 await self._wake_moved.wait()
-
-
-def _explain(error: Exception) -> tuple[str, str]:
-    """A stable code and one line; what was not expected is in the log with its traceback."""
-    if isinstance(error, P2PDeployError):
-        return error.code, str(error)
-    return "internal", f"internal error ({type(error).__name__}); see the daemon's log"
 
 
 async def _hop(work: Callable[[T], None], record: T) -> None:
