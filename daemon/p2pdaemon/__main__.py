@@ -70,20 +70,59 @@ def stop_services(config_path: Path) -> None:
 
 
 @main.command()
-@click.argument("token")
+@click.argument("token", required=False)
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead of a token: this host's certificate of the company's CA, and its issuers'.",
+)
+@click.option("--key", type=click.Path(dir_okay=False, path_type=Path), help="Its private key.")
+@click.option(
+    "--authority",
+    metavar="FILE|HEX",
+    help="With --certificate: the fleet CA (ca/fleet.pem) or its SHA-256.",
+)
 @click.option("--again", is_flag=True, help="Join anew, though there is an identity already.")
 @_config_option
-def join(token: str, again: bool, config_path: Path) -> None:
-    """Join the fleet that TOKEN is of, as the host that the configuration names.
+def join(
+    token: str | None,
+    certificate: Path | None,
+    key: Path | None,
+    authority: str | None,
+    again: bool,
+    config_path: Path,
+) -> None:
+    """Join a fleet as the host that the configuration names.
 
-    With ``-`` for TOKEN it is read from standard input, where no other user's ``ps`` shows it.
+    By a join TOKEN: with ``-`` it is read from standard input, where no other user's ``ps`` shows
+    it.  Or by --certificate, --key and --authority, when the fleet trusts the company's CA.
     """
-    text = sys.stdin.readline(_TOKEN_CHARACTERS_MAX) if token == "-" else token
+    if token is None:
+        if certificate is None or key is None or authority is None:
+            raise click.UsageError("name a TOKEN, or --certificate, --key and --authority")
+    elif certificate or key or authority:
+        raise click.UsageError("a TOKEN needs no certificate, key nor authority")
 
     async def work() -> None:
-        from p2pdaemon.join import join
+        config = load_config(config_path)
+        if token is not None:
+            from p2pdaemon.join import join
 
-        click.echo(await join(load_config(config_path), text, again=again), err=True)
+            text = sys.stdin.readline(_TOKEN_CHARACTERS_MAX) if token == "-" else token
+            said = await join(config, text, again=again)
+        else:
+            from p2pdaemon.join_by_certificate import (
+                join_by_certificate,
+                load_company_certificate,
+                read_pin,
+            )
+
+            assert certificate is not None
+            assert key is not None
+            assert authority is not None
+            proof = load_company_certificate(certificate, key)
+            said = await join_by_certificate(config, proof, read_pin(authority), again=again)
+        click.echo(said, err=True)
 
     _run(work)
 

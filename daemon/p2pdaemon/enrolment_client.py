@@ -6,6 +6,7 @@ asked for its authority: that answer is compared with a fingerprint by the calle
 
 from __future__ import annotations
 
+import hmac
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -25,10 +26,12 @@ from p2pdeploy.errors import (
 )
 from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, RenewRequest
+from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest
 from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX
+from p2pdeploy.trust.certificates import fingerprint
 from p2pdeploy.trust.tls import demand_identity, is_control_plane
 
-__all__ = ["EnrolmentClient", "fetch_authority", "open_enrolment"]
+__all__ = ["EnrolmentClient", "find_authority", "open_enrolment"]
 
 CALL_TIMEOUT_S = 20.0  # a control plane whose fleet comes back all at once needs some
 ANSWER_BYTES_MAX = BUNDLE_BYTES_MAX + 32 * 1024  # the bundle, two certificates, a credential
@@ -52,6 +55,17 @@ class EnrolmentClient:
             UnavailableError: no answer, or too busy for long; the token may be used up.
         """
         return await self._post("/v1/enrolment", request)
+
+    async def enrol_by_company(self, request: CompanyEnrolRequest) -> IssuedIdentity:
+        """Join by a certificate of the company's CA.
+
+        Raises:
+            TrustError: it is refused, or somebody else answers.
+            RefusedError: the fleet takes tokens only.
+            UnavailableError: no answer, or too busy for long; what an operator opened for this
+                host may be used up.
+        """
+        return await self._post("/v1/enrolment/company", request)
 
     async def renew(self, request: RenewRequest) -> IssuedIdentity:
         """Get fresh certificates.
@@ -91,7 +105,30 @@ async def open_enrolment(
         yield EnrolmentClient(http)
 
 
-async def fetch_authority(api: str, *, address: str) -> bytes:
+async def find_authority(api: str, pinned: str, *, address: str) -> bytes:
+    """The fleet CA in PEM whose fingerprint is *pinned*, from whoever answers at *api*.
+
+    Raises:
+        TrustError: who answers has another one.
+        UnavailableError: nobody answers.
+        RefusedError: whoever answers is no control plane.
+    """
+    pem = await _fetch_authority(api, address=address)
+    try:
+        found = fingerprint(pem)
+    except ValueError:
+        found = ""
+    if not hmac.compare_digest(found, pinned):
+        raise TrustError(
+            "whoever answers there has another authority than was said",
+            where=api,
+            hint="is the address right, and is the token or the fingerprint of this fleet?",
+            code="wrong-authority",
+        )
+    return pem
+
+
+async def _fetch_authority(api: str, *, address: str) -> bytes:
     """What the host at *api* says its fleet CA is, in PEM.  Believe it by its fingerprint alone.
 
     Raises:

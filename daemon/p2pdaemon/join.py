@@ -5,10 +5,8 @@ A short program of its own: X.509 costs memory that the running daemon does with
 
 from __future__ import annotations
 
-import hmac
-
 from p2pdaemon.config import DaemonConfig
-from p2pdaemon.enrolment_client import fetch_authority, open_enrolment
+from p2pdaemon.enrolment_client import find_authority, open_enrolment
 from p2pdaemon.find_on_lan import find_on_lan
 from p2pdaemon.judge_bundle import SEEN_FILE
 from p2pdeploy.errors import (
@@ -24,11 +22,12 @@ from p2pdeploy.trust.certificates import fingerprint
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.host_identity import load_identity, save_identity
-from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
+from p2pdeploy.trust.host_keys import LeafKeys, new_attestation_key, new_leaf_keys
 from p2pdeploy.trust.join_token import JoinToken, read_join_token
 from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.signing import SigningKey
 
-__all__ = ["join", "require_ours"]
+__all__ = ["already_joined", "join", "keep_joined", "require_ours"]
 
 # Whoever answered is a stranger, and was told nothing: the next one may be ours.
 _NOT_OURS = ("wrong-authority", "not-control-plane")
@@ -53,9 +52,9 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
             hint="names come from the inventory: correct 'name' in daemon.toml, or use its token",
             code="other-host",
         )
-    fleet = None if again else _fleet_joined(config)
-    if fleet is not None:
-        return f"{config.name} is a host of {fleet} already; --again joins anew"
+    said = None if again else already_joined(config)
+    if said is not None:
+        return said
     key, keys = new_attestation_key(config.name), new_leaf_keys()
     request = EnrolRequest(
         host=config.name,
@@ -64,6 +63,22 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
         requests=keys.requests,
     )
     issued, authority_pem = await _enrol(token, request, config.address)
+    return keep_joined(config, key, keys, issued, authority_pem)
+
+
+def keep_joined(
+    config: DaemonConfig,
+    key: SigningKey,
+    keys: LeafKeys,
+    issued: IssuedIdentity,
+    authority_pem: bytes,
+) -> str:
+    """Write what was issued for *key* and *keys*; returns what to tell the user.
+
+    Raises:
+        TrustError: it is for somebody else; nothing was written.
+        OSError: it can't be written.
+    """
     credential = require_ours(issued, authority_pem, config.name, key.public_key)
     # Who joins anew trusts the root that comes with it, and what was seen under another is void.
     (config.state_dir / SEEN_FILE).unlink(missing_ok=True)
@@ -71,11 +86,16 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
     return f"{config.name} is a host of {credential.fleet} now, enrolment {credential.enrolment}"
 
 
-def _fleet_joined(config: DaemonConfig) -> str | None:
+def already_joined(config: DaemonConfig) -> str | None:
+    """What to tell a user whose host has joined already; None when it has not.
+
+    Raises:
+        ConfigError: there is an identity, and it is not usable.
+    """
     if not (config.identity_dir / "leaf.pem").exists():  # the last file that joining writes
         return None
     try:
-        return load_identity(config.identity_dir, config.name).bundle.fleet
+        fleet = load_identity(config.identity_dir, config.name).bundle.fleet
     except ConfigError as error:
         raise ConfigError(
             f"there is an identity already, and it is not usable: {error.message}",
@@ -83,6 +103,7 @@ def _fleet_joined(config: DaemonConfig) -> str | None:
             hint="--again joins anew",
             code=error.code,
         ) from error
+    return f"{config.name} is a host of {fleet} already; --again joins anew"
 
 
 async def _enrol(
@@ -97,7 +118,7 @@ async def _enrol(
     strange: P2PDeployError | None = None
     for api in addresses:
         try:
-            authority_pem = await _find_authority(api, token, address)
+            authority_pem = await find_authority(api, token.fingerprint.hex(), address=address)
             async with open_enrolment(api, authority_pem, address=address) as client:
                 return await client.enrol(request), authority_pem
         except (TrustError, UnavailableError) as error:
@@ -106,23 +127,6 @@ async def _enrol(
             strange = error
     assert strange is not None, "there was an address at least"
     raise strange
-
-
-async def _find_authority(api: str, token: JoinToken, address: str) -> bytes:
-    """The fleet CA that the token means; raises TrustError for any other."""
-    pem = await fetch_authority(api, address=address)
-    try:
-        found = fingerprint(pem)
-    except ValueError:
-        found = ""
-    if not hmac.compare_digest(found, token.fingerprint.hex()):
-        raise TrustError(
-            "whoever answers there has another authority than the token says",
-            where=api,
-            hint="is the address right, and the token of this fleet?",
-            code="wrong-authority",
-        )
-    return pem
 
 
 def require_ours(

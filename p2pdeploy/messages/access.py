@@ -15,7 +15,8 @@ Permission = Literal[
 
 ===========  ===================================================================
 open         nothing: the health page
-enrol        nothing of the connection; the body carries a join token
+enrol        nothing of the connection; the body carries a join token, or is signed with a key
+             that a company's certificate names
 renew        nothing of the connection; the body is signed with a host's key
 host         a host, which then speaks for itself only
 member       a host, or whoever may view

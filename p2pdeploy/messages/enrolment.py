@@ -59,7 +59,6 @@ class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
     """``secret`` is the join token's; ``public_key`` the host's attestation key.
 
     ``host`` is who the caller believes to be: a token of another host is refused, and not used up.
-    Without a secret the connection itself must prove the name (a company's certificate).
     """
 
     host: Annotated[HostName, msgspec.Meta(max_length=63)]

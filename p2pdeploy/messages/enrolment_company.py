@@ -22,6 +22,7 @@ from p2pdeploy.messages.enrolment import SigningRequests
 __all__ = [
     "CHAIN_MAX",
     "COMPANY_ENROLMENT_BYTES_MAX",
+    "COMPANY_STATEMENT_BYTES_MAX",
     "CompanyEnrolRequest",
     "CompanyStatement",
     "company_signed_part",

@@ -41,16 +41,21 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     ``on_lan``: the tokens name no address; hosts look for it on the local network.
     A host under ``new`` that is known already must be described as the inventory has it.
+    ``by_certificate``: no tokens; each host may join once with its company's certificate.
     """
 
     hosts: Annotated[tuple[HostName, ...], msgspec.Meta(max_length=TOKENS_PER_REQUEST_MAX)] = ()
     new: Annotated[tuple[Host, ...], msgspec.Meta(max_length=TOKENS_PER_REQUEST_MAX)] = ()
     ttl_s: Annotated[float, msgspec.Meta(gt=0, le=TOKEN_TTL_S_MAX)] = TOKEN_TTL_S
     on_lan: bool = False
+    by_certificate: bool = False
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
-    """A token, shown this once: the control plane keeps only its hash."""
+    """A token, shown this once: the control plane keeps only its hash.
+
+    Empty when the host joins by its company's certificate instead, until ``expires_at``.
+    """
 
     host: HostName
     token: str
@@ -58,11 +63,14 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnrolledHost(msgspec.Struct, frozen=True, kw_only=True):
-    """How one host stands.  ``enrolment`` 0: it never joined with a token."""
+    """How one host stands.  ``enrolment`` 0: it never joined.
+
+    ``token_expires_at``: until when it may join, by a token or its company's certificate.
+    """
 
     host: HostName
     state: str
-    """``enrolled``, ``revoked``, ``token`` (one waits to be used) or ``none``."""
+    """``enrolled``, ``revoked``, ``token`` or ``certificate`` (may join by it) or ``none``."""
     enrolment: int = 0
     enrolled_at: datetime | None = None
     revoked_at: datetime | None = None

@@ -33,6 +33,12 @@ from p2pdeploy.messages.enrolment import (
     IssuedIdentity,
     RenewRequest,
 )
+from p2pdeploy.messages.enrolment_company import (
+    COMPANY_ENROLMENT_BYTES_MAX,
+    COMPANY_STATEMENT_BYTES_MAX,
+    CompanyEnrolRequest,
+    CompanyStatement,
+)
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, RevokeRequest, TokenRequest
 from p2pdeploy.messages.gossip import Packet
 from p2pdeploy.messages.host import (
@@ -81,6 +87,8 @@ MESSAGES = (
     of_message(HostRequest, bytes_max=HOST_REQUEST_BYTES_MAX, name="HostRequest"),
     of_message(HostReply, bytes_max=HOST_REPLY_BYTES_MAX, name="HostReply"),
     of_message(EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX),
+    of_message(CompanyEnrolRequest, bytes_max=COMPANY_ENROLMENT_BYTES_MAX),
+    of_message(CompanyStatement, bytes_max=COMPANY_STATEMENT_BYTES_MAX),
     of_message(RenewRequest, bytes_max=ENROLMENT_BYTES_MAX),
     of_message(IssuedIdentity, bytes_max=CELL_TRUST_BYTES_MAX),
     of_message(CellTrust, bytes_max=CELL_TRUST_BYTES_MAX),

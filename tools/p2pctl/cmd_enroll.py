@@ -94,11 +94,20 @@ def token(
 
 @enroll.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--by-certificate",
+    is_flag=True,
+    help="No tokens: each host may join once with its certificate of the company's CA.",
+)
 @_ttl_option
 @output_option
 @fleet_option
-def import_hosts(file: Path, ttl_s: float, output: Output, fleet: FleetDir) -> None:
-    """Take the hosts of FILE (JSON or CSV) into the inventory, and make a token for each.
+def import_hosts(
+    file: Path, by_certificate: bool, ttl_s: float, output: Output, fleet: FleetDir
+) -> None:
+    """Take the hosts of FILE (JSON or CSV) into the inventory, and let each join once.
+
+    Each gets a token; or none, with --by-certificate. Hosts that are known stay as they are.
 
     The columns of a CSV file are name, address, environment, machine_function, fault_domain and,
     if you like, cluster and the ports.
@@ -108,7 +117,11 @@ def import_hosts(file: Path, ttl_s: float, output: Output, fleet: FleetDir) -> N
     with fleet.connect() as api:
         for first in range(0, len(hosts), _HOSTS_PER_REQUEST):
             batch = tuple(hosts[first : first + _HOSTS_PER_REQUEST])
-            made += api.join_tokens(TokenRequest(new=batch, ttl_s=_checked(ttl_s)))
+            request = TokenRequest(new=batch, ttl_s=_checked(ttl_s), by_certificate=by_certificate)
+            made += api.join_tokens(request)
+    if by_certificate and not output.is_json:
+        note(f"{len(made)} hosts may join by their certificates, once each")
+        return
     _show(made, output)
 
 

@@ -44,6 +44,8 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     refused where other machines could reach it.  ``announce_interval_s``: how often a client comes
     back; raising it makes peers of a stopped client linger longer.  ``settle_s``: how long a
     rollout's gate stays open before anybody starts, unless the rollout says otherwise.
+    ``company_ca``: a file of CA certificates whose hosts may join without tokens, from DIR;
+    ``company_domain``: their certificates say ``NAME.company_domain``.
     """
 
     address: str
@@ -54,6 +56,8 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lab: bool = False
     announce_interval_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     settle_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 5.0
+    company_ca: str = ""
+    company_domain: str = ""
     log_level: str = "info"
 
 
@@ -73,9 +77,25 @@ def load_config(folder: Path) -> TrackerConfig:
     require_address(config.address, where=f"{path}: address")
     if config.lab:
         require_shut_off(config.address, where=f"{path}: lab")
+    _check_company(config, path)
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError("log_level is debug, info, warning or error", where=str(path))
     return config
+
+
+def _check_company(config: TrackerConfig, path: Path) -> None:
+    if bool(config.company_ca) != bool(config.company_domain):
+        raise ConfigError(
+            "company_ca and company_domain need each other",
+            where=str(path),
+            hint='such as company_ca = "ca/company.pem" and company_domain = "prod.example.com"',
+        )
+    try:
+        for label in config.company_domain.split(".") if config.company_domain else ():
+            check_label(label, "DNS domain")
+    except P2PDeployError as error:
+        where = f"{path}: company_domain"
+        raise ConfigError(error.message, where=where, hint=error.hint) from error
 
 
 def load_inventory(folder: Path) -> tuple[Host, ...]:

@@ -20,6 +20,7 @@ from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.config import INVENTORY_FILE, TrackerConfig, load_config, load_inventory
+from p2ptracker.enrolment.company import CompanyAuthority, load_company_authority
 from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import IssuingGate
 from p2ptracker.enrolment.growing import FleetGrowth
@@ -184,6 +185,7 @@ def _assemble(
             database,
             verifier,
             IssuingGate(random.Random()),
+            _company_of(config, data.parent),
             metrics.registry,
             clock,
         ),
@@ -201,6 +203,12 @@ def _assemble(
         lab=LabTorrents(enabled=config.lab),
         metrics=metrics,
     )
+
+
+def _company_of(config: TrackerConfig, folder: Path) -> CompanyAuthority | None:
+    if not config.company_ca:
+        return None
+    return load_company_authority(folder / config.company_ca, config.company_domain)
 
 
 async def _store_last_words(cells: Cells) -> None:

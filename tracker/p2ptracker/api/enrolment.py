@@ -1,4 +1,4 @@
-"""Routes of enrolment: three that a host without a certificate calls, the others for admins."""
+"""Routes of enrolment: four that a host without a certificate calls, the others for admins."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from p2pdeploy.messages.enrolment import (
     EnrolRequest,
     IssuedIdentity,
     RenewRequest,
+)
+from p2pdeploy.messages.enrolment_company import (
+    COMPANY_ENROLMENT_BYTES_MAX,
+    CompanyEnrolRequest,
 )
 from p2pdeploy.messages.enrolment_desk import (
     EnrolmentStatus,
@@ -65,6 +69,22 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
             return _busy(error)
 
     @post(
+        "/enrolment/company",
+        opt={"permission": "enrol"},
+        status_code=200,
+        media_type=_MSGPACK,
+        request_max_body_size=COMPANY_ENROLMENT_BYTES_MAX,
+        responses=REFUSALS,
+    )
+    async def enrol_host_by_company(body: RawBody) -> Response[bytes]:
+        """Let in a host that a company's CA knows (p2pdeploy/messages/enrolment_company.py)."""
+        request = decode(body, CompanyEnrolRequest, bytes_max=COMPANY_ENROLMENT_BYTES_MAX)
+        try:
+            return _issued(await desk.enrol_by_company(request))
+        except BusyError as error:
+            return _busy(error)
+
+    @post(
         "/enrolment/renew",
         opt={"permission": "renew"},
         status_code=200,
@@ -80,7 +100,7 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
         except BusyError as error:
             return _busy(error)
 
-    return [get_authority, enrol_host, renew_host_identity]
+    return [get_authority, enrol_host, enrol_host_by_company, renew_host_identity]
 
 
 def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRouterHandler]:

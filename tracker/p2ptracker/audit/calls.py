@@ -4,7 +4,7 @@
 call                                     entries
 =======================================  =======================================================
 of a person, may change something        ``begun`` before it acts, ``done`` before the answer
-with a join token (permission enrol)     ``done`` when it succeeded: strangers cannot fill a disk
+that joins (permission enrol)            ``done`` when it succeeded: strangers cannot fill a disk
 401 or 403 to somebody with a name       ``refused``, up to a number per hour
 401 to nobody known                      none; metrics count them
 a host's, or one that only reads         none

@@ -1,24 +1,22 @@
 """What the API asks of enrolment.
 
-An enrolment is one transaction: the token is used up, the number rises and the certificates are
-made, or none of it happened.  Renewing touches no disk at all.
+Enrolling is one transaction (:mod:`p2ptracker.enrolment.admitting`); renewing touches no disk.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
 import sqlalchemy as sa
-import structlog
 import trio
-from blake3 import blake3
 from prometheus_client import CollectorRegistry, Counter
 
-from p2pdeploy.errors import P2PDeployError, TrustError
+from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment import (
     JOIN_SECRET_BYTES,
@@ -26,6 +24,7 @@ from p2pdeploy.messages.enrolment import (
     IssuedIdentity,
     RenewRequest,
 )
+from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest, CompanyStatement
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenRequest, TokenView
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.certificates import fingerprint
@@ -33,39 +32,21 @@ from p2pdeploy.trust.envelope import Verifier
 from p2pdeploy.trust.join_token import JoinToken, show_join_token
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_host
+from p2ptracker.enrolment.admitting import Admission, Admitter, digest_of_secret
+from p2ptracker.enrolment.company import CompanyAuthority
 from p2ptracker.enrolment.gate import IssuingGate
-from p2ptracker.enrolment.group_commit import GroupCommit
 from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.renewing import require_renewable
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.enrolment.status import enrolment_status
-from p2ptracker.storage.enrolment import (
-    Alarm,
-    Enrolment,
-    StoredToken,
-    TokenUse,
-    add_alarm,
-    enrol_anew,
-    newest_alarms,
-    open_tokens,
-    put_tokens,
-    use_token,
-)
+from p2ptracker.storage.company_joins import close_joins, open_joins, waiting_joins
+from p2ptracker.storage.enrolment import StoredToken, newest_alarms, open_tokens, put_tokens
 from p2ptracker.storage.interfaces import Database
 
 __all__ = ["EnrolmentDesk"]
 
-_REFUSED: dict[TokenUse, str] = {
-    "unknown": "no such token",
-    "other-host": "the token is for {}",
-    "used-before": "the token was used already",
-    "expired": "the token has expired",
-}
-_ALARMING: frozenset[TokenUse] = frozenset({"used-before", "other-host"})
 _ISSUERS_MAX = 2  # each is 2 ms of a core; more threads than cores only take turns
-
-log = structlog.get_logger(__name__)
 
 
 class EnrolmentDesk:
@@ -79,6 +60,7 @@ class EnrolmentDesk:
         database: Where tokens and numbers are kept.
         verifier: Judges credentials.
         gate: How many may ask at once.
+        company: Whose certificates let hosts in besides tokens; None: nobody's.
         registry: Gets the figures.
         clock: Seconds since the epoch.
     """
@@ -92,6 +74,7 @@ class EnrolmentDesk:
         database: Database,
         verifier: Verifier,
         gate: IssuingGate,
+        company: CompanyAuthority | None,
         registry: CollectorRegistry,
         clock: Callable[[], float],
     ) -> None:
@@ -99,18 +82,14 @@ class EnrolmentDesk:
         self._standing = standing
         self._database, self._verifier = database, verifier
         self._gate, self._clock = gate, clock
-        self._enrolments = GroupCommit(database, self._enrol)
+        self._company = company
+        self._admitter = Admitter(trust, inventory, standing, database, registry, clock)
         self._issuers = trio.CapacityLimiter(_ISSUERS_MAX)
         self._issued = Counter(
             "p2p_enrolment_issued", "Identities issued", ["how"], registry=registry
         )
         self._refused = Counter(
             "p2p_enrolment_refused", "Requests refused", ["code"], registry=registry
-        )
-        self._alarms = Counter(
-            "p2p_enrolment_alarms",
-            "Tokens tried a second time or for another host",
-            registry=registry,
         )
 
     def __repr__(self) -> str:
@@ -122,7 +101,9 @@ class EnrolmentDesk:
         return self._trust.fleet_ca.pem
 
     async def issue_tokens(self, request: TokenRequest, *, api: str) -> list[TokenView]:
-        """One token for each host; an older one that was not used is void.
+        """Open one join for each host; what was opened before and not used is void.
+
+        By a token; or by the company's certificate, and then there is no token to see.
 
         Args:
             request: For whom, and how long.
@@ -130,12 +111,20 @@ class EnrolmentDesk:
 
         Raises:
             NotFoundError: the inventory lacks one that was only named.
-            RefusedError, ConfigError: a new one is described wrongly.  No token was made.
+            RefusedError, ConfigError: a new one is described wrongly, or by certificate, and
+                there is no company's CA.  No token was made.
         """
+        if request.by_certificate:
+            self._company_or_refuse()
         await self.add_hosts(request.new)
         names = (*request.hosts, *(host.name for host in request.new))
         hosts = [self._inventory.get(name) for name in dict.fromkeys(names)]
         now = self._clock()
+        expires_at = now + request.ttl_s
+        until = datetime.fromtimestamp(round(expires_at), UTC)
+        if request.by_certificate:
+            await self._open_joins([host.name for host in hosts], now, expires_at)
+            return [TokenView(host=host.name, token="", expires_at=until) for host in hosts]
         pinned = bytes.fromhex(fingerprint(self._trust.fleet_ca.pem))
         tokens = [
             JoinToken(
@@ -146,15 +135,19 @@ class EnrolmentDesk:
             )
             for host in hosts
         ]
-        expires_at = now + request.ttl_s
         stored = [_stored(token, now, expires_at) for token in tokens]
         if stored:
-            await self._database.write(partial(put_tokens, tokens=stored, now=now))
-        until = datetime.fromtimestamp(round(expires_at), UTC)
+            await self._database.write(partial(_put_tokens, stored, now))
         return [
             TokenView(host=token.host, token=show_join_token(token), expires_at=until)
             for token in tokens
         ]
+
+    async def _open_joins(self, hosts: list[HostName], now: float, expires_at: float) -> None:
+        if hosts:
+            await self._database.write(
+                partial(open_joins, hosts=hosts, now=now, expires_at=expires_at)
+            )
 
     async def add_hosts(self, described: Sequence[Host]) -> list[Host]:
         """Take new hosts into the inventory; see :meth:`FleetGrowth.add`."""
@@ -163,10 +156,15 @@ class EnrolmentDesk:
     async def status(self) -> EnrolmentStatus:
         """How every host stands, and the alarms."""
         now = self._clock()
-        tokens, alarms = await self._database.read(
-            lambda connection: (open_tokens(connection, now=now), newest_alarms(connection))
+        tokens, joins, alarms = await self._database.read(
+            lambda connection: (
+                open_tokens(connection, now=now),
+                waiting_joins(connection, now=now),
+                newest_alarms(connection),
+            )
         )
-        return enrolment_status(self._inventory, self._standing.enrolments, tokens, alarms)
+        known = self._standing.enrolments
+        return enrolment_status(self._inventory, known, tokens, joins, alarms)
 
     async def enrol(self, request: EnrolRequest) -> IssuedIdentity:
         """Let the host of a token in.
@@ -176,51 +174,63 @@ class EnrolmentDesk:
                 request is malformed; only a token that let somebody in is used up.
             BusyError: too many at once.
         """
-        with self._gate.admitted():
-            outcome = await self._enrolments.do(request)
-        if isinstance(outcome, P2PDeployError):
-            raise outcome
-        if isinstance(outcome, Alarm):
-            raise self._refusal(outcome, request.host)
-        enrolment, issued = outcome
-        self._standing.put(enrolment)
-        self._inventory.set_enrolment(enrolment.host, enrolment.enrolment)
+        admission = Admission(
+            host=request.host,
+            public_key=request.public_key,
+            requests=request.requests,
+            secret=request.secret,
+        )
+        with self._admitted():
+            issued = await self._admitter.admit(admission)
         self._issued.labels(how="token").inc()
-        log.info("host-enrolled", host=enrolment.host, enrolment=enrolment.enrolment)
         return issued
 
-    def _enrol(
-        self, connection: sa.Connection, request: EnrolRequest
-    ) -> tuple[Enrolment, IssuedIdentity] | Alarm:
-        now = self._clock()
-        use, of = use_token(connection, _digest(request.secret), request.host, now=now)
-        if use != "used":
-            alarm = Alarm(
-                at=now, host=of, code=f"token-{use}", message=_REFUSED[use].format(repr(of))
+    async def enrol_by_company(self, request: CompanyEnrolRequest) -> IssuedIdentity:
+        """Let a host in that has a certificate of the company's CA.
+
+        Raises:
+            RefusedError: this fleet has no company's CA.
+            TrustError: the proof fails (:meth:`CompanyAuthority.require_host`), nobody opened a
+                join for this host, or it was used.
+            BusyError: too many at once.
+        """
+        with self._admitted():
+            said = await trio.to_thread.run_sync(
+                self._require_company_host, request, self._clock(), limiter=self._issuers
             )
-            if use in _ALARMING:
-                add_alarm(connection, alarm)
-            return alarm
-        host = self._inventory.get(request.host)
-        enrolment = enrol_anew(connection, host.name, enrolment_before=host.enrolment, now=now)
-        return enrolment, self._issue(
-            msgspec.structs.replace(host, enrolment=enrolment.enrolment), request, now
-        )
+            issued = await self._admitter.admit(
+                Admission(
+                    host=said.host,
+                    public_key=said.public_key,
+                    requests=said.requests,
+                    secret=None,
+                )
+            )
+        self._issued.labels(how="certificate").inc()
+        return issued
 
-    def _issue(self, host: Host, request: EnrolRequest, now: float) -> IssuedIdentity:
-        return issue_host(self._trust, host, request.public_key, request.requests, now=_moment(now))
+    def _require_company_host(self, request: CompanyEnrolRequest, now: float) -> CompanyStatement:
+        pinned = bytes.fromhex(fingerprint(self._trust.fleet_ca.pem))
+        return self._company_or_refuse().require_host(request, pinned, now=now)
 
-    def _refusal(self, alarm: Alarm, asked_for: HostName) -> TrustError:
-        self._refused.labels(code=alarm.code).inc()
-        if alarm.code in {f"token-{use}" for use in _ALARMING}:
-            self._alarms.inc()
-            log.warning("enrolment-alarm", host=alarm.host, asked_for=asked_for, code=alarm.code)
-        return TrustError(
-            alarm.message,
-            where=asked_for,
-            hint=f"a new one: p2pctl enroll token --host {asked_for}",
-            code=alarm.code,
-        )
+    def _company_or_refuse(self) -> CompanyAuthority:
+        if self._company is None:
+            raise RefusedError(
+                "this fleet lets nobody in by a company's certificate",
+                hint="set company_ca and company_domain in tracker.toml, or use a token",
+                code="no-company",
+            )
+        return self._company
+
+    @contextmanager
+    def _admitted(self) -> Generator[None]:
+        """Be inside the gate; refusals of proofs are counted."""
+        with self._gate.admitted():
+            try:
+                yield
+            except TrustError as error:
+                self._refused.labels(code=error.code).inc()
+                raise
 
     async def renew(self, request: RenewRequest) -> IssuedIdentity:
         """Fresh certificates for a host that proves itself by its attestation key.
@@ -229,14 +239,10 @@ class EnrolmentDesk:
             TrustError: see :func:`require_renewable`.
             BusyError: too many at once.
         """
-        with self._gate.admitted():
-            try:
-                issued = await trio.to_thread.run_sync(
-                    self._renew, request, self._clock(), limiter=self._issuers
-                )
-            except TrustError as error:
-                self._refused.labels(code=error.code).inc()
-                raise
+        with self._admitted():
+            issued = await trio.to_thread.run_sync(
+                self._renew, request, self._clock(), limiter=self._issuers
+            )
         self._issued.labels(how="renewal").inc()
         return issued
 
@@ -252,15 +258,16 @@ class EnrolmentDesk:
         )
 
 
+def _put_tokens(tokens: Sequence[StoredToken], now: float, connection: sa.Connection) -> None:
+    """Store *tokens*; what was opened for certificates of their hosts is void."""
+    put_tokens(connection, tokens, now=now)
+    close_joins(connection, [token.host for token in tokens])
+
+
 def _stored(token: JoinToken, now: float, expires_at: float) -> StoredToken:
     return StoredToken(
-        digest=_digest(token.secret), host=token.host, issued_at=now, expires_at=expires_at
+        digest=digest_of_secret(token.secret), host=token.host, issued_at=now, expires_at=expires_at
     )
-
-
-def _digest(secret: bytes) -> bytes:
-    # Not slow and not salted: 256 random bits can't be tried out.
-    return blake3(secret).digest()
 
 
 def _moment(now: float) -> datetime:

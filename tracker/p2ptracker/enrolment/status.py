@@ -17,12 +17,22 @@ def enrolment_status(
     hosts: Sequence[Host],
     enrolments: Mapping[HostName, Enrolment],
     tokens: Mapping[HostName, float],
+    joins: Mapping[HostName, float],
     alarms: Sequence[Alarm],
 ) -> EnrolmentStatus:
-    """Everything there is to see.  *tokens*: when the unused token of a host expires."""
+    """Everything there is to see.
+
+    *tokens*: when the unused token of a host expires.  *joins*: until when one may join by its
+    company's certificate.
+    """
     return EnrolmentStatus(
         hosts=[
-            host_status(host.name, enrolments.get(host.name), tokens.get(host.name))
+            host_status(
+                host.name,
+                enrolments.get(host.name),
+                tokens.get(host.name),
+                joins.get(host.name),
+            )
             for host in hosts
         ],
         alarms=[
@@ -32,22 +42,27 @@ def enrolment_status(
 
 
 def host_status(
-    host: HostName, known: Enrolment | None, token_expires_at: float | None = None
+    host: HostName,
+    known: Enrolment | None,
+    token_expires_at: float | None = None,
+    join_expires_at: float | None = None,
 ) -> EnrolledHost:
     """One host."""
     if known is not None and known.is_revoked:
         state = "revoked"
     elif known is not None:
         state = "enrolled"
+    elif token_expires_at is not None:
+        state = "token"
     else:
-        state = "token" if token_expires_at is not None else "none"
+        state = "certificate" if join_expires_at is not None else "none"
     return EnrolledHost(
         host=host,
         state=state,
         enrolment=known.enrolment if known else 0,
         enrolled_at=_maybe(known.enrolled_at if known else None),
         revoked_at=_maybe(known.revoked_at if known else None),
-        token_expires_at=_maybe(token_expires_at),
+        token_expires_at=_maybe(token_expires_at if join_expires_at is None else join_expires_at),
         reason=known.reason if known else "",
     )
 
