@@ -2,7 +2,7 @@
 
 A fault in one service's work must not end the daemon, which runs the others.  Every call of
 :func:`isolated` is such a boundary.  Elsewhere a broad ``except`` swallows nothing: ``race.py`` and
-``services/supervisor.py`` hand the exception on, ``__main__.py`` ends the process.
+``services/start_child.py`` hand the exception on, ``__main__.py`` ends the process.
 """
 
 from __future__ import annotations

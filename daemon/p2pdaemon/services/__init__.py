@@ -4,7 +4,9 @@ Reading order:
 
 * :mod:`~p2pdaemon.services.records`: a run's order, the proof that it runs, how it ended
 * :mod:`~p2pdaemon.services.users`: as whom a service runs
-* :mod:`~p2pdaemon.services.supervisor`: the program that runs one service once, and
+* :mod:`~p2pdaemon.services.supervisor`: the program that runs one service once, over
+  :mod:`~p2pdaemon.services.start_child` and :mod:`~p2pdaemon.services.end_child`, which use
+  :mod:`~p2pdaemon.services.run_journal` and :mod:`~p2pdaemon.services.prctl`;
   :mod:`~p2pdaemon.services.take_user`: how its child becomes that user
 * :mod:`~p2pdaemon.services.rundir`: the folder of runs, its lock, and settling what was left
 * :mod:`~p2pdaemon.services.runner`: the daemon's side: start, adopt, wait, stop, over

@@ -15,9 +15,10 @@ import h11
 import msgspec
 import trio
 
-from p2pdaemon.services import supervisor, take_user
+from p2pdaemon.services import take_user
 from p2pdaemon.services.health import CheckResult
 from p2pdaemon.services.http_check import get_status
+from p2pdaemon.services.start_child import SERVICE_UMASK
 from p2pdaemon.services.users import ServiceUser
 
 __all__ = ["Check", "ExecCheck", "HttpCheck", "TcpCheck", "check_once"]
@@ -140,7 +141,7 @@ async def _start(check: ExecCheck) -> trio.Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            umask=supervisor.SERVICE_UMASK,  # what it writes is the service's, like its own
+            umask=SERVICE_UMASK,  # what it writes is the service's, like its own
         )
     finally:
         os.close(order)

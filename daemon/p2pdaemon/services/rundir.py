@@ -30,7 +30,7 @@ from typing import TypeVar
 import msgspec
 
 from p2pdaemon.services.records import ExitRecord, RunRecord, RunSpec
-from p2pdaemon.services.supervisor import write_json
+from p2pdaemon.services.run_journal import write_json
 from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.process_identity import (
