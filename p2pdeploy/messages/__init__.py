@@ -11,6 +11,7 @@
   :mod:`~p2pdeploy.messages.enrolment_desk`: what people ask of that
 * :mod:`~p2pdeploy.messages.api`: the HTTP API's documents, as people and scripts see them
 * :mod:`~p2pdeploy.messages.signing`: how a release gets its publishers' signatures
+* :mod:`~p2pdeploy.messages.operators`: certificates of people and jobs
 * :mod:`~p2pdeploy.messages.access`: which route of it demands what
 * :mod:`~p2pdeploy.messages.audit`: who did what, each entry chained to the one before
 """

@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["AccessRow", "Permission"]
 
 Permission = Literal[
-    "open", "enrol", "renew", "host", "member", "view", "publish", "rollout", "admin"
+    "open", "enrol", "renew", "host", "member", "view", "operator", "publish", "rollout", "admin"
 ]
 """What a route demands.
 
@@ -21,6 +21,7 @@ renew        nothing of the connection; the body is signed with a host's key
 host         a host, which then speaks for itself only
 member       a host, or whoever may view
 view         any role
+operator     any role; the caller acts for itself
 publish      a publisher of the service in the path
 rollout      a rollout owner
 admin        an admin

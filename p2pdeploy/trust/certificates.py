@@ -41,6 +41,7 @@ __all__ = [
     "key_to_pem",
     "new_authority",
     "new_key",
+    "public_key_of_request",
     "signing_request",
 ]
 
@@ -188,7 +189,7 @@ def _issue(
     lifetime: dt.timedelta,
     now: dt.datetime,
 ) -> bytes:
-    key, issuer = _public_key_of(request), authority.certificate
+    key, issuer = public_key_of_request(request), authority.certificate
     of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     builder = (
         _builder(subject, issuer.subject, key, now, lifetime)
@@ -201,7 +202,8 @@ def _issue(
     return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _public_key_of(request: bytes) -> ec.EllipticCurvePublicKey:
+def public_key_of_request(request: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of whoever made *request*; raises TrustError as :func:`issue_leaf`."""
     if len(request) > _REQUEST_BYTES_MAX:
         raise TrustError(f"a signing request above {_REQUEST_BYTES_MAX} bytes")
     try:

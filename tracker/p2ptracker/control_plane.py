@@ -29,6 +29,7 @@ from p2ptracker.enrolment.revoking import Revoker
 from p2ptracker.enrolment.rotating import RingFiles, RingRotator
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.metrics import Metrics
+from p2ptracker.operators.desk import OperatorDesk
 from p2ptracker.origin import Origin
 from p2ptracker.registry.publish import Publisher
 from p2ptracker.releases.desk import ReleaseDesk
@@ -83,6 +84,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     enrolment: EnrolmentDesk
     revoker: Revoker
     rotator: RingRotator
+    operators: OperatorDesk
     database: Database
     store: BlobStore
     publisher: Publisher
@@ -191,6 +193,7 @@ def _assemble(
         ),
         revoker=Revoker(trust, inventory, standing, database, cells, rotator, clock),
         rotator=rotator,
+        operators=OperatorDesk(trust, standing, database, clock),
         database=database,
         store=store,
         publisher=Publisher(database, store, data / "uploads", trust.swarm_ca.pem),

@@ -42,13 +42,13 @@ def granted(peer: Peer | None, service: str = "web") -> set[Permission]:
     [
         (None, set()),
         (ann(), set()),
-        (ann("viewer"), {"view", "member"}),
-        (ann("publisher:web"), {"view", "member", "publish"}),
-        (ann("publisher:*"), {"view", "member", "publish"}),
-        (ann("publisher:api"), {"view", "member"}),
-        (ann("publisher:we", "publisher:webs"), {"view", "member"}),
-        (ann("rollout-owner"), {"view", "member", "rollout"}),
-        (ann("admin"), {"view", "member", "publish", "rollout", "admin"}),
+        (ann("viewer"), {"view", "member", "operator"}),
+        (ann("publisher:web"), {"view", "member", "operator", "publish"}),
+        (ann("publisher:*"), {"view", "member", "operator", "publish"}),
+        (ann("publisher:api"), {"view", "member", "operator"}),
+        (ann("publisher:we", "publisher:webs"), {"view", "member", "operator"}),
+        (ann("rollout-owner"), {"view", "member", "operator", "rollout"}),
+        (ann("admin"), {"view", "member", "operator", "publish", "rollout", "admin"}),
         (ann("publisher:", "root", "Admin", "host", "anybody", "viewer:all"), set()),
         (H1, {"host", "member"}),
         (Peer(identity=H1.identity, roles=("admin",)), {"host", "member"}),
@@ -68,7 +68,7 @@ def test_nobody_is_asked_for_a_certificate_where_the_body_proves_it() -> None:
 
 
 def test_a_service_called_like_the_wildcard_or_empty_is_nobodys() -> None:
-    assert granted(ann("publisher:web"), service="*") == {"view", "member"}
+    assert granted(ann("publisher:web"), service="*") == {"view", "member", "operator"}
     assert granted(ann("publisher:"), service="") == set()
 
 

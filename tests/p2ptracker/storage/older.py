@@ -15,6 +15,7 @@ _LATER_TABLES = (
     "enrolment_alarms",
     "release_documents",
     "release_proposals",
+    "operator_certificates",
 )
 
 

@@ -16,9 +16,9 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.messages.access import Permission
 from p2pdeploy.trust.identity import HostId, OperatorId, spiffe_id
 from p2pdeploy.trust.tls import Peer
+from p2ptracker.operators.roles import ADMIN, PUBLISHER, ROLLOUT_OWNER, VIEWER, is_role
 
 __all__ = [
-    "ADMIN",
     "OPEN_TO_ALL",
     "PERMISSIONS",
     "ForbiddenError",
@@ -34,8 +34,6 @@ PERMISSIONS: frozenset[Permission] = frozenset(get_args(Permission))
 OPEN_TO_ALL: frozenset[Permission] = frozenset({"open", "enrol", "renew"})
 """Granted without a certificate; what the body must prove is its handler's business."""
 
-VIEWER, ROLLOUT_OWNER, ADMIN = "viewer", "rollout-owner", "admin"
-PUBLISHER = "publisher:"  # and a service, or * for all of them
 _ANY_PUBLISHER = PUBLISHER + "*"
 _NAME_CHARS_SHOWN = 63  # the longest name there is; a path may hold anything
 
@@ -58,7 +56,7 @@ def roles_with(permission: Permission, service: str = "SERVICE") -> tuple[str, .
             return ("host",)
         case "member":
             return ("host", *viewers)
-        case "view":
+        case "view" | "operator":
             return viewers
         case "publish":
             return (*publishers, ADMIN)
@@ -105,17 +103,12 @@ def _may(peer: Peer, permission: Permission, service: str) -> bool:
         case HostId():
             return permission in ("host", "member")
         case OperatorId():
-            roles = {role for role in peer.roles if _is_role(role)}
-            if permission in ("view", "member"):
+            roles = {role for role in peer.roles if is_role(role)}
+            if permission in ("view", "member", "operator"):
                 return bool(roles)
             return not roles.isdisjoint(roles_with(permission, service))
         case _:
             return False
-
-
-def _is_role(role: str) -> bool:
-    is_publisher = role.startswith(PUBLISHER) and role != PUBLISHER
-    return is_publisher or role in (VIEWER, ROLLOUT_OWNER, ADMIN)
 
 
 def peer_in(scope: Mapping[str, Any]) -> Peer | None:

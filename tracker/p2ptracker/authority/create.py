@@ -8,13 +8,14 @@ from pathlib import Path
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import check_label
-from p2pdeploy.trust.certificates import key_to_pem, new_authority, new_key, signing_request
+from p2pdeploy.trust.certificates import key_to_pem, new_authority
 from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.private_files import make_private_folder, write_private
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import first_root, first_targets, publishers_text
 from p2ptracker.authority.folder import RELEASE_ROLES, TrustFolder, TrustPaths
-from p2ptracker.authority.issue import issue_operator
+from p2ptracker.operators.made_here import make_operator_here
+from p2ptracker.operators.roles import ADMIN
 
 __all__ = ["FIRST_OPERATOR", "create_trust", "new_fleet_name"]
 
@@ -80,9 +81,8 @@ def _write(folder: Path, trust: TrustFolder, now: dt.datetime) -> None:
 
 
 def _create_operator(trust: TrustFolder, now: dt.datetime) -> None:
-    key = new_key()
-    certificate = issue_operator(trust, FIRST_OPERATOR, ("admin",), signing_request(key), now=now)
-    write_private(trust.paths.operator, key_to_pem(key) + certificate)
+    pem = make_operator_here(trust, FIRST_OPERATOR, (ADMIN,), now=now)
+    write_private(trust.paths.operator, pem)
     publisher = SigningKey.generate(role="publisher")
     write_private(trust.paths.publisher_key, publisher.to_pem())
     write_private(trust.paths.publishers, publishers_text(publisher).encode())

@@ -88,7 +88,13 @@ def renew_host(
 
 
 def issue_operator(
-    trust: TrustFolder, name: str, roles: Sequence[str], request: bytes, *, now: dt.datetime
+    trust: TrustFolder,
+    name: str,
+    roles: Sequence[str],
+    request: bytes,
+    *,
+    lifetime: dt.timedelta = OPERATOR_LIFETIME,
+    now: dt.datetime,
 ) -> bytes:
     """The certificate in PEM of a person or a job; raises TrustError for a malformed request."""
     return issue_leaf(
@@ -97,7 +103,7 @@ def issue_operator(
         OperatorId(trust.fleet, name),
         addresses=(),
         roles=roles,
-        lifetime=OPERATOR_LIFETIME,
+        lifetime=lifetime,
         now=now,
     )
 

@@ -25,6 +25,7 @@ __all__ = [
     "join_tokens",
     "manifests",
     "observations",
+    "operator_certificates",
     "orders",
     "refused_serials",
     "release_documents",
@@ -187,6 +188,19 @@ refused_serials = sa.Table(
 )
 """Certificates of operators that are refused before they expire.  Never deleted."""
 
+operator_certificates = sa.Table(
+    "operator_certificates",
+    tables,
+    sa.Column("serial", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("roles", sa.Text, nullable=False),
+    sa.Column("issued_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("issued_by", sa.Text, nullable=False),
+    sa.Column("renewed_from", sa.Text, nullable=False),
+)
+"""``roles``: a JSON list.  Whether one was taken back stands in ``refused_serials``."""
+
 enrolment_alarms = sa.Table(
     "enrolment_alarms",
     tables,
@@ -242,6 +256,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE company_joins (host TEXT NOT NULL PRIMARY KEY, opened_at FLOAT NOT NULL,"
         " expires_at FLOAT NOT NULL, used_at FLOAT)",
+    ),
+    (
+        "CREATE TABLE operator_certificates (serial TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
+        " roles TEXT NOT NULL, issued_at FLOAT NOT NULL, expires_at FLOAT NOT NULL,"
+        " issued_by TEXT NOT NULL, renewed_from TEXT NOT NULL)",
     ),
 )
 VERSION = len(STEPS) + 1
