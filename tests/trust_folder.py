@@ -9,16 +9,26 @@ import tempfile
 from pathlib import Path
 
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.bundle import KnownOrders
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
 from p2pdeploy.trust.host_identity import load_identity, save_identity
 from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
+from p2pdeploy.trust.keyring import ORDER_ROLES, OrderKeys, RoleKeys
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.tls import IdentityFiles
 from p2ptracker.authority.create import create_trust
-from p2ptracker.authority.folder import open_trust
+from p2ptracker.authority.folder import TrustFolder, open_trust
 from p2ptracker.authority.issue import issue_host, issue_operator, refresh_control_plane
 
-__all__ = ["FLEET", "add_trust", "control_plane_files", "enrol", "host_files", "operator_files"]
+__all__ = [
+    "FLEET",
+    "add_trust",
+    "control_plane_files",
+    "enrol",
+    "first_orders",
+    "host_files",
+    "operator_files",
+]
 
 FLEET = "lab"
 
@@ -41,7 +51,13 @@ def enrol(fleet: Path, host: Host, identity: Path) -> None:
     trust = open_trust(fleet)
     key, keys = new_attestation_key(host.name), new_leaf_keys()
     issued = issue_host(trust, host, key.public_key, keys.requests, now=dt.datetime.now(dt.UTC))
-    save_identity(identity, key, keys.fleet_pem, keys.swarm_pem, issued)
+    save_identity(identity, key, keys.fleet_pem, keys.swarm_pem, issued, first_orders(trust))
+
+
+def first_orders(trust: TrustFolder) -> KnownOrders:
+    """Who signs orders, as the first targets document says."""
+    roles = {role: RoleKeys((trust.keys[role].public_key,)) for role in ORDER_ROLES}
+    return KnownOrders(targets_version=1, orders=OrderKeys(trust.fleet, roles))
 
 
 def host_files(fleet: Path, host: Host) -> IdentityFiles:

@@ -9,7 +9,7 @@ Reading order:
   :mod:`~p2pdaemon.find_on_lan`: becoming a host of a fleet; :mod:`~p2pdaemon.own_identity`: who
   this host is; :mod:`~p2pdaemon.keep_identity` and :mod:`~p2pdaemon.renew`: staying it
 * :mod:`~p2pdaemon.learn_trust`, :mod:`~p2pdaemon.refused`, :mod:`~p2pdaemon.doorkeeper`: who is
-  believed no more, and who may connect
+  believed no more, and who may connect; :mod:`~p2pdaemon.follow_orders`: who signs orders
 * :mod:`~p2pdaemon.svc_mgr`: drives the activation core and carries out its effects, one
   service's in :mod:`~p2pdaemon.service_tasks`, with :mod:`~p2pdaemon.task_slot` and
   :mod:`~p2pdaemon.isolate`

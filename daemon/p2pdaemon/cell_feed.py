@@ -14,7 +14,12 @@ from functools import partial
 import trio
 
 from p2pdaemon.config import DaemonConfig
-from p2pdeploy.activation.events import Event, MembersChanged, MessageMerged
+from p2pdeploy.activation.events import (
+    CredentialReplaced,
+    Event,
+    MembersChanged,
+    MessageMerged,
+)
 from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.state import URGENCIES, urgency_of
@@ -61,6 +66,7 @@ class CellFeed:
         self._send = send
         self._pending = tuple(dict[str, Sealed]() for _ in range(URGENCIES))
         self._members_changed = True  # the first look is news
+        self._credential_replaced = False
         self._alive: frozenset[HostName] = frozenset()
         self._news = trio.Event()
         self._news.set()
@@ -74,6 +80,11 @@ class CellFeed:
             self._members_changed = True
         self._news.set()
 
+    def say_again(self) -> None:
+        """Our credential was replaced: the core says all it has said again.  Never waits."""
+        self._credential_replaced = True
+        self._news.set()
+
     async def feed_core(self) -> None:
         """Hand over what was heard, the most urgent first, until cancelled."""
         while True:
@@ -81,6 +92,9 @@ class CellFeed:
             self._news = trio.Event()
             while (message := self._next()) is not None:
                 await self._send(MessageMerged(message))
+            if self._credential_replaced:
+                self._credential_replaced = False
+                await self._send(CredentialReplaced())
             if self._members_changed:
                 self._members_changed = False
                 await self._tell_members()

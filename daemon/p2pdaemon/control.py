@@ -94,10 +94,13 @@ class ControlPlane:
     async def fetch_bundle(self, service: ServiceName, root_version: int) -> bytes:
         """Signed metadata of a service's releases, for who has that root; unverified.
 
+        Without a service, what says who signs orders.
+
         Raises:
             TrustError: it is longer than any, or does not say how long it is.
         """
-        path = f"/v1/bundles/{check_service(service)}?root={root_version}"
+        name = check_service(service) if service else ""
+        path = f"/v1/bundles/{name}?root={root_version}"
         try:
             return await self._get(path, bytes_max=BUNDLE_BYTES_MAX)
         except ProtocolError as error:

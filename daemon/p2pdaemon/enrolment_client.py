@@ -29,12 +29,14 @@ from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, RenewRequ
 from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest
 from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX
 from p2pdeploy.trust.certificates import fingerprint
+from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX as RELEASES_BYTES_MAX
 from p2pdeploy.trust.tls import demand_identity, is_control_plane
 
 __all__ = ["EnrolmentClient", "find_authority", "open_enrolment"]
 
 CALL_TIMEOUT_S = 20.0  # a control plane whose fleet comes back all at once needs some
-ANSWER_BYTES_MAX = BUNDLE_BYTES_MAX + 32 * 1024  # the bundle, two certificates, a credential
+# Both bundles, two certificates, a credential.
+ANSWER_BYTES_MAX = BUNDLE_BYTES_MAX + RELEASES_BYTES_MAX + 32 * 1024
 TRIES_MAX = 10  # each told when to come back, at most half a minute later
 RETRY_S_MAX = 60.0
 _DIGITS_MAX = 12  # of a length; more say nothing sensible

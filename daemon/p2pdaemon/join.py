@@ -8,7 +8,7 @@ from __future__ import annotations
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import find_authority, open_enrolment
 from p2pdaemon.find_on_lan import find_on_lan
-from p2pdaemon.judge_bundle import SEEN_FILE
+from p2pdaemon.judge_bundle import SEEN_FILE, alone_with, judge_orders
 from p2pdeploy.errors import (
     ConfigError,
     P2PDeployError,
@@ -24,7 +24,9 @@ from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.host_identity import load_identity, save_identity
 from p2pdeploy.trust.host_keys import LeafKeys, new_attestation_key, new_leaf_keys
 from p2pdeploy.trust.join_token import JoinToken, read_join_token
-from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys
+from p2pdeploy.trust.private_files import make_private_folder, write_private
+from p2pdeploy.trust.releases.seen import Seen
 from p2pdeploy.trust.signing import SigningKey
 
 __all__ = ["already_joined", "join", "keep_joined", "require_ours"]
@@ -40,7 +42,8 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
     is, and the token is not used up, unless *again*.
 
     Raises:
-        TrustError: the token is malformed, refused, or whoever answers has another fleet CA.
+        TrustError: the token is malformed, refused, whoever answers has another fleet CA, or
+            its release metadata is not signed as it must be.
         RefusedError: the token is for another host than this one.
         UnavailableError: no answer; get a new token if this one was used up.
         OSError: the identity can't be written.
@@ -76,13 +79,20 @@ def keep_joined(
     """Write what was issued for *key* and *keys*; returns what to tell the user.
 
     Raises:
-        TrustError: it is for somebody else; nothing was written.
+        TrustError: it is for somebody else, or its release metadata is not signed as it must be;
+            nothing was written.
         OSError: it can't be written.
     """
-    credential = require_ours(issued, authority_pem, config.name, key.public_key)
     # Who joins anew trusts the root that comes with it, and what was seen under another is void.
-    (config.state_dir / SEEN_FILE).unlink(missing_ok=True)
-    save_identity(config.identity_dir, key, keys.fleet_pem, keys.swarm_pem, issued)
+    first = Seen(root=issued.bundle.release_root)
+    known, seen = judge_orders(issued.releases, first, issued.bundle.fleet)
+    credential = require_ours(
+        issued, known.orders, authority_pem, host=config.name, public_key=key.public_key
+    )
+    seen_path = make_private_folder(config.state_dir) / SEEN_FILE
+    with alone_with(seen_path):
+        write_private(seen_path, seen.to_bytes())
+        save_identity(config.identity_dir, key, keys.fleet_pem, keys.swarm_pem, issued, known)
     return f"{config.name} is a host of {credential.fleet} now, enrolment {credential.enrolment}"
 
 
@@ -130,9 +140,16 @@ async def _enrol(
 
 
 def require_ours(
-    issued: IssuedIdentity, authority_pem: bytes, host: HostName, public_key: bytes
+    issued: IssuedIdentity,
+    orders: OrderKeys,
+    authority_pem: bytes,
+    *,
+    host: HostName,
+    public_key: bytes,
 ) -> Credential:
     """The credential of *issued*, which must be *host*'s and for the key *public_key*.
+
+    *orders*: who signs credentials; judged before.
 
     Raises:
         TrustError: it is for somebody else, or the bundle is of another fleet CA: keep nothing.
@@ -140,7 +157,7 @@ def require_ours(
     """
     if fingerprint(issued.bundle.fleet_ca_pem) != fingerprint(authority_pem):
         raise TrustError("the bundle is of another fleet CA", code="wrong-authority")
-    credential = open_envelope(issued.credential, FleetVerifier(issued.bundle.orders))
+    credential = open_envelope(issued.credential, FleetVerifier(orders))
     if not isinstance(credential, Credential):
         raise TrustError("what came is no credential", code="bad-credential")
     said = (credential.fleet, credential.host, credential.public_key)

@@ -2,11 +2,16 @@
 
 A short process of its own, since python-tuf costs memory that the daemon does without.  The
 question comes on standard input, the verdict goes to standard output, both as msgpack.
+
+A bundle is asked about for a release, or for the keys that sign orders.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,6 +19,9 @@ import msgspec
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import Digest, ServiceName, Version
+from p2pdeploy.trust.bundle import KnownOrders
+from p2pdeploy.trust.host_identity import save_known_orders
+from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
 from p2pdeploy.trust.private_files import read_private, write_private
 from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX, ROOT_BYTES_MAX
 from p2pdeploy.trust.releases.seen import Seen
@@ -22,11 +30,15 @@ __all__ = [
     "QUESTION_BYTES_MAX",
     "SEEN_FILE",
     "VERDICT_BYTES_MAX",
+    "OrdersQuestion",
     "Question",
     "Refused",
+    "SignedOrders",
     "SignedRelease",
     "Verdict",
+    "alone_with",
     "answer",
+    "judge_orders",
     "load_seen",
 ]
 
@@ -34,11 +46,11 @@ SEEN_FILE = "release-seen"
 """In the host's state folder: what it remembers, a ``p2pdeploy.trust.releases.seen.Seen``."""
 
 QUESTION_BYTES_MAX = BUNDLE_BYTES_MAX + ROOT_BYTES_MAX + 8 * 1024  # and the names
-VERDICT_BYTES_MAX = 16 * 1024  # an error may quote what python-tuf says
+VERDICT_BYTES_MAX = 32 * 1024  # an error may quote what python-tuf says; keys take 16 KiB
 _HINT = "if it can't be restored, join again: 'p2pdaemon join --again TOKEN'"
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class Question(msgspec.Struct, frozen=True, kw_only=True, tag="release"):
     """Did its publishers sign this release?
 
     ``root`` is what the host trusts if it has seen nothing yet; ``seen_path`` is its memory.
@@ -51,6 +63,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     version: Version
 
 
+class OrdersQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
+    """Who signs orders of *fleet*?  The answer is kept in *identity_dir* as well."""
+
+    bundle: bytes
+    root: bytes
+    seen_path: str
+    identity_dir: str
+    fleet: str
+
+
 class SignedRelease(msgspec.Struct, frozen=True, kw_only=True, tag="signed"):
     """What its publishers signed of a release.  ``size_bytes`` is the payload's."""
 
@@ -58,6 +80,12 @@ class SignedRelease(msgspec.Struct, frozen=True, kw_only=True, tag="signed"):
     manifest_sha256: str
     manifest_bytes: int
     size_bytes: int
+
+
+class SignedOrders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
+    """Who signs orders, as the targets keys signed it."""
+
+    known: KnownOrders
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
@@ -69,7 +97,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     hint: str = ""
 
 
-Verdict = SignedRelease | Refused
+Verdict = SignedRelease | SignedOrders | Refused
 
 
 def answer(data: bytes) -> bytes:
@@ -79,9 +107,18 @@ def answer(data: bytes) -> bytes:
         ProtocolError: *data* is no question.
         OSError: the memory could not be written: there is no verdict then.
     """
-    question = decode(data, Question, bytes_max=QUESTION_BYTES_MAX)
+    question: Question | OrdersQuestion = decode(
+        data,
+        Question | OrdersQuestion,  # pyright: ignore[reportArgumentType] a union is a type form
+        bytes_max=QUESTION_BYTES_MAX,
+    )
     try:
-        verdict: Verdict = _judge(question)
+        with alone_with(Path(question.seen_path)):
+            verdict: Verdict
+            if isinstance(question, Question):
+                verdict = _judge_release(question)
+            else:
+                verdict = _judge_orders(question)
     except P2PDeployError as error:
         verdict = Refused(
             code=error.code, message=error.message, where=error.where, hint=error.hint
@@ -101,7 +138,50 @@ def load_seen(path: Path, root: bytes) -> Seen:
     return Seen.from_bytes(read_private(path, hint=_HINT))
 
 
-def _judge(question: Question) -> SignedRelease:
+@contextmanager
+def alone_with(path: Path) -> Generator[None]:
+    """Let no other process judge by the memory at *path* meanwhile; waits for its turn.
+
+    A renewal and the daemon's own judge are two processes, and the one that reads first must
+    not write last.
+    """
+    with path.with_name(f"{path.name}.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def judge_orders(bundle: bytes, seen: Seen, fleet: str) -> tuple[KnownOrders, Seen]:
+    """Who signs orders of *fleet*, and what to remember before anything is done about it.
+
+    Args:
+        bundle: Signed metadata, from anywhere.
+        seen: What this host remembers.
+        fleet: Ours.
+
+    Raises:
+        TrustError: refused; the code names the attack.
+    """
+    from p2pdeploy.trust.releases.verify import verify_order_keys
+
+    verified = verify_order_keys(bundle, seen, now=dt.datetime.now(dt.UTC))
+    roles = {
+        role: RoleKeys(keys.public_keys, keys.threshold)
+        for role, keys in verified.order_keys.items()
+    }
+    version = verified.seen.roles["targets"].version
+    known = KnownOrders(targets_version=version, orders=OrderKeys(fleet, roles))
+    return known, verified.seen
+
+
+def _judge_orders(question: OrdersQuestion) -> SignedOrders:
+    path = Path(question.seen_path)
+    known, seen = judge_orders(question.bundle, load_seen(path, question.root), question.fleet)
+    write_private(path, seen.to_bytes())
+    save_known_orders(Path(question.identity_dir), known)
+    return SignedOrders(known=known)
+
+
+def _judge_release(question: Question) -> SignedRelease:
     from p2pdeploy.trust.releases.verify import verify_release
 
     path = Path(question.seen_path)

@@ -77,6 +77,11 @@ class IdentityKeeper:
     ) -> None:
         self._validity, self._renew, self._renewed = validity, renew, renewed
         self._rng, self._clock = rng, clock
+        self._asked = trio.Event()
+
+    def renew_now(self) -> None:
+        """Don't wait for half of the life: what we present is refused already.  Never waits."""
+        self._asked.set()
 
     async def keep_identity(self) -> None:
         """Task: renew when it is time, for ever."""
@@ -89,7 +94,10 @@ class IdentityKeeper:
             wait_s = due - self._clock()
             if wait_s <= 0:
                 return
-            await trio.sleep(min(wait_s, LOOK_EVERY_S))
+            with trio.move_on_after(min(wait_s, LOOK_EVERY_S)):
+                await self._asked.wait()
+                self._asked = trio.Event()
+                return
 
     async def _renew_until_done(self) -> None:
         pause_s = RETRY_FIRST_S

@@ -7,7 +7,7 @@ whom it refused before.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
@@ -42,6 +42,7 @@ class TrustLearner:
         gossip: Hears of it from the cell; takes the cell's keys.
         refused: Takes revocations.
         changed: Called when *refused* took some; never waits.
+        learn_orders: Learns who signs orders, given the version of the document that says so.
         rng: Spreads the asking.
     """
 
@@ -53,11 +54,13 @@ class TrustLearner:
         gossip: GossipShell,
         refused: Refused,
         changed: Callable[[], None],
+        learn_orders: Callable[[int], Awaitable[None]],
         rng: random.Random,
     ) -> None:
         self._cell, self._folder = cell, folder
         self._control, self._gossip = control, gossip
         self._refused, self._changed, self._rng = refused, changed, rng
+        self._learn_orders = learn_orders
         self._kept: CellTrust | None = None
 
     def restore(self) -> None:
@@ -98,8 +101,11 @@ class TrustLearner:
         """Take all of *trust*, then keep it.
 
         Raises:
+            UnavailableError: who signs orders could not be asked; nothing was taken.
             TrustError, ProtocolError: a part is not what it should be; what came before it holds.
         """
+        # First, since the rest may be sealed with keys that are new.
+        await self._learn_orders(trust.targets_version)
         if trust == self._kept:
             return
         self._gossip.publish(trust.revocations)  # comes back to hear(), once it is verified

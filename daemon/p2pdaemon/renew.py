@@ -27,6 +27,7 @@ class RenewalOrder(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     api: str
     identity_dir: str
+    state_dir: str
 
 
 def order_of(config: DaemonConfig) -> RenewalOrder:
@@ -36,6 +37,7 @@ def order_of(config: DaemonConfig) -> RenewalOrder:
         address=config.address,
         api=config.api,
         identity_dir=str(config.identity_dir),
+        state_dir=str(config.state_dir),
     )
 
 
@@ -44,27 +46,41 @@ async def renew(order: RenewalOrder) -> float:
 
     Raises:
         ConfigError: the host has not joined.
-        TrustError: it is revoked, was enrolled anew elsewhere, or its clock is wrong.
+        TrustError: it is revoked, was enrolled anew elsewhere, its clock is wrong, or the
+            release metadata that came is refused.
         UnavailableError: no answer; try again later.
         OSError: the folder can't be written; what was there still works.
     """
     from p2pdaemon.enrolment_client import open_enrolment
     from p2pdaemon.join import require_ours
+    from p2pdaemon.judge_bundle import SEEN_FILE, alone_with, judge_orders, load_seen
     from p2pdeploy.trust.host_identity import load_identity, save_identity
     from p2pdeploy.trust.host_keys import new_leaf_keys, renewal
+    from p2pdeploy.trust.private_files import write_private
 
     folder = Path(order.identity_dir)
     identity = load_identity(folder, order.name)
     keys, authority_pem = new_leaf_keys(), identity.bundle.fleet_ca_pem
     async with open_enrolment(order.api, authority_pem, address=order.address) as client:
         issued = await client.renew(renewal(identity.key, keys, now=time.time()))
-    require_ours(issued, authority_pem, order.name, identity.key.public_key)
     # Only its own keys replace a root of releases (TUF 5.3): who takes the control plane over
     # hands out certificates, and decides about no release.
     root = identity.bundle.release_root
     bundle = msgspec.structs.replace(issued.bundle, release_root=root)
     issued = msgspec.structs.replace(issued, bundle=bundle)
-    save_identity(folder, identity.key, keys.fleet_pem, keys.swarm_pem, issued)
+    seen_path = Path(order.state_dir) / SEEN_FILE
+    with alone_with(seen_path):
+        before = load_seen(seen_path, root)
+        known, seen = judge_orders(issued.releases, before, identity.bundle.fleet)
+        require_ours(
+            issued,
+            known.orders,
+            authority_pem,
+            host=order.name,
+            public_key=identity.key.public_key,
+        )
+        write_private(seen_path, seen.to_bytes())
+        save_identity(folder, identity.key, keys.fleet_pem, keys.swarm_pem, issued, known)
     return issued.expires_at
 
 

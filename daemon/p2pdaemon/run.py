@@ -22,6 +22,7 @@ from p2pdaemon.collector import Collector
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane, open_control_plane
 from p2pdaemon.doorkeeper import Doorkeeper
+from p2pdaemon.follow_orders import OrderFollower
 from p2pdaemon.host_api import HostApi
 from p2pdaemon.housekeeping import tidy_up
 from p2pdaemon.journal import Journal, epoch_of
@@ -73,13 +74,13 @@ async def run_daemon(
             Session(config.address, config.swarm_port, _swarm_identity(identity)) as session,
         ):
 
-            def take_renewed(verifier: FleetVerifier) -> None:
+            def take_renewed() -> HostIdentity:
                 """Present the new certificates; connections that stand go on under the old ones."""
                 fresh = load_own_identity(config)
                 for each in (context, serving):
                     each.load_cert_chain(fresh.files.certificate, fresh.files.key)
                 session.renew(_swarm_identity(fresh))
-                verifier.use(fresh.bundle.orders)
+                return fresh
 
             await _run_tasks(config, identity, control, session, serving, take_renewed, task_status)
 
@@ -90,7 +91,7 @@ async def _run_tasks(
     control: ControlPlane,
     session: Session,
     serving: ssl.SSLContext,
-    take_renewed: Callable[[FleetVerifier], None],
+    take_renewed: Callable[[], HostIdentity],
     task_status: trio.TaskStatus[None],
 ) -> None:
     journal = Journal(config.state_dir / "journal")
@@ -107,7 +108,7 @@ async def _run_tasks(
     rng, clock = random.Random(), HostClock()
     store, collector = ReleaseStore(config.state_dir), Collector()
     refused = Refused(identity.credential.fleet, config.cell)
-    verifier = FleetVerifier(identity.bundle.orders, refused.floors)
+    verifier = FleetVerifier(identity.known_orders.orders, refused.floors)
     gossip = make_gossip(config, identity.cell_keys, verifier)
     attester = Attester(gossip, identity.key)
     mesh = Mesh(config.name, gossip.members)
@@ -142,16 +143,30 @@ async def _run_tasks(
     feed = CellFeed(gossip.alive_members, svc_mgr.send)
     gossip.subscribe(feed.hear)
     gossip.subscribe(doorkeeper.hear)
-    learner = TrustLearner(
-        config.cell, config.identity_dir, control, gossip, refused, doorkeeper.tell, rng
+
+    def renewed() -> None:
+        fresh = take_renewed()
+        is_replaced = fresh.key.credential != identity.key.credential
+        identity.key.credential = fresh.key.credential
+        follower.take_renewed(fresh)
+        if is_replaced:
+            feed.say_again()
+
+    keeper = IdentityKeeper(validity_in(config.identity_dir), renewal_process(config), renewed, rng)
+    follower = OrderFollower(
+        identity, config.identity_dir, judge, verifier, gossip, keeper.renew_now
     )
-    gossip.subscribe(learner.hear)
-    keeper = IdentityKeeper(
-        validity_in(config.identity_dir),
-        renewal_process(config),
-        partial(take_renewed, verifier),
+    learner = TrustLearner(
+        config.cell,
+        config.identity_dir,
+        control,
+        gossip,
+        refused,
+        doorkeeper.tell,
+        follower.learn,
         rng,
     )
+    gossip.subscribe(learner.hear)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(gossip.run)

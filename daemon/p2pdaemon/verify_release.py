@@ -2,6 +2,7 @@
 
 Orders say when and where; only publishers say what.  So who steals every key of the control
 plane can order hosts to stop, and to run what was signed, and nothing of his own.
+Who signs orders is asked of the same metadata.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import trio
 from p2pdaemon.judge_bundle import (
     SEEN_FILE,
     VERDICT_BYTES_MAX,
+    OrdersQuestion,
     Question,
     Refused,
+    SignedOrders,
     SignedRelease,
     Verdict,
     load_seen,
@@ -27,6 +30,7 @@ from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import NotFoundError, ProtocolError, TrustError, UnavailableError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.orders import Build
+from p2pdeploy.trust.bundle import KnownOrders
 from p2pdeploy.trust.releases.refusals import Attack, refused
 
 __all__ = ["ReleaseJudge"]
@@ -35,6 +39,7 @@ _CHILD_TIMEOUT_S = 60.0  # it takes one second; ten daemons that start on one co
 # -P: what lies in the working directory is no module of ours.
 _COMMAND = (sys.executable, "-P", "-m", "p2pdaemon", "verify-release")
 _WORDS_MAX = 500  # of a child that failed, for the log
+_NO_SERVICE = ServiceName("")
 
 _log = get_logger("verify_release")
 
@@ -46,10 +51,10 @@ class BundleSource(Protocol):
 
 
 class ReleaseJudge:
-    """Judges builds, one after the other.
+    """Judges builds and the keys of orders, one after the other.
 
     Args:
-        source: Asked for the bundle of a service.
+        source: Asked for the bundle of a service, and for the one without.
         state_dir: Where the host's memory of release metadata lies.
         root: The root of releases that the host got when it joined.
     """
@@ -74,22 +79,16 @@ class ReleaseJudge:
             ConfigError: the host's memory is not usable.
         """
         async with self._turn:
-            seen = await trio.to_thread.run_sync(
-                load_seen, self._seen_path, self._root, limiter=self._thread
-            )
             question = Question(
-                bundle=await self._fetch(service, build, seen.root_version),
+                bundle=await self._fetch(service, build, await self._root_version()),
                 root=self._root,
                 seen_path=str(self._seen_path),
                 service=service,
                 version=build.version,
             )
             verdict = await _ask_child(question)
-        if isinstance(verdict, Refused):
-            _log.warning("release refused", service=service, code=verdict.code)
-            raise TrustError(
-                verdict.message, where=verdict.where, hint=verdict.hint, code=verdict.code
-            )
+        if not isinstance(verdict, SignedRelease):
+            raise _refusal(verdict, about=service)
         if verdict.manifest_digest != build.digest:
             raise refused(
                 Attack.UNKNOWN_RELEASE,
@@ -97,6 +96,32 @@ class ReleaseJudge:
                 where=f"{service}/{build.version}",
             )
         return verdict
+
+    async def verify_orders(self, fleet: str, identity_dir: Path) -> KnownOrders:
+        """Who signs orders of *fleet* now; kept in *identity_dir* on return.
+
+        Raises:
+            TrustError: refused; the code names the attack.  What was known holds.
+            UnavailableError, ConfigError: as :meth:`verify`.
+        """
+        async with self._turn:
+            question = OrdersQuestion(
+                bundle=await self._source.fetch_bundle(_NO_SERVICE, await self._root_version()),
+                root=self._root,
+                seen_path=str(self._seen_path),
+                identity_dir=str(identity_dir),
+                fleet=fleet,
+            )
+            verdict = await _ask_child(question)
+        if not isinstance(verdict, SignedOrders):
+            raise _refusal(verdict, about="order keys")
+        return verdict.known
+
+    async def _root_version(self) -> int:
+        seen = await trio.to_thread.run_sync(
+            load_seen, self._seen_path, self._root, limiter=self._thread
+        )
+        return seen.root_version
 
     async def _fetch(self, service: ServiceName, build: Build, root_version: int) -> bytes:
         try:
@@ -107,7 +132,15 @@ class ReleaseJudge:
             ) from error
 
 
-async def _ask_child(question: Question) -> Verdict:
+def _refusal(verdict: Verdict, *, about: str) -> TrustError:
+    """What the child refused, as an error of ours; an answer to another question is one as well."""
+    if not isinstance(verdict, Refused):
+        return refused(Attack.MALFORMED, f"answered with {type(verdict).__name__}", where=about)
+    _log.warning("release metadata refused", about=about, code=verdict.code)
+    return TrustError(verdict.message, where=verdict.where, hint=verdict.hint, code=verdict.code)
+
+
+async def _ask_child(question: Question | OrdersQuestion) -> Verdict:
     """Run the judge; raises UnavailableError when it could not do its work."""
     try:
         with trio.fail_after(_CHILD_TIMEOUT_S):

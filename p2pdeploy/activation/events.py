@@ -14,6 +14,7 @@ __all__ = [
     "Activated",
     "ActivationFailed",
     "Booted",
+    "CredentialReplaced",
     "Event",
     "MembersChanged",
     "MessageMerged",
@@ -134,8 +135,13 @@ class Woken(msgspec.Struct, frozen=True):
     """The time of a Wake has come, or the clock's state changed."""
 
 
+class CredentialReplaced(msgspec.Struct, frozen=True):
+    """What this host says carries another credential from now on: say all of it again."""
+
+
 Event = (
     Booted
+    | CredentialReplaced
     | MessageMerged
     | MembersChanged
     | Staged

@@ -28,6 +28,7 @@ from p2pdeploy.activation.events import (
     Activated,
     ActivationFailed,
     Booted,
+    CredentialReplaced,
     Event,
     MembersChanged,
     MessageMerged,
@@ -144,6 +145,8 @@ class HostActivation:
             case Woken():
                 self._wake_at = None
                 return []
+            case CredentialReplaced():
+                return self._say_again()
             case Persisted():
                 return self._confirm(self._slots[event.service], now)
             case _:
@@ -293,6 +296,14 @@ class HostActivation:
             return []
         slot.mine = msgspec.structs.replace(word, seq=word.seq + 1)
         return [Attest(slot.mine)]
+
+    def _say_again(self) -> list[Effect]:
+        effects: list[Effect] = []
+        for _, slot in sorted(self._slots.items()):
+            if slot.mine is not None:
+                slot.mine = msgspec.structs.replace(slot.mine, seq=slot.mine.seq + 1)
+                effects.append(Attest(slot.mine))
+        return effects
 
     def _wake(self, at: float | None, now: Now) -> list[Effect]:
         if at is None or at == self._wake_at:

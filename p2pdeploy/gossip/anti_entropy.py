@@ -35,6 +35,7 @@ __all__ = [
     "answer_exchange",
     "answer_offer",
     "delegates_of",
+    "drop_unverified",
     "offer",
     "open_item",
 ]
@@ -126,6 +127,30 @@ def admit(state: CellState, items: Iterable[Item], verify: Verify) -> Admission:
         elif state.merge(item):
             merged.append((item, message))
     return Admission(tuple(merged), refused)
+
+
+def drop_unverified(state: CellState, verify: Verify, *, attestations: bool) -> list[str]:
+    """Forget orders that no longer verify, after keys were rotated; returns where they stood.
+
+    A state holds nothing that its owner would refuse: otherwise two replicas that know different
+    keys would believe that they are equal, and a host that starts would never get what was sealed
+    anew.
+
+    Args:
+        state: Whose.
+        verify: By the keys of today.
+        attestations: Look at those as well: the keys that seal credentials changed.
+    """
+    dropped: list[str] = []
+    for item in list(state.items()):
+        if item.key.startswith("att/") and not attestations:
+            continue
+        try:
+            open_item(item.envelope, state.cell, verify)
+        except P2PDeployError:
+            state.drop(item.key)
+            dropped.append(item.key)
+    return dropped
 
 
 def delegates_of(

@@ -123,6 +123,10 @@ class GossipCore:
         """Who seems alive, suspects and myself included.  Hints, never evidence."""
         return frozenset(member.name for member in self._members.all() if is_alive(member))
 
+    def drop_unverified(self, *, attestations: bool) -> int:
+        """Forget orders that no longer verify, and attestations if asked; returns how many."""
+        return self._replication.drop_unverified(attestations=attestations)
+
     def statistics(self) -> GossipStatistics:
         """A snapshot of counters and sizes."""
         return GossipStatistics(

@@ -69,6 +69,11 @@ class RumourQueue:
         if len(self._entries) > RUMOURS_MAX:
             self._drop(self._order[-1][3])
 
+    def forget(self, key: str) -> None:
+        """Tell nothing more of the item under *key*."""
+        if key in self._entries:
+            self._drop(key)
+
     def take(self, room_bytes: int, transmits_max: int) -> tuple[Rumour, ...]:
         """The next rumours that fit into *room_bytes*; counts one transmission of each."""
         chosen: list[_Entry] = []

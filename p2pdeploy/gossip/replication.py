@@ -14,6 +14,7 @@ from p2pdeploy.gossip.anti_entropy import (
     answer_diff,
     answer_exchange,
     answer_offer,
+    drop_unverified,
     offer,
     open_item,
 )
@@ -78,6 +79,13 @@ class Replication:
         if not self.state.merge(item):
             return []
         return [self._merged(ItemMerged(message, item), tell=True)]
+
+    def drop_unverified(self, *, attestations: bool) -> int:
+        """Forget what no longer verifies, and what is told of it; returns how much it was."""
+        dropped = drop_unverified(self.state, self._verify, attestations=attestations)
+        for key in dropped:
+            self._rumours.forget(key)
+        return len(dropped)
 
     def take_items(self, items: tuple[Item, ...]) -> list[ReplicationEffect]:
         """Keep what is new and verifies; tell it on."""

@@ -167,6 +167,16 @@ class GossipShell:
         """
         self._seal.use(keys)
 
+    def drop_unverified(self, *, attestations: bool) -> int:
+        """Forget orders that no longer verify, after keys were rotated; returns how many.
+
+        Who has them sealed anew tells us, as of anything that we lack.
+
+        Args:
+            attestations: Those as well: the keys that seal credentials changed.
+        """
+        return self._core.drop_unverified(attestations=attestations)
+
     def refuse(self, hosts: Mapping[HostName, str]) -> None:
         """Hear nothing from these hosts and send nothing to their addresses; the whole list.
 

@@ -176,6 +176,20 @@ class CellState:
         self._summary[index] ^= _mark_of(item)
         return True
 
+    def drop(self, key: str) -> None:
+        """Forget the item under *key*, which is held: the key that sealed it was rotated.
+
+        Not for anything else: whoever still holds it would bring it back.
+        """
+        index = _bucket_of(key)
+        self._summary[index] ^= _mark_of(self._buckets[index].pop(key))
+        if not key.startswith("att/"):
+            self._order_keys -= 1
+            return
+        host = key.rpartition("/")[2]
+        self._attestations -= 1
+        self._attestation_keys[host] -= 1
+
     def _has_room(self, item: Item, *, is_new_key: bool) -> bool:
         """Check the bounds, and count the key if it is new and fits."""
         if not item.key.startswith("att/"):

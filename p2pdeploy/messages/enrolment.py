@@ -83,7 +83,8 @@ class RenewRequest(msgspec.Struct, frozen=True, kw_only=True):
 class IssuedIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What a host presents: certificates in PEM, and the credential its attestations carry.
 
-    Both certificates hold from ``issued_at`` to ``expires_at``, in seconds since the epoch by the
+    The host judges *releases* by itself before it believes anything that is sealed.  Both
+    certificates hold from ``issued_at`` to ``expires_at``, in seconds since the epoch by the
     control plane's clock.
     """
 
@@ -94,16 +95,20 @@ class IssuedIdentity(msgspec.Struct, frozen=True, kw_only=True):
     swarm_certificate_pem: bytes
     bundle: TrustBundle
     cell_keys: CellKeys
+    releases: bytes = b""  # a ReleaseBundle without a service: who signs orders stands in it
 
 
 class CellTrust(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to ``GET /v1/cells/CELL/trust``, which each host of the cell asks once a minute.
 
     ``revocations`` is sealed; ``cell_keys`` is secret, and a host that is revoked gets no answer.
+    ``targets_version``: of the document that says who signs orders; a host that knows another one
+    fetches and judges it.
     """
 
     revocations: Annotated[bytes, msgspec.Meta(max_length=ENVELOPE_BYTES_MAX)]
     cell_keys: CellKeys
+    targets_version: int = 0
 
 
 def renewal_signed_part(requests: SigningRequests, asked_at: float) -> bytes:

@@ -7,7 +7,8 @@
     leaf.pem          key and certificate for every connection; renewed at half of its life
     validity          Validity: from when to when both certificates hold
     swarm.pem         key and certificate for the swarm; renewed with it
-    bundle            TrustBundle: whom to believe
+    bundle            TrustBundle: the fleet's authorities, and the root of releases
+    order-keys        KnownOrders: who signs orders; judged on this host
     cell-keys         CellKeys: the keys of the cell's gossip
     fleet-ca.pem      the bundle's fleet CA, as TLS wants it
     revocations       the newest the daemon has heard, sealed
@@ -25,28 +26,36 @@ import msgspec
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.messages.enrolment import CellTrust, IssuedIdentity
-from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX, TrustBundle
+from p2pdeploy.trust.bundle import (
+    BUNDLE_BYTES_MAX,
+    KNOWN_ORDERS_BYTES_MAX,
+    KnownOrders,
+    TrustBundle,
+)
 from p2pdeploy.trust.cell_keys import CellKeys
 from p2pdeploy.trust.credential import Credential
-from p2pdeploy.trust.envelope import open_envelope
-from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.envelope import Envelope, Sealed
 from p2pdeploy.trust.private_files import make_private_folder, read_private, write_private
 from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.tls import IdentityFiles
 
 __all__ = [
+    "ORDER_KEYS_FILE",
     "HostIdentity",
     "Validity",
     "load_attestation_key",
     "load_identity",
+    "load_known_orders",
     "load_revocations",
     "load_validity",
     "save_cell_trust",
     "save_identity",
+    "save_known_orders",
 ]
 
-_HINT = "this host has not joined a fleet: run 'p2pdaemon join TOKEN'"
+ORDER_KEYS_FILE = "order-keys"
 
+_HINT = "this host has not joined a fleet: run 'p2pdaemon join TOKEN'"
 
 _VALIDITY_BYTES_MAX = 64
 
@@ -70,13 +79,27 @@ class HostIdentity(msgspec.Struct, frozen=True, kw_only=True):
     files: IdentityFiles
     swarm_pem: bytes
     bundle: TrustBundle
+    known_orders: KnownOrders
     cell_keys: CellKeys
 
 
 def save_identity(
-    folder: Path, key: SigningKey, leaf_key_pem: bytes, swarm_key_pem: bytes, issued: IssuedIdentity
+    folder: Path,
+    key: SigningKey,
+    leaf_key_pem: bytes,
+    swarm_key_pem: bytes,
+    issued: IssuedIdentity,
+    known: KnownOrders,
 ) -> None:
     """Write everything; *key* first, so that no credential is ever without its key.
+
+    Args:
+        folder: The identity's; made when missing.
+        key: The host's attestation key.
+        leaf_key_pem: Of the certificate for connections.
+        swarm_key_pem: Of the certificate for the swarm.
+        issued: What the control plane answered.
+        known: What this host found in ``issued.releases``; never the control plane's word on it.
 
     Raises:
         OSError: the disk is full or not ours; what was there still works.
@@ -85,6 +108,7 @@ def save_identity(
     write_private(folder / "attestation.key", key.to_pem())
     write_private(folder / "credential", issued.credential)
     write_private(folder / "bundle", encode(issued.bundle))
+    save_known_orders(folder, known)
     write_private(folder / "cell-keys", encode(issued.cell_keys))
     write_private(folder / "fleet-ca.pem", issued.bundle.fleet_ca_pem)
     write_private(folder / "swarm.pem", swarm_key_pem + issued.swarm_certificate_pem)
@@ -101,6 +125,17 @@ def load_validity(folder: Path) -> Validity | None:
         return decode(data, Validity, bytes_max=_VALIDITY_BYTES_MAX)
     except P2PDeployError:
         return None
+
+
+def save_known_orders(folder: Path, known: KnownOrders) -> None:
+    """Keep who signs orders, as this host has judged it; raises OSError."""
+    write_private(folder / ORDER_KEYS_FILE, encode(known))
+
+
+def load_known_orders(folder: Path) -> KnownOrders:
+    """Who signs orders.  Raises ConfigError, ProtocolError: missing or damaged."""
+    data = read_private(folder / ORDER_KEYS_FILE, hint=_HINT)
+    return decode(data, KnownOrders, bytes_max=KNOWN_ORDERS_BYTES_MAX)
 
 
 def save_cell_trust(folder: Path, trust: CellTrust) -> None:
@@ -145,8 +180,9 @@ def load_identity(folder: Path, host: str) -> HostIdentity:
         cell_keys = decode(
             read_private(folder / "cell-keys", hint=_HINT), CellKeys, bytes_max=BUNDLE_BYTES_MAX
         )
+        known = load_known_orders(folder)
         key = load_attestation_key(folder, host)
-        credential = open_envelope(key.credential, FleetVerifier(bundle.orders))
+        credential = _credential_in(key.credential)
     except ConfigError:
         raise
     except P2PDeployError as error:
@@ -163,5 +199,15 @@ def load_identity(folder: Path, host: str) -> HostIdentity:
         files=files,
         swarm_pem=swarm_pem,
         bundle=bundle,
+        known_orders=known,
         cell_keys=cell_keys,
     )
+
+
+def _credential_in(sealed: bytes) -> Sealed:
+    """Our own credential, which was judged when it came.
+
+    Its key may have been rotated since: peers refuse it then, and a renewal brings another one.
+    """
+    payload = decode(sealed, Envelope, bytes_max=BUNDLE_BYTES_MAX).payload
+    return decode(payload, Sealed, bytes_max=BUNDLE_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form

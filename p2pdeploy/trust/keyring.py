@@ -54,18 +54,32 @@ class FleetVerifier:
         self._fleet = orders.fleet
         self._enrolments = {} if enrolments is None else enrolments
         self._credentials: dict[bytes, Credential] = {}  # verified; the newest stands last
+        self._roles: dict[str, tuple[dict[str, bytes], int]] = {}
         self.use(orders)
 
     def __repr__(self) -> str:
         return f"<FleetVerifier of {self._fleet}>"
 
-    def use(self, orders: OrderKeys) -> None:
-        """Take other keys from now on, after a rotation; what was verified is verified anew."""
+    def use(self, orders: OrderKeys) -> frozenset[str]:
+        """Take other keys from now on, after a rotation.
+
+        Credentials that were verified are verified anew when the keys that seal them changed.
+
+        Returns:
+            The roles of which something that verified before may not verify any more.
+        """
+        assert orders.fleet == self._fleet, "keys of another fleet"
+        before = self._roles
         self._roles = {
             role: ({key_id_of(role, key): key for key in keys.keys}, keys.threshold)
             for role, keys in orders.roles.items()
         }
-        self._credentials.clear()
+        if self._roles.get("enrol") != before.get("enrol"):
+            self._credentials.clear()
+        return frozenset(role for role in before if self._is_stricter(role, *before[role]))
+
+    def _is_stricter(self, role: str, keys: dict[str, bytes], threshold: int) -> bool:
+        return threshold < self.threshold(role) or not keys.keys() <= self.key_ids(role)
 
     def enough_signed(self, role: str, message: bytes, signatures: tuple[Signature, ...]) -> bool:
         """As :class:`~p2pdeploy.trust.envelope.Verifier` asks; each key counts once."""

@@ -14,7 +14,7 @@ import structlog
 
 from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys
 from p2ptracker.authority.folder import TrustFolder, open_trust
 from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
@@ -149,10 +149,12 @@ def _assemble(
     store = LocalBlobStore(data / "store")
     metrics, inventory = Metrics(), Inventory(hosts, refusals.enrolments)
     standing = Standing(refusals, inventory)
-    verifier = FleetVerifier(trust.bundle().orders, standing.floors)
+    verifier = FleetVerifier(OrderKeys(trust.fleet, {}), standing.floors)
     cells = Cells(inventory, database, trust.keys, verifier)
     daemons = Daemons(inventory, trust.paths.control_plane_files(), config.address)
-    repository = RepositoryKeeper(database, release_keys(trust), clock, metrics.registry)
+    repository = RepositoryKeeper(
+        database, release_keys(trust), clock, metrics.registry, verifier.use
+    )
     releases = ReleaseDesk(repository, database, store)
     orchestrator = Orchestrator(
         cells,

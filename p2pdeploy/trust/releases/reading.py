@@ -12,7 +12,14 @@ from p2pdeploy.trust.releases.release_target import ReleaseTarget, live_releases
 from p2pdeploy.trust.releases.repository import Repository
 from p2pdeploy.trust.releases.verify import order_keys_in
 
-__all__ = ["expiries", "follows", "live_in", "order_keys_of", "proposed_by"]
+__all__ = [
+    "expiries",
+    "follows",
+    "live_in",
+    "order_keys_of",
+    "proposed_by",
+    "version_of_targets",
+]
 
 
 def live_in(document: bytes | None, service: str) -> dict[str, ReleaseTarget]:
@@ -47,6 +54,11 @@ def follows(proposal: Proposal, current: bytes | None) -> bool:
 def order_keys_of(targets: bytes) -> OrderKeys:
     """The keys of orders, from a targets document that is trusted already."""
     return order_keys_in(parse_document(targets, Targets, where="targets").signed)
+
+
+def version_of_targets(targets: bytes) -> int:
+    """The number of a targets document that is trusted already."""
+    return parse_document(targets, Targets, where="targets").signed.version
 
 
 def expiries(repository: Repository) -> dict[str, dt.datetime]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from p2pdeploy.activation.effects import Attest
+from p2pdeploy.activation.events import CredentialReplaced, Woken
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.orders import NEW, a_plan, abort_of, orders_of
@@ -22,3 +26,12 @@ def test_a_host_that_only_fetched_is_absent_when_the_first_deployment_is_called_
     assert bench.said.state == "fetching"
     bench.learn(abort_of(cell_plan))
     assert (bench.said.rank, bench.said.state, bench.said.digest) == (Rank.HEALTHY, "absent", "")
+
+
+def test_all_is_said_again_when_the_credential_was_replaced() -> None:
+    """Peers that know only the newer keys refuse what was said under the older credential."""
+    bench = Bench("h3")
+    before = bench.said
+    effects = bench.send(CredentialReplaced())
+    assert effects == [Attest(msgspec.structs.replace(before, seq=before.seq + 1))]
+    assert not [e for e in bench.send(Woken()) if isinstance(e, Attest)], "once"

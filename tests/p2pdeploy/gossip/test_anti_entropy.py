@@ -12,6 +12,7 @@ from p2pdeploy.gossip.anti_entropy import (
     answer_exchange,
     answer_offer,
     delegates_of,
+    drop_unverified,
     offer,
     open_item,
 )
@@ -173,3 +174,33 @@ def test_delegates_depend_on_the_members_only_and_change_little() -> None:
     assert [name for name in chosen if name != chosen[1]] == list(without[:3])
     assert delegates_of(CellId("lab.web.c1"), names) != chosen
     assert delegates_of(CELL, names[:2], count=4) == delegates_of(CELL, names[:2], count=2)
+
+
+def test_what_a_rotated_key_sealed_is_dropped_and_comes_back_sealed_anew() -> None:
+    """Same key, same version: without the drop the two would believe that they are equal."""
+    new_keys = HmacKeyring(b"n" * 32)
+
+    def verify_new(envelope: bytes) -> Sealed:
+        return open_envelope(envelope, new_keys)
+
+    old, new = (
+        aborted(4),
+        sealed(
+            Abort(cell=CELL, service=ServiceName("web"), watermark=4, code="c", reason="bad"),
+            "abort",
+            new_keys,
+        ),
+    )
+    host, control_plane = CellState(CELL), CellState(CELL)
+    admit(host, [old, attested("h1")], verify)
+    admit(control_plane, [new], verify_new)
+    assert old.version == new.version
+    assert drop_unverified(host, verify_new, attestations=False) == [old.key]
+    assert len(host) == 1, "attestations were not asked for"
+    lacked = answer_diff(control_plane, answer_offer(host, offer(control_plane)))
+    assert [item.envelope for item in lacked.items] == [new.envelope]
+    admit(host, lacked.items, verify_new)
+    assert host.get(old.key) == new
+    assert drop_unverified(host, verify_new, attestations=True) == [attested("h1").key]
+    assert host.summary() == control_plane.summary()
+    assert admit(host, [attested("h1", 1, keys=new_keys)], verify_new).merged, "there is room"

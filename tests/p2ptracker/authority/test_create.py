@@ -25,6 +25,7 @@ from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.first_documents import read_publishers
 from p2ptracker.authority.folder import TrustPaths, open_trust
 from p2ptracker.authority.issue import issue_host, refresh_control_plane
+from tests.trust_folder import first_orders
 
 NOW = dt.datetime.now(dt.UTC)
 PLAN = a_plan()
@@ -56,7 +57,7 @@ def test_what_was_made_opens_again(tmp_path: Path) -> None:
     opened = open_trust(tmp_path)
     assert opened.bundle() == made.bundle()
     order = seal(PLAN.plan, opened.keys["deployer"])
-    assert open_envelope(order, FleetVerifier(made.bundle().orders)) == PLAN.plan
+    assert open_envelope(order, FleetVerifier(first_orders(made).orders)) == PLAN.plan
 
 
 def test_a_fleet_that_has_keys_keeps_them(tmp_path: Path) -> None:
@@ -89,10 +90,11 @@ def test_a_host_that_was_issued_an_identity_speaks_for_itself(tmp_path: Path) ->
     key, keys = new_attestation_key(HOST.name), new_leaf_keys()
     issued = issue_host(trust, HOST, key.public_key, keys.requests, now=NOW)
     key.credential = issued.credential
-    save_identity(tmp_path / "identity", key, keys.fleet_pem, keys.swarm_pem, issued)
+    known = first_orders(trust)
+    save_identity(tmp_path / "identity", key, keys.fleet_pem, keys.swarm_pem, issued, known)
     identity = load_identity(tmp_path / "identity", "h1")
     word = seal(WORD, identity.key)
-    assert open_envelope(word, FleetVerifier(identity.bundle.orders)) == WORD
+    assert open_envelope(word, FleetVerifier(identity.known_orders.orders)) == WORD
     client_context(identity.files, is_control_plane, who="the control plane")
 
 

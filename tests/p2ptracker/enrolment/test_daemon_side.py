@@ -10,11 +10,13 @@ import trio
 
 from p2pdaemon.cell_feed import make_gossip
 from p2pdaemon.control import open_control_plane
+from p2pdaemon.follow_orders import OrderFollower
 from p2pdaemon.join import join
 from p2pdaemon.keep_identity import renewal_process
 from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.refused import Refused
 from p2pdaemon.renew import order_of, renew
+from p2pdaemon.verify_release import ReleaseJudge
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
@@ -121,11 +123,15 @@ class Learning:
         config = self._config
         identity = load_identity(config.identity_dir, config.name)
         self.refused = Refused(identity.credential.fleet, config.cell)
-        verifier = FleetVerifier(identity.bundle.orders, self.refused.floors)
+        verifier = FleetVerifier(identity.known_orders.orders, self.refused.floors)
         self.shell = make_gossip(config, identity.cell_keys, verifier)
         context = client_context(identity.files, is_control_plane, who="the control plane")
         self._client = open_control_plane(config.api, context=context, address=config.address)
         control = await self._client.__aenter__()
+        judge = ReleaseJudge(control, config.state_dir, identity.bundle.release_root)
+        self.follower = OrderFollower(
+            identity, config.identity_dir, judge, verifier, self.shell, lambda: None
+        )
         learner = TrustLearner(
             config.cell,
             config.identity_dir,
@@ -133,6 +139,7 @@ class Learning:
             self.shell,
             self.refused,
             lambda: self._told.append(frozenset(self.refused.hosts.values())),
+            self.follower.learn,
             random.Random(1),
         )
         self.shell.subscribe(learner.hear)

@@ -22,6 +22,7 @@ from p2pdeploy.trust.certificates import fingerprint, new_authority, new_key
 from p2pdeploy.trust.host_identity import load_identity, load_validity
 from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
 from p2pdeploy.trust.join_token import read_join_token, show_join_token
+from p2pdeploy.trust.releases.seen import Seen
 from p2ptracker.authority.create import create_trust
 from p2ptracker.storage.enrolment import newest_alarms
 
@@ -103,9 +104,9 @@ async def test_who_joins_anew_forgets_what_it_saw_of_releases(
     seen.write_bytes(b"of another root")
     token = await token_for(tracker, H1)
     await join(config, token)
-    assert seen.exists(), "a host that joined is left alone"
+    assert seen.read_bytes() == b"of another root", "a host that joined is left alone"
     await join(config, token, again=True)
-    assert not seen.exists()
+    assert Seen.from_bytes(seen.read_bytes()).root_version == 1
     root = load_identity(config.identity_dir, H1).bundle.release_root
     assert root == tracker.plane.trust.paths.release_root.read_bytes()
 
@@ -203,10 +204,10 @@ async def test_an_answer_for_somebody_else_is_not_kept(tracker, token_for, tmp_p
     key = new_attestation_key(H1)
     secret = read_join_token(await token_for(tracker, H1)).secret
     issued = await enrol(tracker, a_request(secret))
-    pem = tracker.plane.trust.fleet_ca.pem
+    pem, orders = tracker.plane.trust.fleet_ca.pem, tracker.plane.repository.order_keys
     with pytest.raises(TrustError):
-        require_ours(issued, pem, H1, key.public_key)
+        require_ours(issued, orders, pem, host=H1, public_key=key.public_key)
     other = create_trust(tmp_path / "other", "lab", now=_now())
     foreign = msgspec.structs.replace(issued, bundle=other.bundle())
     with pytest.raises(TrustError):
-        require_ours(foreign, pem, H1, key.public_key)
+        require_ours(foreign, orders, pem, host=H1, public_key=key.public_key)

@@ -13,7 +13,6 @@ from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus
 from p2pdeploy.trust.envelope import open_envelope
-from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.revocations import Revocations
 from p2pdeploy.trust.tls import client_context, is_control_plane
 from p2ptracker.storage.enrolment import Enrolment, Refusals
@@ -30,7 +29,7 @@ async def revoke(tracker, **what: str) -> None:
 
 
 def revocations_in(tracker, envelope: bytes) -> Revocations:
-    found = open_envelope(envelope, FleetVerifier(tracker.plane.trust.bundle().orders))
+    found = open_envelope(envelope, tracker.plane.verifier)
     assert isinstance(found, Revocations)
     return found
 

@@ -45,7 +45,7 @@ def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = No
     """The routes, each with its permission.  Rollouts are there when somebody answers for them."""
     routers: list[ControllerRouterHandler] = [
         *cell_handlers(plane),
-        *enrolment_handlers(plane.enrolment, plane.revoker),
+        *enrolment_handlers(plane.enrolment, plane.revoker, plane.repository),
         *fleet_handlers(plane),
         *lab_handlers(plane),
         *log_handlers(plane),

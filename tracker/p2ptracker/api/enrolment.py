@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody, RawBody
 from litestar.types import ControllerRouterHandler
@@ -33,6 +34,7 @@ from p2ptracker.api.failures import REFUSALS, error_body, error_bytes
 from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import BusyError
 from p2ptracker.enrolment.revoking import Revoker
+from p2ptracker.releases.keeper import RepositoryKeeper
 
 __all__ = ["enrolment_handlers"]
 
@@ -41,12 +43,20 @@ _IMPORT_BYTES_MAX = 1024 * 1024  # a cell of 1,000 hosts of 300 bytes, three tim
 _PEM = "application/x-pem-file"
 
 
-def enrolment_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRouterHandler]:
-    """The routes, over *desk* and *revoker*."""
-    return [*_open_handlers(desk), *_admin_handlers(desk, revoker), _trust_handler(revoker)]
+def enrolment_handlers(
+    desk: EnrolmentDesk, revoker: Revoker, repository: RepositoryKeeper
+) -> list[ControllerRouterHandler]:
+    """The routes, over *desk* and *revoker*; what hosts judge by comes from *repository*."""
+    return [
+        *_open_handlers(desk, repository),
+        *_admin_handlers(desk, revoker),
+        _trust_handler(revoker, repository),
+    ]
 
 
-def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
+def _open_handlers(
+    desk: EnrolmentDesk, repository: RepositoryKeeper
+) -> list[ControllerRouterHandler]:
     @get("/enrolment/authority", opt={"permission": "open"}, media_type=_PEM, responses=REFUSALS)
     async def get_authority() -> bytes:
         """The fleet CA's certificate: public; a join token says which one is the right one."""
@@ -64,7 +74,7 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
         """Let in the host of a join token (p2pdeploy/messages/enrolment.py)."""
         request = decode(body, EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await desk.enrol(request))
+            return _issued(await desk.enrol(request), repository)
         except BusyError as error:
             return _busy(error)
 
@@ -80,7 +90,7 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
         """Let in a host that a company's CA knows (p2pdeploy/messages/enrolment_company.py)."""
         request = decode(body, CompanyEnrolRequest, bytes_max=COMPANY_ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await desk.enrol_by_company(request))
+            return _issued(await desk.enrol_by_company(request), repository)
         except BusyError as error:
             return _busy(error)
 
@@ -96,7 +106,7 @@ def _open_handlers(desk: EnrolmentDesk) -> list[ControllerRouterHandler]:
         """Fresh certificates for a host that signs with its attestation key."""
         request = decode(body, RenewRequest, bytes_max=ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await desk.renew(request))
+            return _issued(await desk.renew(request), repository)
         except BusyError as error:
             return _busy(error)
 
@@ -140,7 +150,7 @@ def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRou
     return [issue_join_tokens, get_enrolment, revoke]
 
 
-def _trust_handler(revoker: Revoker) -> ControllerRouterHandler:
+def _trust_handler(revoker: Revoker, repository: RepositoryKeeper) -> ControllerRouterHandler:
     @get(
         "/cells/{cell:str}/trust",
         opt={"permission": "host"},
@@ -154,13 +164,19 @@ def _trust_handler(revoker: Revoker) -> ControllerRouterHandler:
         assert isinstance(peer.identity, HostId), "the permission demands a host"
         name = CellId(cell)
         require_member(peer.identity, revoker.hosts_of(name))
-        return encode(await revoker.cell_trust(name))
+        trust = await revoker.cell_trust(name)
+        version = repository.targets_version
+        return encode(msgspec.structs.replace(trust, targets_version=version))
 
     return get_cell_trust
 
 
-def _issued(identity: IssuedIdentity) -> Response[bytes]:
-    return Response(encode(identity), media_type=_MSGPACK)
+def _issued(identity: IssuedIdentity, repository: RepositoryKeeper) -> Response[bytes]:
+    """With what the host judges orders by; who joins begins at the newest root."""
+    root, releases = repository.for_hosts()
+    bundle = msgspec.structs.replace(identity.bundle, release_root=root)
+    whole = msgspec.structs.replace(identity, bundle=bundle, releases=releases)
+    return Response(encode(whole), media_type=_MSGPACK)
 
 
 def _busy(error: BusyError) -> Response[bytes]:

@@ -28,7 +28,7 @@ from cryptography import x509
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.trust.bundle import TrustBundle
 from p2pdeploy.trust.certificates import Authority, key_from_pem
-from p2pdeploy.trust.keyring import ORDER_ROLES, OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.tls import IdentityFiles
@@ -90,12 +90,10 @@ class TrustFolder(msgspec.Struct, frozen=True, kw_only=True):
 
     def bundle(self) -> TrustBundle:
         """What every member may know of it."""
-        roles = {role: RoleKeys((self.keys[role].public_key,)) for role in ORDER_ROLES}
         return TrustBundle(
             fleet=self.fleet,
             fleet_ca_pem=self.fleet_ca.pem,
             swarm_ca_pem=self.swarm_ca.pem,
-            orders=OrderKeys(self.fleet, roles),
             release_root=self.release_root,
         )
 

@@ -17,15 +17,22 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import ServiceName
+from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
 from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.limits import TARGETS_LIFETIME
+from p2pdeploy.trust.releases.limits import ROOTS_PER_BUNDLE_MAX, TARGETS_LIFETIME
 from p2pdeploy.trust.releases.proposals import propose_targets, services_of
-from p2pdeploy.trust.releases.reading import expiries, live_in, order_keys_of
+from p2pdeploy.trust.releases.reading import (
+    expiries,
+    live_in,
+    order_keys_of,
+    version_of_targets,
+)
 from p2pdeploy.trust.releases.release_target import ReleaseTarget
 from p2pdeploy.trust.releases.repository import (
     Repository,
     accept_targets,
+    bundle_for,
     is_refresh_due,
     new_repository,
     refresh,
@@ -55,6 +62,7 @@ class RepositoryKeeper:
         keys: What signs it.
         clock: Seconds since the epoch.
         metrics: Where the time to each expiry is registered.
+        hear: Is told who signs orders, when the repository is opened and whenever that changes.
     """
 
     def __init__(
@@ -63,8 +71,10 @@ class RepositoryKeeper:
         keys: ReleaseKeys,
         clock: Callable[[], float],
         metrics: CollectorRegistry,
+        hear: Callable[[OrderKeys], object],
     ) -> None:
         self._database, self._clock = database, clock
+        self._hear, self._fleet = hear, ""
         self.keys = keys
         self._repository: Repository | None = None
         self._changing = trio.Lock()
@@ -87,6 +97,25 @@ class RepositoryKeeper:
         assert self._repository is not None, "opened before"
         return self._repository
 
+    @property
+    def targets_version(self) -> int:
+        """Of the document that says who publishes what and whose orders count."""
+        return version_of_targets(self.repository.targets)
+
+    @property
+    def order_keys(self) -> OrderKeys:
+        """Who signs orders."""
+        return _order_keys(self._fleet, self.repository.targets)
+
+    def for_hosts(self) -> tuple[bytes, bytes]:
+        """The newest root, and the signed metadata without any service's.
+
+        Any host can use the latter that has not slept through more roots than a bundle holds.
+        """
+        roots = self.repository.roots
+        begin = max(0, len(roots) - ROOTS_PER_BUNDLE_MAX)
+        return roots[-1], bundle_for(self.repository, "", root_version=begin)
+
     def now(self) -> dt.datetime:
         """The time, in UTC."""
         return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
@@ -99,6 +128,7 @@ class RepositoryKeeper:
             TrustError: a document is damaged.
             UnavailableError: the database can't be written.
         """
+        self._fleet = trust.fleet
         rows = await self._database.read(stored_documents)
         if rows:
             self._show(from_rows(rows))
@@ -169,7 +199,9 @@ class RepositoryKeeper:
         self._show(after)
 
     def _show(self, repository: Repository) -> None:
-        self._repository = repository
+        before, self._repository = self._repository, repository
+        if before is None or before.targets != repository.targets:
+            self._hear(self.order_keys)
         self._expires_at = {role: at.timestamp() for role, at in expiries(repository).items()}
 
     def _expires_in_s(self, role: str) -> float:
@@ -177,6 +209,12 @@ class RepositoryKeeper:
 
     async def _hop(self, work: Callable[[], Repository]) -> Repository:
         return await trio.to_thread.run_sync(work, limiter=self._signing)
+
+
+def _order_keys(fleet: str, targets: bytes) -> OrderKeys:
+    said = order_keys_of(targets)
+    roles = {role: RoleKeys(keys.public_keys, keys.threshold) for role, keys in said.items()}
+    return OrderKeys(fleet, roles)
 
 
 def _nothing_else(_connection: sa.Connection) -> None:
