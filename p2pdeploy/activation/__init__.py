@@ -5,6 +5,7 @@ Reading order:
 * :mod:`~p2pdeploy.activation.record`: what a host persists per service
 * :mod:`~p2pdeploy.activation.events` and :mod:`~p2pdeploy.activation.effects`
 * :mod:`~p2pdeploy.activation.lease`: when a GO counts, and the time floor
+* :mod:`~p2pdeploy.activation.bounds`: what people approved, against each order
 * :mod:`~p2pdeploy.activation.gate`: when the hosts before me have done well enough
 * :mod:`~p2pdeploy.activation.service`: one service's orders and evidence, and what they ask for
 * :mod:`~p2pdeploy.activation.rules`: the next step of one service

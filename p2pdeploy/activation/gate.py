@@ -7,18 +7,18 @@ grow, so a partition can delay a start and never lets one through.  Membership m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from p2pdeploy.activation.bounds import some
 from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.lease import Hold
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.messages.orders import Plan, Rollout, Roster, RosterMember, Target
+from p2pdeploy.messages.orders import Plan, Roster, RosterMember
 
 __all__ = [
-    "bounds_hold",
     "brakes_hold",
     "doomed",
     "evidence_hold",
@@ -48,38 +48,6 @@ def rank_in(evidence: Evidence, host: HostName, plan: Plan) -> Rank:
     return word.rank
 
 
-def bounds_hold(plan: Plan, roster: Roster, rollout: Rollout | None) -> Hold | None:
-    """None when *plan* stays inside the bounds that were approved, else what it exceeds."""
-    if rollout is None or rollout.rollout_id != plan.rollout_id:
-        return Hold("rollout-unknown", f"rollout {plan.rollout_id} has not arrived yet")
-    if plan.service != rollout.service or plan.build != rollout.build:
-        return Hold("outside-rollout", "the plan's build is not the one that was approved")
-    if plan.expires_at > rollout.expires_at:
-        return Hold("outside-rollout", "the plan would outlive its rollout")
-    if strangers := _outside(rollout.target, plan, roster):
-        return Hold("outside-rollout", f"{_some(strangers)} are not among the approved targets")
-    if plan.max_unavailable > rollout.max_unavailable:
-        return Hold("outside-rollout", "the plan's max_unavailable is above the approved one")
-    for domain in plan.fault_domains:
-        if domain.failures_max > rollout.failure_fraction_max * domain.size:
-            return Hold("outside-rollout", f"too many failures allowed in {domain.name}")
-        if sum(domain.batches) != domain.size or plan.brakes_max <= domain.failures_max:
-            return Hold("outside-rollout", f"the plan contradicts itself in {domain.name}")
-        widest = max(domain.batches, default=0) + domain.failures_max
-        if widest > plan.max_unavailable:
-            return Hold("outside-rollout", f"a batch of {domain.name} is above max_unavailable")
-    return None
-
-
-def _outside(target: Target, plan: Plan, roster: Roster) -> list[HostName]:
-    """The roster's hosts that *target* does not mean: by name, or else by what the cell is for."""
-    hosts = [member.host for member in roster.members]
-    if target.hosts:
-        return sorted(set(hosts) - set(target.hosts))
-    here = plan.cell.startswith(f"{target.environment}.{target.machine_function}.")
-    return [] if here else hosts
-
-
 def interlock_hold(
     plan: Plan,
     roster: Roster,
@@ -101,7 +69,7 @@ def interlock_hold(
         return None
     return Hold(
         "interlock",
-        f"{_some(missing)} may still be busy with the plan before this one",
+        f"{some(missing)} may still be busy with the plan before this one",
         now.boot_s + wait_s + 0.01,  # just past the instant: the comparison above is strict
     )
 
@@ -203,7 +171,7 @@ def brakes_hold(plan: Plan, roster: Roster, evidence: Evidence) -> Hold | None:
     ]
     if len(failed) < plan.brakes_max:
         return None
-    return Hold("brakes", f"{_some(failed)} failed; the plan stops at {plan.brakes_max}")
+    return Hold("brakes", f"{some(failed)} failed; the plan stops at {plan.brakes_max}")
 
 
 def live_hold(
@@ -228,11 +196,5 @@ def live_hold(
         hosts = [host for host in hosts if host not in excused]
         lost = [host for host in hosts if host not in alive]
         if len(lost) > domain.failures_max:
-            return Hold("live-guard", f"{_some(lost)} of {domain.name} cannot be reached")
+            return Hold("live-guard", f"{some(lost)} of {domain.name} cannot be reached")
     return None
-
-
-def _some(hosts: Iterable[HostName]) -> str:
-    """At most three names: a reason is one short line."""
-    names = sorted(hosts)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

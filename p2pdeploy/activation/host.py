@@ -96,7 +96,7 @@ class HostActivation:
         self._cell = cell
         self._fault_domain = fault_domain
         self._epoch = epoch
-        self._slots = {record.service: Slot(record) for record in records}
+        self._slots = {record.service: Slot(me, record) for record in records}
         self._host_record = host_record or HostRecord()
         self._time_floor = self._host_record.time_floor  # exact here, on disk in steps
         self._go: ReceivedGo | None = None
@@ -211,7 +211,7 @@ class HostActivation:
         if slot is None:
             return effects
         before = slot.record
-        slot.learn(message, self._me)
+        slot.learn(message)
         if slot.record == before:
             return effects
         return [*effects, *persist(slot, before)]
@@ -220,7 +220,7 @@ class HostActivation:
         slot = self._slots.get(service)
         if slot is None and len(self._slots) < SERVICES_PER_HOST_MAX:
             record = ServiceRecord(service=service)
-            slot = self._slots[service] = Slot(record, known=True, since=now.wall_s)
+            slot = self._slots[service] = Slot(self._me, record, known=True, since=now.wall_s)
         return slot
 
     # -- what a service does next ------------------------------------------------------------

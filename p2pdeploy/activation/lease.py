@@ -55,7 +55,7 @@ def lease_hold(
     """None while the lease of *received* allows starts, else why not."""
     if received is None:
         return Hold("no-go", "no GO from the control plane yet")
-    if now.wall_s + clock_error_s >= received.go.not_after:
+    if not now.wall_s + clock_error_s < received.go.not_after:
         return Hold("lease-expired", "the GO has expired; the control plane has not renewed it")
     if now.boot_s - received.received_boot_s >= lease_s:
         return Hold("lease-old", f"the GO was received more than {lease_s:g} s ago")

@@ -17,6 +17,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     ``build`` is what was to run (None: nothing), ``previous`` what is put back if it fails (None:
     nothing ran before, or what ran was aborted).
     ``bake_s`` is how long it must stay healthy before it counts; 0 on the way back.
+    ``settled``: a SETTLED or REVERT asked for it, which was judged when it began.
     """
 
     plan_seq: int
@@ -24,6 +25,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     previous: Build | None
     bake_s: float
     activation_max_s: float
+    settled: bool = False
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,8 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     service: ServiceName
     accepted_seq: int = 0  # highest plan_seq persisted; nothing below it starts
     watermark: int = 0  # highest ABORT seen; nothing up to it starts
+    rollout_seq: int = 0  # highest of a ROLLOUT verified here; none below it approves anything
+    rollout_watermark: int = 0  # highest ROLLOUT that was aborted; no plan of those up to it starts
     running: Build | None = None
     running_seq: int = 0
     running_settled: bool = False

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import msgspec
 
+from p2pdeploy.activation.bounds import (
+    excuse_bounds,
+    plan_bounds,
+    revert_bounds,
+    settled_bounds,
+)
 from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.gate import (
-    bounds_hold,
     brakes_hold,
     evidence_hold,
     interlock_hold,
@@ -26,6 +31,8 @@ from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Build, Plan, Revert, Roster, RosterMember, Settled
 
 __all__ = ["Context", "Decision", "decide", "last_look"]
+
+_ROSTER_UNKNOWN = Hold("roster-unknown", "the plan's roster has not arrived yet")
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -82,11 +89,27 @@ def last_look(slot: Slot, started: Started, context: Context) -> Hold | None:
     duty = slot.duty()
     if duty is None or duty.plan_seq != started.plan_seq:
         return Hold("superseded", "another order governs now")
+    if hold := _bounds_hold(slot, duty):
+        return hold
     if isinstance(duty, Plan) and context.me in slot.excused(duty.plan_seq):
         return Hold("excused", "excused at the last moment")
     if not _needs_lease(slot, duty):
         return None
     return _go_hold(duty, context, _fault_domain(slot, duty, context))
+
+
+def _bounds_hold(slot: Slot, duty: Duty) -> Hold | None:
+    """None when what people approved allows *duty*."""
+    if isinstance(duty, Settled):
+        return settled_bounds(duty, slot.rollout, slot.record, slot.me)
+    roster = slot.roster_for(duty)
+    if roster is None:
+        return _ROSTER_UNKNOWN
+    if isinstance(duty, Revert):
+        return revert_bounds(duty, roster, slot.rollout, slot.record, slot.me)
+    return plan_bounds(duty, roster, slot.rollout, slot.record) or excuse_bounds(
+        duty, roster, slot.excused(duty.plan_seq)
+    )
 
 
 def _accept(slot: Slot, duty: Duty) -> Decision:
@@ -127,6 +150,7 @@ def _started(slot: Slot, duty: Duty, bake_s: float) -> Started:
         previous=slot.record.running if slot.record.may_start else None,
         bake_s=bake_s,
         activation_max_s=duty.activation_max_s,
+        settled=not isinstance(duty, Plan),
     )
 
 
@@ -139,7 +163,7 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     if isinstance(place, Hold):
         return Decision(hold=place)
     roster, me = place
-    if hold := bounds_hold(plan, roster, slot.rollout):
+    if hold := _bounds_hold(slot, plan):
         return Decision(hold=hold)
     if now.wall_s >= plan.expires_at:
         return Decision(hold=Hold("plan-expired", "the plan has expired"))
@@ -172,7 +196,7 @@ def _place(slot: Slot, duty: Plan | Revert, me: HostName) -> tuple[Roster, Roste
     """The roster of *duty* and this host in it, or why that asks nothing of it."""
     roster = slot.roster_for(duty)
     if roster is None:
-        return Hold("roster-unknown", "the plan's roster has not arrived yet")
+        return _ROSTER_UNKNOWN
     place = member_of(roster, me)
     if place is None:
         return Hold("not-in-roster", "not part of this plan; follows when it settles")
@@ -201,6 +225,8 @@ def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
         return Decision(hold=place)
     if slot.has_outcome(revert.plan_seq):
         return Decision()
+    if hold := _bounds_hold(slot, revert):
+        return Decision(hold=hold)
     if slot.record.accepted_seq < revert.plan_seq:
         return _accept(slot, revert)
     if slot.runs(revert.build):
@@ -232,7 +258,9 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
         return Decision()
     if record.outcome_seq == settled.plan_seq and record.outcome is not Rank.NONE:
         return Decision()
-    if context.now.wall_s >= settled.not_after:
+    if hold := _bounds_hold(slot, settled):
+        return Decision(hold=hold)
+    if not context.now.wall_s < settled.not_after:
         return Decision(hold=Hold("settled-expired", "what settled here has expired"))
     if record.accepted_seq < settled.plan_seq:
         return _accept(slot, settled)

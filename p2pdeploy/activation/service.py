@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from p2pdeploy.activation.bounds import has_ended
 from p2pdeploy.activation.lease import Hold
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.codec import encode
@@ -37,6 +38,7 @@ Duty = Plan | Revert | Settled
 class Slot:
     """Everything this host knows about one service.  Owned by one HostActivation."""
 
+    me: HostName
     record: ServiceRecord
     rollout: Rollout | None = None
     plan: Plan | None = None
@@ -64,22 +66,23 @@ class Slot:
     reused_bytes: int = 0
     mine: Attestation | None = None
 
-    def learn(self, message: object, me: HostName) -> None:
+    def learn(self, message: object) -> None:
         """Keep *message* if it is newer than what is known; order of arrival does not matter.
 
-        Of a REVERT and a SETTLED it keeps what they ask of host *me*.
+        Of a REVERT and a SETTLED it keeps what they ask of this host.
         """
         match message:
             case Rollout():
-                if self.rollout is None or message.issued_at >= self.rollout.issued_at:
+                if self.rollout is None or message.rollout_seq > self.rollout.rollout_seq:
                     self.rollout = message
+                self._note(rollout_seq=max(self.record.rollout_seq, message.rollout_seq))
             case Plan():
                 if self.plan is None or message.plan_seq > self.plan.plan_seq:
                     self.plan = message
                     self.gate_open_since = None
             case Revert():
                 if self.revert is None or message.plan_seq > self.revert.plan_seq:
-                    self.revert = message.for_host(me)
+                    self.revert = message.for_host(self.me)
             case Roster():
                 if self.roster is None or message.plan_seq > self.roster.plan_seq:
                     self.roster = message
@@ -91,10 +94,12 @@ class Slot:
             case Settled():
                 known = (self.settled.plan_seq, self.settled.issued_at) if self.settled else (-1, 0)
                 if (message.plan_seq, message.issued_at) > known:
-                    self.settled = message.for_host(me)
+                    self.settled = message.for_host(self.me)
             case Abort():
-                watermark = max(self.record.watermark, message.watermark)
-                self.record = msgspec.structs.replace(self.record, watermark=watermark)
+                self._note(
+                    watermark=max(self.record.watermark, message.watermark),
+                    rollout_watermark=max(self.record.rollout_watermark, message.rollout_seq),
+                )
             case Attestation():
                 known = self.evidence.get(message.host)
                 newer = known is None or (message.epoch, message.seq) > (known.epoch, known.seq)
@@ -105,20 +110,28 @@ class Slot:
 
         self._note_settled()
 
+    def _note(self, **changes: int) -> None:
+        self.record = msgspec.structs.replace(self.record, **changes)
+
     def _note_settled(self) -> None:
         record = self.record
         if not record.running_settled and self.has_settled(record.running, record.running_seq):
-            self.record = msgspec.structs.replace(record, running_settled=True)
+            self._note(running_settled=True)
 
     def has_settled(self, build: Build | None, since_seq: int) -> bool:
         """Whether *build*, which came with order *since_seq*, is where this service ended since.
 
-        A SETTLED says so, and the REVERT of an aborted plan.
+        A SETTLED says so, and the REVERT of an aborted plan, inside the newest ROLLOUT.
         """
         ends: list[Settled | Revert] = [self.settled] if self.settled else []
         if self.revert is not None and self.revert.plan_seq - 1 <= self.record.watermark:
             ends.append(self.revert)
-        return any(end.plan_seq >= since_seq and end.build == build for end in ends)
+        return any(
+            end.plan_seq >= since_seq
+            and end.build == build
+            and has_ended(end, self.rollout, self.record, self.me)
+            for end in ends
+        )
 
     def duty(self) -> Duty | None:
         """The order that governs: the newest of live PLAN, REVERT of a dead one, and SETTLED."""

@@ -124,7 +124,7 @@ def finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
         slot.record,
         running=started.build,
         running_seq=started.plan_seq,
-        running_settled=slot.has_settled(started.build, started.plan_seq),
+        running_settled=started.settled or slot.has_settled(started.build, started.plan_seq),
         previous=previous,
         started=None,
         outcome_seq=started.plan_seq,

@@ -24,7 +24,6 @@ from p2pdeploy.errors import P2PDeployError, TrustError
 from p2pdeploy.gossip.state import CellState, item_of
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.gossip import Diff, Exchange, Item, Items, Offer
-from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.trust.envelope import Sealed
 
 __all__ = [
@@ -100,7 +99,7 @@ def open_item(envelope: bytes, cell: CellId, verify: Verify) -> tuple[Item, Seal
         ProtocolError, RefusedError: malformed.  In every case: store nothing, relay nothing.
     """
     message = verify(envelope)
-    if not isinstance(message, Rollout) and message.cell != cell:
+    if message.cell != cell:
         raise TrustError(f"{type(message).__name__} of cell {message.cell!r}, this is {cell!r}")
     return item_of(message, envelope), message
 

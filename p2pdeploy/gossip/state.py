@@ -7,7 +7,7 @@ verified before they come here (:func:`p2pdeploy.gossip.anti_entropy.admit`).
 ========================  =============================================================
 key                       version
 ========================  =============================================================
-``rollout/SERVICE``       issued_at in ms, 0
+``rollout/SERVICE``       rollout_seq, 0
 ``plan/SERVICE``          plan_seq, 0 (also ``revert/``, ``roster/``)
 ``go``                    lease_seq, 0
 ``revocations``           seq, 0
@@ -103,7 +103,7 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
         case Attestation():
             return attestation_key(service, message.host), (message.epoch, message.seq)
         case Rollout():
-            return f"rollout/{service}", (message.issued_at * 1000, 0)
+            return f"rollout/{service}", (message.rollout_seq, 0)
         case Plan():
             return f"plan/{service}", (message.plan_seq, 0)
         case Revert():

@@ -5,6 +5,7 @@ is dropped whole instead of being obeyed in part.
 
 Times are seconds since the epoch in UTC; durations are seconds.  ``plan_seq`` counts upwards
 per (cell, service) for ever; the REVERT of plan *n* is *n* + 1, the next plan is *n* + 2 or more.
+``rollout_seq`` counts upwards per service for ever.
 """
 
 from __future__ import annotations
@@ -53,16 +54,36 @@ class Target(Order, frozen=True):
 
 
 class Rollout(Order, frozen=True, tag="rollout"):
-    """The bounds that people or CI approve; every PLAN must stay inside them."""
+    """The bounds that people or CI approve for one cell; all that follows must stay inside them.
 
-    rollout_id: RolloutId
+    ``rollout_seq`` counts upwards per service for ever, over all cells; a rollout of several
+    cells has the same in each.  The way back leads to ``baseline``, but for the hosts in
+    ``bare``: they had nothing, and go back to nothing.  ``settled_hosts`` are those beside the
+    target for which the baseline had settled, and which it goes on to concern.
+    """
+
+    cell: CellId
     service: ServiceName
+    rollout_id: RolloutId
+    rollout_seq: int
     build: Build
+    baseline: Build | None
     target: Target
     failure_fraction_max: float
     max_unavailable: int
+    bake_s: float  # at least
+    settle_s: float  # at least
+    activation_max_s: float  # at most
+    lease_s: float  # exactly
+    clock_error_s: float  # exactly
     issued_at: float
-    expires_at: float
+    expires_at: float  # of the PLAN; approval of the way back does not lapse
+    bare: tuple[HostName, ...] = ()  # of the target's hosts
+    settled_hosts: tuple[HostName, ...] = ()  # with the target's at most a cell: fits an envelope
+
+    def baseline_for(self, host: HostName) -> Build | None:
+        """What *host* goes back to; None: nothing of the service."""
+        return None if host in self.bare else self.baseline
 
 
 class FaultDomainPlan(Order, frozen=True):
@@ -170,11 +191,15 @@ class Go(Order, frozen=True, tag="go"):
 
 
 class Abort(Order, frozen=True, tag="abort"):
-    """Every plan of (cell, service) up to ``watermark`` is dead for ever."""
+    """Every plan of (cell, service) up to ``watermark`` is dead for ever.
+
+    So is every ROLLOUT up to ``rollout_seq``, for any other plan; its way back stays approved.
+    """
 
     cell: CellId
     service: ServiceName
     watermark: int
+    rollout_seq: int
     code: str
     reason: str
 
@@ -194,11 +219,12 @@ class Settled(Order, frozen=True, tag="settled"):
     """What this cell runs when nothing is under way; lets late hosts catch up.
 
     ``hosts`` lists whom it concerns when that is not the whole cell, and ``bare`` those of them
-    on which nothing is to run.
+    on which nothing is to run.  It is the build of the rollout it names, or its baseline.
     """
 
     cell: CellId
     service: ServiceName
+    rollout_id: RolloutId
     plan_seq: int
     build: Build | None
     max_unavailable: int

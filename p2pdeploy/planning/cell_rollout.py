@@ -46,6 +46,7 @@ class View(msgspec.Struct, frozen=True):
 class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     """One cell's rollout; stored as it is after every look that changed it.
 
+    ``rollout_seq`` is its ROLLOUT's.
     ``result`` while reverting is what it will be called when the way back is done.
     ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet, and an abort begins what
     had ended anew, because its hosts go back.  No GO covers it before
@@ -56,6 +57,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     cell_plan: CellPlan
+    rollout_seq: int
     phase: Phase = "activating"
     result: Result = ""
     paused: bool = False
@@ -83,17 +85,21 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
         return self.plan.lease_s + self.plan.clock_error_s + self.plan.activation_max_s
 
 
-def open_cell_rollout(cell_plan: CellPlan, *, quiet_at: float, hold_until: float) -> CellRollout:
+def open_cell_rollout(
+    cell_plan: CellPlan, *, rollout_seq: int, quiet_at: float, hold_until: float
+) -> CellRollout:
     """A rollout that has just been accepted; nothing is issued yet.
 
     Args:
         cell_plan: From the planner.
+        rollout_seq: Of the ROLLOUT that approves it.
         quiet_at: When nothing that earlier GOs allowed can be under way any more; 0 if none did.
         hold_until: No GO before this time, seconds since the epoch; 0 for at once.
     """
     zeros = (0.0,) * len(cell_plan.plan.fault_domains)
     return CellRollout(
         cell_plan=cell_plan,
+        rollout_seq=rollout_seq,
         predecessor_quiet_at=quiet_at,
         hold_until=hold_until,
         began_at=zeros,
@@ -115,6 +121,7 @@ def settled_of(rollout: CellRollout, *, now: float) -> Settled | None:
     return Settled(
         cell=plan.cell,
         service=plan.service,
+        rollout_id=plan.rollout_id,
         plan_seq=plan.plan_seq if complete else plan.plan_seq + 1,
         build=plan.build if complete else plan.baseline,
         hosts=rollout.cell_plan.only if complete else rollout.cell_plan.concerned,

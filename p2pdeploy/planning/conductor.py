@@ -47,7 +47,9 @@ def open_rollout(
     service = rollout.service
     quiet_at = conducted.busy_until.get(service, 0.0)
     hold_until = quiet_at if _somebody_may_be_busy(conducted, cell_plan, evidence) else 0.0
-    opened = open_cell_rollout(cell_plan, quiet_at=quiet_at, hold_until=hold_until)
+    opened = open_cell_rollout(
+        cell_plan, rollout_seq=rollout.rollout_seq, quiet_at=quiet_at, hold_until=hold_until
+    )
     entries = (*_kept(conducted, service, rollout.issued_at), Entry(rollout.rollout_id, opened))
     activating_until = dict(conducted.activating_until)
     before = latest(conducted, service)

@@ -36,6 +36,7 @@ def ask_abort(
         cell=plan.cell,
         service=plan.service,
         watermark=plan.plan_seq,
+        rollout_seq=rollout.rollout_seq,
         code=reason.code,
         reason=reason.message,
     )

@@ -14,6 +14,7 @@ from p2pdeploy.limits import LEASE_S
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Abort, Build, Go, Grant, Rollout, Settled, Target
+from p2pdeploy.planning.bounds import bounds_of
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import Sealed
@@ -31,6 +32,7 @@ __all__ = [
     "a_word",
     "abort_of",
     "activate",
+    "an_abort",
     "hosts_of",
     "name_to_go_back",
     "orders_of",
@@ -103,17 +105,12 @@ def a_plan(
 
 
 def rollout_of(cell_plan: CellPlan, *, failure_fraction_max: float = 0.99) -> Rollout:
-    """The approval that *cell_plan* needs."""
-    plan = cell_plan.plan
-    return Rollout(
-        rollout_id=plan.rollout_id,
-        service=plan.service,
-        build=plan.build,
+    """The approval that *cell_plan* needs; its number is the plan's."""
+    return bounds_of(
+        cell_plan,
+        rollout_seq=cell_plan.plan.plan_seq,
         target=Target(environment="lab", machine_function="web"),
         failure_fraction_max=failure_fraction_max,
-        max_unavailable=plan.max_unavailable,
-        issued_at=plan.issued_at,
-        expires_at=plan.expires_at,
     )
 
 
@@ -154,19 +151,29 @@ def a_go(*grants: Grant, lease_seq: int = 1, issued_at: float = EPOCH_S) -> Go:
 
 def abort_of(cell_plan: CellPlan) -> Abort:
     """The ABORT of *cell_plan*."""
-    plan = cell_plan.plan
+    return an_abort(cell_plan.plan.plan_seq, service=cell_plan.plan.service)
+
+
+def an_abort(watermark: int, *, service: ServiceName = WEB) -> Abort:
+    """The ABORT of the plan with this number, and of its ROLLOUT."""
     return Abort(
-        cell=CELL, service=plan.service, watermark=plan.plan_seq, code="operator", reason="asked"
+        cell=CELL,
+        service=service,
+        watermark=watermark,
+        rollout_seq=watermark,
+        code="operator",
+        reason="asked",
     )
 
 
 def a_settled(
     build: Build | None, plan_seq: int, *, issued_at: float = EPOCH_S, hosts: tuple[str, ...] = ()
 ) -> Settled:
-    """What the cell runs since *plan_seq*."""
+    """What the cell runs since *plan_seq*: of a plan when that is even, else of its way back."""
     return Settled(
         cell=CELL,
         service=WEB,
+        rollout_id=RolloutId(f"r{plan_seq - plan_seq % 2}"),
         plan_seq=plan_seq,
         build=build,
         max_unavailable=2,

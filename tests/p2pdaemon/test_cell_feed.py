@@ -55,7 +55,12 @@ class Bench:
 
     def hear_abort(self) -> None:
         abort = Abort(
-            cell=CELL, service=ServiceName("hello"), watermark=1, code="stop", reason="told so"
+            cell=CELL,
+            service=ServiceName("hello"),
+            watermark=1,
+            rollout_seq=1,
+            code="stop",
+            reason="told so",
         )
         self.feed.hear(ItemMerged(abort, Item(f"abort/{CELL}/hello", (1, 1), b"")))
 

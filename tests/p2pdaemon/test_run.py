@@ -203,12 +203,20 @@ class Cell:
             expires_at=now + 3600,
         )
         rollout = Rollout(
-            rollout_id=rollout_id,
+            cell=cell,
             service=HELLO,
+            rollout_id=rollout_id,
+            rollout_seq=plan_seq,
             build=build,
+            baseline=baseline,
             target=Target(hosts=(self.config.name,)),
             failure_fraction_max=0.0,
             max_unavailable=1,
+            bake_s=bake_s,
+            settle_s=0.1,
+            activation_max_s=40.0,
+            lease_s=30.0,
+            clock_error_s=1.0,
             issued_at=now,
             expires_at=now + 3600,
         )

@@ -22,7 +22,8 @@ from p2pdeploy.gossip.state import CellState, item_of
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation
-from p2pdeploy.messages.orders import Build, Order, Rollout, Target
+from p2pdeploy.messages.orders import Build, Order, Target
+from p2pdeploy.planning.bounds import bounds_of
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
 from p2pdeploy.planning.conductor import conduct, open_rollout
 from p2pdeploy.planning.planner import CellFacts, Limits, plan_cell
@@ -131,20 +132,23 @@ class SimControl:
         )
         if cell_plan is None:
             return False
-        bounds = Rollout(
-            rollout_id=rollout_id,
-            service=service,
-            build=build,
+        rollout = bounds_of(
+            cell_plan,
+            rollout_seq=self._next_rollout_seq(service),
             target=Target(environment="lab", machine_function="web"),
             failure_fraction_max=limits.failure_fraction_max,
-            max_unavailable=cell_plan.plan.max_unavailable,
-            issued_at=now,
-            expires_at=cell_plan.plan.expires_at,
         )
-        self.conducted, orders = open_rollout(self.conducted, bounds, cell_plan, words)
+        self.conducted, orders = open_rollout(self.conducted, rollout, cell_plan, words)
         self._truth.planned(cell_plan)
         self._issue(orders)
         return True
+
+    def _next_rollout_seq(self, service: ServiceName) -> int:
+        """One more than the database and the cell know of."""
+        before = latest(self.conducted, service)
+        used = before.rollout.rollout_seq if before else 0
+        seen = self._state.get(f"rollout/{service}")
+        return 1 + max(used, seen.version[0] if seen else 0)
 
     def abort(self, service: ServiceName) -> bool:
         """An operator aborts the newest rollout; True if there was one to abort."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from p2pdeploy.activation.events import Activated, ActivationFailed
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Build
+from p2pdeploy.messages.orders import Build
 from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.orders import (
-    CELL,
     NEW,
     OLD,
     WEB,
@@ -16,13 +15,15 @@ from p2pdeploy.testing.orders import (
     a_plan,
     a_settled,
     abort_of,
+    an_abort,
     name_to_go_back,
     orders_of,
+    rollout_of,
 )
 
 PLAN = a_plan()
 SEQ = PLAN.plan.plan_seq
-LATER = Abort(cell=CELL, service=WEB, watermark=SEQ + 2, code="operator", reason="-")
+LATER = an_abort(SEQ + 2)
 """The ABORT of the plan after PLAN, which takes the place of PLAN's own."""
 
 
@@ -125,7 +126,7 @@ def test_a_build_whose_plan_is_aborted_in_the_middle_is_not_started_once_it_is_h
 
 def test_a_late_host_that_took_what_settled_may_start_it_whatever_is_aborted_later() -> None:
     bench = Bench("h9", running=None, records=[])
-    bench.learn(a_settled(NEW, SEQ))
+    bench.learn(rollout_of(PLAN), a_settled(NEW, SEQ))
     bench.stage(NEW)
     started = bench.starting
     assert started is not None

@@ -32,6 +32,7 @@ from p2pdeploy.testing.orders import (
 PLAN = a_plan()
 SEQ = PLAN.plan.plan_seq
 BACK_SEQ = SEQ + 1
+APPROVAL = rollout_of(PLAN)
 
 
 def on_new() -> Bench:
@@ -158,17 +159,20 @@ def test_a_host_outside_the_roster_takes_no_part_in_going_back() -> None:
 
 
 def test_a_host_that_had_nothing_before_goes_back_to_nothing() -> None:
-    revert = msgspec.structs.replace(PLAN.revert, bare=(HostName("h3"),))
+    bare = (HostName("h3"),)
+    approval = msgspec.structs.replace(APPROVAL, bare=bare)
+    revert = msgspec.structs.replace(PLAN.revert, bare=bare)
     bench = Bench("h3", running=None, records=[])
-    bench.learn(*orders_of(PLAN)[:3], revert, abort_of(PLAN))
+    bench.learn(approval, PLAN.roster, PLAN.plan, revert, abort_of(PLAN))
     assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.HEALTHY)
     assert (bench.starting, bench.record.running) == (None, None)
 
 
 def test_nothing_settles_on_a_host_that_is_to_stay_bare() -> None:
-    settled = msgspec.structs.replace(a_settled(OLD, BACK_SEQ), bare=(HostName("h9"),))
+    bare = (HostName("h9"),)
+    settled = msgspec.structs.replace(a_settled(OLD, BACK_SEQ), bare=bare)
     bench = Bench("h9", running=None, records=[])
-    bench.learn(settled)
+    bench.learn(msgspec.structs.replace(APPROVAL, bare=bare), settled)
     assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.HEALTHY)
     assert (bench.stages, bench.starting) == ([], None)
 
@@ -178,7 +182,7 @@ def test_nothing_settles_on_a_host_that_is_to_stay_bare() -> None:
 
 def test_a_host_that_runs_nothing_installs_what_settled_on_settled_alone() -> None:
     bench = Bench("h9", running=None, records=[])
-    bench.learn(a_settled(NEW, SEQ))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ))
     bench.stage(NEW)
     assert bench.starting is not None
     assert (bench.starting.build, bench.starting.plan_seq) == (NEW, SEQ)
@@ -186,7 +190,7 @@ def test_a_host_that_runs_nothing_installs_what_settled_on_settled_alone() -> No
 
 def test_a_late_host_that_runs_another_build_waits_until_it_is_named() -> None:
     bench = Bench("h9")
-    bench.learn(a_settled(NEW, SEQ))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ))
     bench.stage(NEW)
     assert bench.why == "no-go"
     bench.learn(a_go(converge(SEQ, "h8")))
@@ -199,7 +203,7 @@ def test_a_late_host_that_runs_another_build_waits_until_it_is_named() -> None:
 def test_an_expired_settled_starts_nothing(late_s: float) -> None:
     bench = Bench("h9", running=None, records=[])
     bench.wait(late_s)
-    bench.learn(a_settled(NEW, SEQ, issued_at=EPOCH_S))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ, issued_at=EPOCH_S))
     assert bench.why == "settled-expired"
     assert bench.stages == []
 
@@ -207,21 +211,21 @@ def test_an_expired_settled_starts_nothing(late_s: float) -> None:
 def test_a_late_host_with_an_unsynchronised_clock_waits() -> None:
     bench = Bench("h9", running=None, records=[])
     bench.synchronised = False
-    bench.learn(a_settled(NEW, SEQ))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ))
     bench.stage(NEW)
     assert bench.why == "clock-unsynchronised"
 
 
 def test_settled_concerns_only_the_hosts_it_lists() -> None:
     bench = Bench("h9", running=None, records=[])
-    bench.learn(a_settled(NEW, SEQ, hosts=("h1",)))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ, hosts=("h1",)))
     assert bench.stages == []
     assert bench.record.accepted_seq == 0
 
 
 def test_a_late_host_never_runs_ahead_of_a_plan_under_way() -> None:
     bench = Bench("h9", running=None, records=[])
-    bench.learn(a_settled(OLD, SEQ - 1), *orders_of(PLAN), a_go(activate(PLAN)))
+    bench.learn(APPROVAL, a_settled(OLD, SEQ - 1), *orders_of(PLAN), a_go(activate(PLAN)))
     bench.stage(OLD)
     bench.stage(NEW)
     assert bench.why == "not-in-roster"
@@ -230,14 +234,14 @@ def test_a_late_host_never_runs_ahead_of_a_plan_under_way() -> None:
 
 def test_nobody_starts_what_settled_under_an_abort() -> None:
     bench = Bench("h9", running=None, records=[])
-    bench.learn(a_settled(NEW, SEQ), abort_of(PLAN))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ), abort_of(PLAN))
     bench.stage(NEW)
     assert bench.starting is None
 
 
 def test_a_late_host_that_failed_does_not_try_for_ever() -> None:
     bench = Bench("h9", running=None, records=[])
-    bench.learn(a_settled(NEW, SEQ))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ))
     bench.stage(NEW)
     bench.persisted()
     bench.send(
@@ -245,7 +249,7 @@ def test_a_late_host_that_failed_does_not_try_for_ever() -> None:
             service=WEB, started=bench.changes[0].started, code="exited", reason="-", restored=True
         )
     )
-    bench.learn(a_settled(NEW, SEQ, issued_at=EPOCH_S + 3_600))
+    bench.learn(APPROVAL, a_settled(NEW, SEQ, issued_at=EPOCH_S + 3_600))
     bench.wait(60)
     assert bench.starting is None
     assert bench.said.rank is Rank.FAILED

@@ -29,6 +29,8 @@ from p2pdeploy.testing.orders import (
 
 PLAN = a_plan()
 SEQ = PLAN.plan.plan_seq
+# Each of its fault domains tolerates a failed, or an excused, host.
+LENIENT = a_plan(limits=Limits(failure_fraction_max=0.5))
 
 
 def excuse_of(*hosts: str, plan_seq: int = SEQ) -> Excuse:
@@ -80,8 +82,7 @@ def test_started_is_persisted_before_the_change_and_waits_for_the_answer() -> No
 def test_accepted_is_persisted_before_it_is_attested() -> None:
     bench = Bench("h3")
     effects = bench.learn(*orders_of(PLAN))
-    persist = next(e for e in effects if isinstance(e, Persist))
-    assert persist.record.accepted_seq == SEQ
+    persist = next(e for e in effects if isinstance(e, Persist) and e.record.accepted_seq == SEQ)
     assert (bench.said.plan_seq, bench.said.rank) == (SEQ, Rank.ACCEPTED)
     assert effects.index(persist) < len(effects) - 1
 
@@ -183,8 +184,8 @@ def test_the_interlock_wakes_itself_when_its_time_has_come() -> None:
 
 def test_an_excused_host_need_not_have_accepted() -> None:
     bench = Bench("h1")
-    bench.ready(PLAN, but="accepted", quiet_in_s=100.0)
-    others = [m.host for m in PLAN.roster.members if m.host not in ("h1", "h6")]
+    bench.ready(LENIENT, but="accepted", quiet_in_s=100.0)
+    others = [m.host for m in LENIENT.roster.members if m.host not in ("h1", "h6")]
     bench.learn(*(a_word(host, SEQ, Rank.ACCEPTED) for host in others))
     assert bench.why == "interlock"
     bench.learn(a_word("h1", SEQ, Rank.ACCEPTED), excuse_of("h6"))
@@ -245,21 +246,21 @@ def test_hosts_outside_the_roster_never_count() -> None:
 
 def test_an_excused_host_is_not_waited_for() -> None:
     bench = Bench("h2")
-    bench.ready(PLAN, but="evidence")
+    bench.ready(LENIENT, but="evidence")
     bench.learn(a_word("h1", SEQ, Rank.HEALTHY), excuse_of("h4"))
-    bench.wait(PLAN.plan.settle_s)
+    bench.wait(LENIENT.plan.settle_s)
     assert bench.starting is not None
 
 
 def test_a_host_that_was_excused_while_it_changes_is_waited_for_all_the_same() -> None:
     bench = Bench("h2")
-    bench.ready(PLAN, but="evidence")
+    bench.ready(LENIENT, but="evidence")
     changing = a_word("h4", SEQ, Rank.STARTED)
     bench.learn(a_word("h1", SEQ, Rank.HEALTHY), changing, excuse_of("h4"))
-    bench.wait(PLAN.plan.settle_s)
+    bench.wait(LENIENT.plan.settle_s)
     assert (bench.why, bench.starting) == ("live-guard", None)
     bench.learn(a_word("h4", SEQ, Rank.HEALTHY))
-    bench.wait(PLAN.plan.settle_s)
+    bench.wait(LENIENT.plan.settle_s)
     assert bench.starting is not None
 
 
@@ -274,9 +275,9 @@ def test_a_fault_domain_is_not_passed_with_nobody_healthy_in_it() -> None:
 
 def test_an_excused_host_does_not_start_itself() -> None:
     bench = Bench("h3")
-    bench.ready(PLAN, but="settle")
+    bench.ready(LENIENT, but="settle")
     bench.learn(excuse_of("h3"))
-    bench.wait(PLAN.plan.settle_s)
+    bench.wait(LENIENT.plan.settle_s)
     assert bench.why == "excused"
 
 

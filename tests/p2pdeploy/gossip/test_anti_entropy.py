@@ -50,7 +50,12 @@ def attested(host: str, seq: int = 1, cell: CellId = CELL, keys: HmacKeyring = K
 
 def aborted(watermark: int, reason: str = "bad") -> Item:
     message = Abort(
-        cell=CELL, service=ServiceName("web"), watermark=watermark, code="c", reason=reason
+        cell=CELL,
+        service=ServiceName("web"),
+        watermark=watermark,
+        rollout_seq=1,
+        code="c",
+        reason=reason,
     )
     return sealed(message, "abort")
 

@@ -73,7 +73,7 @@ def attested(host: str = "h01", seq: int = 1, cell: CellId = CELL, reason: str =
 
 
 def aborted(watermark: int) -> Abort:
-    return Abort(cell=CELL, service=WEB, watermark=watermark, code="c", reason="r")
+    return Abort(cell=CELL, service=WEB, watermark=watermark, rollout_seq=1, code="c", reason="r")
 
 
 def a_roster(hosts: int) -> Roster:

@@ -146,7 +146,9 @@ def a_roster(hosts: int) -> Roster:
 
 async def test_small_and_large_items_reach_every_host_once() -> None:
     async with a_cell(1) as cell:
-        abort = Abort(cell=CELL, service=ServiceName("web"), watermark=1, code="c", reason="r")
+        abort = Abort(
+            cell=CELL, service=ServiceName("web"), watermark=1, rollout_seq=1, code="c", reason="r"
+        )
         cell.shells[1].publish(seal(abort, KEYS.named("abort")))
         cell.shells[2].publish(seal(a_roster(500), KEYS.named("deployer")))
         await cell.wait_until(lambda: all(len(m) == 2 for m in cell.merged.values()))
@@ -315,7 +317,9 @@ async def test_an_address_in_use_is_a_clear_error() -> None:
 
 async def test_a_forged_envelope_cannot_be_published() -> None:
     async with a_cell(8, hosts=1) as cell:
-        message = Abort(cell=CELL, service=ServiceName("web"), watermark=1, code="c", reason="r")
+        message = Abort(
+            cell=CELL, service=ServiceName("web"), watermark=1, rollout_seq=1, code="c", reason="r"
+        )
         with pytest.raises(TrustError):
             cell.shells[1].publish(seal(message, HmacKeyring(b"?" * 32, key_id="abort")))
         assert len(cell.shells[1].state) == 0

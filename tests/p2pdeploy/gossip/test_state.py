@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2pdeploy.errors import ProtocolError, RefusedError
 from p2pdeploy.gossip.state import CellState, Item, item_of, urgency_of
-from p2pdeploy.ids import CellId, HostName, ServiceName
+from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import BUCKETS
@@ -128,13 +128,14 @@ def test_each_kind_of_message_has_its_key_and_version() -> None:
     assert item_of(an_attestation(), b"e") == Item("att/web/h1", (3, 4), b"e")
     go = Go(cell=CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
     assert item_of(go, b"e") == Item("go", (7, 0), b"e")
-    abort = Abort(cell=CELL, service=WEB, watermark=5, code="c", reason="r")
+    abort = Abort(cell=CELL, service=WEB, watermark=5, rollout_seq=1, code="c", reason="r")
     assert item_of(abort, b"e") == Item("abort/web", (5, 0), b"e")
     excuse = Excuse(cell=CELL, service=WEB, plan_seq=5, excuse_seq=2, hosts=(host,), reason="dead")
     assert item_of(excuse, b"e") == Item("excuse/web", (5, 2), b"e")
     settled = Settled(
         cell=CELL,
         service=WEB,
+        rollout_id=RolloutId("r4"),
         plan_seq=5,
         build=None,
         max_unavailable=1,

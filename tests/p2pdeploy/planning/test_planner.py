@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pdeploy.activation.gate import bounds_hold
+from p2pdeploy.activation.bounds import plan_bounds
+from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
@@ -30,6 +31,7 @@ from p2pdeploy.testing.orders import (
 )
 
 SHARES = st.sampled_from(["1%", "10%", "25%", "33.3%", "50%", "100%"])
+FRESH = ServiceRecord(service=WEB)
 FRACTIONS = st.sampled_from([0.0, 0.05, 0.1, 0.34, 0.5, 0.9])
 
 
@@ -77,7 +79,7 @@ def test_a_batch_and_the_failures_beside_it_stay_within_the_budget(
         assert plan.brakes_max > domain.failures_max
     assert sum(domain.size for domain in plan.fault_domains) == hosts
     assert plan.fault_domains[0].batches[0] == 1
-    assert bounds_hold(plan, cell_plan.roster, rollout_of(cell_plan)) is None
+    assert plan_bounds(plan, cell_plan.roster, rollout_of(cell_plan), FRESH) is None
 
 
 @settings(deadline=None, max_examples=40)

@@ -159,7 +159,7 @@ async def test_a_host_cannot_speak_for_another_cell_or_from_outside(tracker) -> 
 
 async def test_an_order_reaches_the_cell_and_survives_a_restart(fleet_dir, started) -> None:
     go = Go(cell=CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
-    abort = Abort(cell=CELL, service=HELLO, watermark=4, code="bad", reason="")
+    abort = Abort(cell=CELL, service=HELLO, watermark=4, rollout_seq=1, code="bad", reason="")
     async with started(fleet_dir) as tracker:
         sealed = tracker.plane.cells.seal(CELL, [go, abort])
         await tracker.plane.database.write(lambda c: save_orders(c, sealed.rows))

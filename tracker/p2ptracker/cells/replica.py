@@ -14,6 +14,7 @@ from p2pdeploy.gossip.state import CellState
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item, Status
+from p2pdeploy.messages.orders import Abort, Rollout
 from p2pdeploy.messages.sync import (
     MemberView,
     SyncAnswer,
@@ -94,6 +95,11 @@ class CellReplica:
         of_orders = [item.version[0] for key in keys if (item := self.state.get(key))]
         of_hosts = [word.plan_seq for word in self._evidence.get(service, {}).values()]
         return max((*of_orders, *of_hosts), default=0)
+
+    def rollout_seq_max(self, service: ServiceName) -> int:
+        """The highest number of a ROLLOUT that this cell was shown, or that was aborted there."""
+        orders = (self.order(f"rollout/{service}"), self.order(f"abort/{service}"))
+        return max((o.rollout_seq for o in orders if isinstance(o, Rollout | Abort)), default=0)
 
     def services(self) -> frozenset[ServiceName]:
         """Every service that this cell was ever told of, or that a host of it attested."""

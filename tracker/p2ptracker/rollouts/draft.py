@@ -6,16 +6,17 @@ it when its check index is still the one that was shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import msgspec
 
 from p2pdeploy.errors import RefusedError
-from p2pdeploy.ids import CellId, HostName, RolloutId
+from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
 from p2pdeploy.messages.orders import Build, Order, Rollout, Target
+from p2pdeploy.planning.bounds import bounds_of
 from p2pdeploy.planning.conducted import Conducted, latest
 from p2pdeploy.planning.conductor import open_rollout
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
@@ -24,7 +25,14 @@ from p2pdeploy.topology import Host
 from p2ptracker.rollouts.targets import baseline_of
 from p2ptracker.rollouts.view import CellSight, RolloutDocument, rollout_in
 
-__all__ = ["Draft", "draft_rollout", "facts_of", "open_draft", "refuse_other_index"]
+__all__ = [
+    "Draft",
+    "draft_rollout",
+    "facts_of",
+    "next_rollout_seq",
+    "open_draft",
+    "refuse_other_index",
+]
 
 CHECK_INDEX_CHARS = 12  # 48 bits: two plans of one service never meet by chance, and people read it
 
@@ -34,6 +42,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     request: RolloutRequest
     rollout_id: RolloutId
+    rollout_seq: int
     build: Build
     cell_plans: tuple[CellPlan, ...]
     view: RolloutPlanView
@@ -69,6 +78,16 @@ def facts_of(
     )
 
 
+def next_rollout_seq(service: ServiceName, cells: Iterable[Conducted], seen: Iterable[int]) -> int:
+    """Above every ROLLOUT of *service* that is stored, or (*seen*) that any cell knows of.
+
+    Hosts believe no ROLLOUT below the highest they saw, and after an older database was restored
+    they have seen higher ones than are stored.
+    """
+    stored = [entry.rollout.rollout_seq for cell in cells if (entry := latest(cell, service))]
+    return 1 + max((*stored, *seen), default=0)
+
+
 def draft_rollout(
     request: RolloutRequest,
     rollout_id: RolloutId,
@@ -76,8 +95,19 @@ def draft_rollout(
     limits: Limits,
     cells: Mapping[CellId, tuple[CellSight, CellFacts]],
     now: float,
+    *,
+    rollout_seq: int,
 ) -> Draft:
     """Plan every cell.
+
+    Args:
+        request: Names service and target.
+        rollout_id: The id it gets when it is accepted.
+        build: The release.
+        limits: Those in force.
+        cells: Every cell with targets, and what is known of it.
+        now: Seconds since the epoch.
+        rollout_seq: From ``next_rollout_seq``.
 
     Raises:
         RefusedError: no target host is alive, or the limits are not sensible.
@@ -102,6 +132,7 @@ def draft_rollout(
     return Draft(
         request=request,
         rollout_id=rollout_id,
+        rollout_seq=rollout_seq,
         build=build,
         cell_plans=cell_plans,
         view=_indexed(view),
@@ -158,24 +189,20 @@ def open_draft(
 
 def _open_in(cell: CellSight, draft: Draft, cell_plan: CellPlan) -> tuple[Conducted, list[Order]]:
     words = cell.evidence.get(draft.request.service, {})
-    return open_rollout(cell.conducted, _bounds(draft, cell_plan), cell_plan, words)
+    return open_rollout(cell.conducted, _rollout(draft, cell_plan), cell_plan, words)
 
 
-def _bounds(draft: Draft, cell_plan: CellPlan) -> Rollout:
-    request, plan = draft.request, cell_plan.plan
-    return Rollout(
-        rollout_id=draft.rollout_id,
-        service=request.service,
-        build=draft.build,
+def _rollout(draft: Draft, cell_plan: CellPlan) -> Rollout:
+    request = draft.request
+    return bounds_of(
+        cell_plan,
+        rollout_seq=draft.rollout_seq,
         target=Target(
             environment=request.environment,
             machine_function=request.machine_function,
             hosts=_named_in(request, cell_plan),
         ),
         failure_fraction_max=request.failure_fraction_max,
-        max_unavailable=plan.max_unavailable,
-        issued_at=plan.issued_at,
-        expires_at=plan.expires_at,
     )
 
 

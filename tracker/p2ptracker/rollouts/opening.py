@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from p2pdeploy.activation.gate import bounds_hold
+from p2pdeploy.activation.bounds import plan_bounds
+from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.orders import Build, Rollout
@@ -45,7 +46,8 @@ def open_approved(
         cell_plan = _planned(rollout, facts, build, limits, now)
         if cell_plan is None:
             continue  # nobody is there to do it, as when a rollout is planned
-        if hold := bounds_hold(cell_plan.plan, cell_plan.roster, rollout):
+        fresh = ServiceRecord(service=rollout.service)
+        if hold := plan_bounds(cell_plan.plan, cell_plan.roster, rollout, fresh):
             raise RefusedError(f"{hold.message} in {facts.cell}", code="stale-approval")
         words = sight.evidence.get(rollout.service, {})
         changes.append(open_rollout(sight.conducted, rollout, cell_plan, words))
@@ -57,7 +59,11 @@ def open_approved(
 def _planned(
     rollout: Rollout, facts: CellFacts, build: Build, limits: Limits, now: float
 ) -> CellPlan | None:
-    """The plan of one cell; a host that came back since does not raise the approved limit."""
+    """The plan of one cell; a host that came back since does not raise the approved limit.
+
+    Who goes back to nothing stands in the ROLLOUT, whatever came to run there since.
+    """
+    facts = msgspec.structs.replace(facts, bare=rollout.bare)
 
     def plan(limits: Limits) -> CellPlan | None:
         return plan_cell(

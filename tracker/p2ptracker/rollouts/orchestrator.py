@@ -213,5 +213,11 @@ class Orchestrator:
     async def _draft(self, request: RolloutRequest, rollout_id: RolloutId) -> Draft:
         found = await self._surveyor.survey(request)
         return draft_rollout(
-            request, rollout_id, found.build, found.limits, found.cells, self._ledger.clock()
+            request,
+            rollout_id,
+            found.build,
+            found.limits,
+            found.cells,
+            self._ledger.clock(),
+            rollout_seq=found.rollout_seq,
         )

@@ -12,7 +12,7 @@ from p2pdeploy.messages.orders import Build
 from p2pdeploy.planning.planner import CellFacts, Limits
 from p2pdeploy.topology import Host
 from p2ptracker.cells.replicas import Cells
-from p2ptracker.rollouts.draft import facts_of
+from p2ptracker.rollouts.draft import facts_of, next_rollout_seq
 from p2ptracker.rollouts.ledger import Ledger
 from p2ptracker.rollouts.release import read_release
 from p2ptracker.rollouts.targets import hosts_by_cell, limits_of, refuse_one_too_many
@@ -23,11 +23,12 @@ __all__ = ["Survey", "Surveyor"]
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of one moment."""
+    """The facts of one moment; ``rollout_seq`` is free for a ROLLOUT of the service."""
 
     build: Build
     limits: Limits
     cells: Mapping[CellId, tuple[CellSight, CellFacts]]
+    rollout_seq: int
 
 
 class Surveyor:
@@ -75,4 +76,6 @@ class Surveyor:
             seen = replica.plan_seq_max(request.service)
             facts = facts_of(request, sight, hosts, size=len(replica.hosts), seq_seen=seen)
             cells[cell] = (sight, facts)
-        return Survey(build=build, limits=limits, cells=cells)
+        known = [replica.rollout_seq_max(request.service) for replica in self._cells.all()]
+        seq = next_rollout_seq(request.service, self._ledger.conducted.values(), known)
+        return Survey(build=build, limits=limits, cells=cells, rollout_seq=seq)
