@@ -11,6 +11,5 @@
 * :mod:`~p2ptracker.enrolment.growing`: new hosts in a fleet that runs
 * :mod:`~p2ptracker.enrolment.announce_on_lan`: where to look for it
 * :mod:`~p2ptracker.enrolment.status`: how everybody stands, as people see it
-* :mod:`~p2ptracker.enrolment.group_commit`: several of them in one transaction
 * :mod:`~p2ptracker.enrolment.gate`: so many at a time and no more
 """

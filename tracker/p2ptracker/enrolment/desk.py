@@ -79,6 +79,7 @@ class EnrolmentDesk:
         clock: Callable[[], float],
     ) -> None:
         self._trust, self._inventory, self._growth = trust, inventory, growth
+        self._pinned = bytes.fromhex(fingerprint(trust.fleet_ca.pem))
         self._standing = standing
         self._database, self._verifier = database, verifier
         self._gate, self._clock = gate, clock
@@ -125,12 +126,11 @@ class EnrolmentDesk:
         if request.by_certificate:
             await self._open_joins([host.name for host in hosts], now, expires_at)
             return [TokenView(host=host.name, token="", expires_at=until) for host in hosts]
-        pinned = bytes.fromhex(fingerprint(self._trust.fleet_ca.pem))
         tokens = [
             JoinToken(
                 host=host.name,
                 api=api,
-                fingerprint=pinned,
+                fingerprint=self._pinned,
                 secret=secrets.token_bytes(JOIN_SECRET_BYTES),
             )
             for host in hosts
@@ -210,8 +210,7 @@ class EnrolmentDesk:
         return issued
 
     def _require_company_host(self, request: CompanyEnrolRequest, now: float) -> CompanyStatement:
-        pinned = bytes.fromhex(fingerprint(self._trust.fleet_ca.pem))
-        return self._company_or_refuse().require_host(request, pinned, now=now)
+        return self._company_or_refuse().require_host(request, self._pinned, now=now)
 
     def _company_or_refuse(self) -> CompanyAuthority:
         if self._company is None:

@@ -8,6 +8,8 @@
 * :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
 * :mod:`~p2ptracker.storage.enrolment`: join tokens, enrolments, revocations, alarms
+* :mod:`~p2ptracker.storage.company_joins`: who may join by a company's certificate
+* :mod:`~p2ptracker.storage.group_commit`: several small pieces of work in one transaction
 * :mod:`~p2ptracker.storage.audit`: the chained log of what people did
 * :mod:`~p2ptracker.storage.blobs`: a local folder of content-addressed files
 

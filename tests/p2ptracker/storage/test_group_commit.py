@@ -8,8 +8,8 @@ import sqlalchemy as sa
 import trio
 
 from p2pdeploy.errors import RefusedError
-from p2ptracker.enrolment.group_commit import BATCH_MAX, GroupCommit
 from p2ptracker.storage.database import SqliteDatabase
+from p2ptracker.storage.group_commit import BATCH_MAX, GroupCommit
 
 
 async def test_one_that_fails_undoes_itself_alone_and_all_share_few_transactions(
