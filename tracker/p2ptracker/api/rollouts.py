@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 from p2ptracker.api.failures import REFUSALS
 from p2ptracker.rollouts.steering import Verb
@@ -37,6 +38,14 @@ class RolloutDesk(Protocol):
 
     async def apply(self, request: RolloutRequest) -> RolloutView:
         """Accept the rollout and return at once."""
+        ...
+
+    async def proposal(self, rollout: RolloutId) -> RolloutProposal:
+        """What people have to sign before it begins."""
+        ...
+
+    async def sign(self, rollout: RolloutId, request: ApprovalRequest) -> RolloutView:
+        """Take the signatures of one key; begin once there are enough."""
         ...
 
     async def history(self, *, service: str, limit: int, after: str) -> Sequence[RolloutView]:
@@ -89,7 +98,27 @@ def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         """Show one rollout as it stands."""
         return await desk.get(RolloutId(rollout))
 
-    return [plan_rollout, apply_rollout, get_rollouts, get_rollout, *_steering(desk)]
+    routes = [plan_rollout, apply_rollout, get_rollouts, get_rollout]
+    return [*routes, *_approving(desk), *_steering(desk)]
+
+
+def _approving(desk: RolloutDesk) -> list[ControllerRouterHandler]:
+    @get("/{rollout:str}/proposal", opt={"permission": "rollout"}, responses=REFUSALS)
+    async def get_proposal(rollout: FromPath[str]) -> RolloutProposal:
+        """Show what the approvers of a rollout have to sign."""
+        return await desk.proposal(RolloutId(rollout))
+
+    @post(
+        "/{rollout:str}/signatures",
+        opt={"permission": "rollout"},
+        status_code=200,
+        responses=REFUSALS,
+    )
+    async def sign_rollout(rollout: FromPath[str], data: JSONBody[ApprovalRequest]) -> RolloutView:
+        """Take an approver's signatures; the rollout begins once there are enough."""
+        return await desk.sign(RolloutId(rollout), data)
+
+    return [get_proposal, sign_rollout]
 
 
 def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:

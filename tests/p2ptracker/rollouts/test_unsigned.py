@@ -1,0 +1,261 @@
+"""Rollouts that people must sign: nothing begins before enough of them did, and only as signed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from trio.testing import MockClock
+
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.ids import RolloutId, Version
+from p2pdeploy.messages.approval import ApprovalRequest
+from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Rollout
+from p2pdeploy.trust.envelope import Envelope
+from p2pdeploy.trust.signing import SigningKey
+from p2ptracker.rollouts.steering import Verb
+from p2ptracker.storage.releases import find_release
+from p2ptracker.storage.schema import releases
+from tests.p2ptracker.approvers import Approvers, request_by
+from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, World, asks, open_world
+
+HELLO_1 = RolloutId("hello-1")
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+    async with open_world(tmp_path / "fleet") as opened:
+        yield opened
+
+
+@pytest.fixture
+def approvers(world: World) -> Approvers:
+    return Approvers(world)
+
+
+async def reason(world: World, rollout: str = "hello-1") -> tuple[str, str]:
+    view = await world.desk.get(RolloutId(rollout))
+    return view.state, view.reasons[0].code
+
+
+async def refused(world: World, code: str, rollout: str, request: ApprovalRequest) -> None:
+    with pytest.raises(RefusedError) as raised:
+        await world.desk.sign(RolloutId(rollout), request)
+    assert raised.value.code == code
+
+
+async def test_one_key_that_is_enough_starts_a_rollout_at_once(world: World) -> None:
+    assert (await world.apply("1")).state == "running"
+
+
+async def test_nothing_reaches_a_cell_before_enough_people_signed(
+    world: World, approvers: Approvers
+) -> None:
+    view = await world.apply("1")
+    assert (view.state, view.reasons[0].code) == ("unsigned", "unsigned")
+    assert view.reasons[0].message.startswith("0 of 2 signatures: p2pctl rollout sign hello-1")
+    assert sum(domain.total for domain in view.fault_domains) == 4
+    view = await approvers.sign("hello-1", 0)
+    assert (view.state, view.reasons[0].message[:6]) == ("unsigned", "1 of 2")
+    await world.look(60)
+    for key in ("rollout/hello", "plan/hello", "roster/hello", "revert/hello", "go"):
+        assert world.order(key) is None, key
+
+
+async def test_the_second_signature_starts_it_with_both_on_the_order(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    proposal = await approvers.proposal("hello-1")
+    view = await approvers.sign("hello-1", 2)
+    assert view.state == "running"
+    assert isinstance(world.order("rollout/hello"), Rollout), "opened by the hosts' own verifier"
+    item = world.plane.cells.get(world.plan().cell).state.get("rollout/hello")
+    assert item is not None
+    envelope = msgspec.msgpack.decode(item.envelope, type=Envelope)
+    assert envelope.payload == proposal.payloads[0], "the very bytes that were signed"
+    signers = {approvers.people[0].key_id, approvers.people[2].key_id}
+    assert {key_id for key_id, _ in envelope.signatures} == signers
+    await world.look()
+    hosts = [f"w{n}" for n in range(1, 5)]
+    world.say(hosts, world.plan().plan_seq, Rank.HEALTHY, runs="1")
+    await world.look()
+    assert await world.state("hello-1") == "complete"
+
+
+async def test_one_person_who_signs_twice_counts_once(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    assert (await approvers.sign("hello-1", 0)).state == "unsigned"
+    assert (await approvers.proposal("hello-1")).signed_by == [approvers.people[0].key_id]
+
+
+async def test_the_control_planes_key_counts_once_where_hosts_know_it(world: World) -> None:
+    approvers = Approvers(world, and_control_plane=True)
+    view = await world.apply("1")
+    assert (view.state, view.reasons[0].message[:6]) == ("unsigned", "1 of 2")
+    assert (await approvers.sign("hello-1", 1)).state == "running"
+
+
+async def test_one_person_is_enough_when_one_is_asked_for(world: World) -> None:
+    approvers = Approvers(world, threshold=1)
+    assert (await world.apply("1")).state == "unsigned", "but not the control plane's own key"
+    assert (await approvers.sign("hello-1", 1)).state == "running"
+
+
+async def test_a_key_that_is_not_the_roles_is_refused(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    proposal = await approvers.proposal("hello-1")
+    for key in (approvers.own, SigningKey.generate(role="rollout"), world.keys.roles["deployer"]):
+        await refused(world, "not-a-signer", "hello-1", request_by(key, proposal))
+    assert (await approvers.proposal("hello-1")).signed_by == []
+
+
+async def test_a_signature_for_one_rollout_does_not_serve_another(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    signed = request_by(approvers.people[0], await approvers.proposal("hello-1"))
+    await world.desk.steer(HELLO_1, "abort")
+    await world.apply("1")
+    await refused(world, "bad-signature", "hello-2", signed)
+    assert (await approvers.proposal("hello-2")).signed_by == []
+
+
+async def test_a_signature_that_leaves_a_cell_out_is_refused(
+    world: World, approvers: Approvers
+) -> None:
+    world.sync(cell=DB_CELL)
+    await world.desk.apply(asks(hosts=("w1", "d1")))
+    proposal = await approvers.proposal("hello-1")
+    assert len(proposal.payloads) == 2
+    whole = request_by(approvers.people[0], proposal)
+    for wrong in (whole.signatures[:1], whole.signatures[::-1], [*whole.signatures, b"x" * 64]):
+        request = msgspec.structs.replace(whole, signatures=wrong)
+        await refused(world, "bad-signature", "hello-1", request)
+    await world.desk.sign(HELLO_1, whole)
+    assert (await approvers.sign("hello-1", 1)).state == "running"
+    for cell in (None, DB_CELL):
+        order = world.order("rollout/hello", *([cell] if cell else []))
+        assert isinstance(order, Rollout)
+
+
+async def test_a_second_rollout_of_the_service_waits_its_turn(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    with pytest.raises(RefusedError) as raised:
+        await world.apply("2")
+    assert raised.value.code == "rollout-under-way"
+    assert (await world.apply("1", "api")).state == "unsigned"
+
+
+async def test_a_rollout_that_waits_can_be_aborted_and_nothing_else(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    signed = request_by(approvers.people[0], await approvers.proposal("hello-1"))
+    verbs: tuple[Verb, ...] = ("pause", "resume", "revert")
+    for verb in verbs:
+        with pytest.raises(RefusedError) as raised:
+            await world.desk.steer(HELLO_1, verb)
+        assert raised.value.code == "wrong-state"
+    assert (await world.desk.steer(HELLO_1, "abort")).state == "aborted"
+    await refused(world, "not-unsigned", "hello-1", signed)
+    assert (await world.apply("2")).id == "hello-2"
+
+
+async def test_what_nobody_signs_lapses_after_a_day(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    await world.look(DAY_S - 1)
+    assert await reason(world) == ("unsigned", "unsigned")
+    late = request_by(approvers.people[1], await approvers.proposal("hello-1"))
+    world.now += 1
+    await refused(world, "approval-lapsed", "hello-1", late)
+    await world.look()
+    assert await reason(world) == ("failed", "approval-lapsed")
+    assert (await world.desk.get(HELLO_1)).finished_at is not None
+
+
+async def test_it_waits_on_through_a_restart(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    await world.restart()
+    approvers.tell()
+    world.sync()
+    await world.look()
+    assert await reason(world) == ("unsigned", "unsigned")
+    assert (await approvers.sign("hello-1", 1)).state == "running"
+
+
+async def test_keys_that_left_the_role_count_no_more(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    approvers.use(approvers.people[1:], threshold=2)
+    assert (await approvers.proposal("hello-1")).signed_by == []
+    assert (await approvers.sign("hello-1", 1)).state == "unsigned"
+    assert (await approvers.sign("hello-1", 2)).state == "running"
+
+
+async def test_it_begins_by_itself_when_fewer_signatures_are_asked_for(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    approvers.use(approvers.people, threshold=1)
+    await world.look()
+    assert await world.state("hello-1") == "running"
+
+
+async def test_a_host_that_came_back_meanwhile_takes_part_within_the_signed_limit(
+    world: World, approvers: Approvers
+) -> None:
+    world.sync("w1", "w3")
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    world.sync()
+    assert (await approvers.sign("hello-1", 1)).state == "running"
+    plan, rollout = world.plan(), world.order("rollout/hello")
+    assert isinstance(rollout, Rollout)
+    assert sum(domain.size for domain in plan.fault_domains) == 4
+    assert plan.max_unavailable <= rollout.max_unavailable
+
+
+async def test_the_plan_ends_when_the_approval_does(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    await world.look(3600)
+    world.sync()
+    await approvers.sign("hello-1", 1)
+    rollout = world.order("rollout/hello")
+    assert isinstance(rollout, Rollout)
+    assert world.plan().expires_at == rollout.expires_at
+
+
+async def test_a_release_that_changed_since_is_not_started(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    await _replace_release(world, by="2")
+    view = await approvers.sign("hello-1", 1)
+    assert (view.state, view.reasons[0].code) == ("failed", "stale-approval")
+    assert "apply it again" in view.reasons[0].message
+    assert world.order("plan/hello") is None
+    assert world.order("rollout/hello") is None
+
+
+async def _replace_release(world: World, *, by: str) -> None:
+    """The registry says that version 1 has other bytes now."""
+    other = await world.plane.database.read(lambda c: find_release(c, HELLO, Version(by)))
+    assert other is not None
+    row = sa.and_(releases.c.service == HELLO, releases.c.version == "1")
+    change = sa.update(releases).where(row).values(manifest_digest=other.manifest_digest)
+    await world.plane.database.write(lambda c: c.execute(change))
