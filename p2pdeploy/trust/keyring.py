@@ -15,9 +15,11 @@ from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Signature, open_envelope
 from p2pdeploy.trust.signing import PUBLIC_KEY_BYTES, is_signed, key_id_of
 
-__all__ = ["ORDER_ROLES", "FleetVerifier", "OrderKeys", "RoleKeys"]
+__all__ = ["NEXT", "ORDER_ROLES", "FleetVerifier", "OrderKeys", "RoleKeys"]
 
 ORDER_ROLES = ("rollout", "deployer", "go", "abort", "enrol")
+NEXT = "-next"
+"""``ROLE-next`` says who takes over from ``ROLE``: until that is done either of the two will do."""
 # A cell's hosts, twice: one that was enrolled anew has two credentials for a while.
 _CREDENTIALS_KEPT_MAX = 2 * CELL_HOSTS_MAX
 _ENROLMENT_SHIFT = 32  # messages/attestation.py: the upper half of an epoch
@@ -35,10 +37,47 @@ class RoleKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrderKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may sign what in *fleet*: the roles of :data:`ORDER_ROLES` and their keys."""
+    """Who may sign what in *fleet*: the roles of :data:`ORDER_ROLES` and their keys.
+
+    ``ROLE-next`` beside a role stands for others, who take over from it.
+    """
 
     fleet: str
     roles: dict[str, RoleKeys]
+
+
+class _Signers(msgspec.Struct, frozen=True):
+    """Keys by id, and how many of them are enough."""
+
+    keys: dict[str, bytes]
+    threshold: int
+
+    def who_signed(self, message: bytes, signatures: tuple[Signature, ...]) -> frozenset[str]:
+        return frozenset(
+            key_id
+            for key_id, signature in signatures
+            if key_id in self.keys and is_signed(self.keys[key_id], message, signature)
+        )
+
+    def admits(self, other: _Signers) -> bool:
+        """Whether whatever is enough for *other* is enough here."""
+        return self.threshold <= other.threshold and other.keys.items() <= self.keys.items()
+
+
+_NOBODY = _Signers({}, 1)
+
+
+def _by_role(orders: OrderKeys) -> dict[str, tuple[_Signers, ...]]:
+    """Of each role who may sign; while others take over, either of the two will do."""
+    found: dict[str, tuple[_Signers, ...]] = {}
+    for role in orders.roles:
+        if not role.endswith(NEXT):
+            both = [orders.roles[name] for name in (role, role + NEXT) if name in orders.roles]
+            found[role] = tuple(
+                _Signers({key_id_of(role, key): key for key in each.keys}, each.threshold)
+                for each in both
+            )
+    return found
 
 
 class FleetVerifier:
@@ -54,7 +93,7 @@ class FleetVerifier:
         self._fleet = orders.fleet
         self._enrolments = {} if enrolments is None else enrolments
         self._credentials: dict[bytes, Credential] = {}  # verified; the newest stands last
-        self._roles: dict[str, tuple[dict[str, bytes], int]] = {}
+        self._roles: dict[str, tuple[_Signers, ...]] = {}
         self.use(orders)
 
     def __repr__(self) -> str:
@@ -69,40 +108,38 @@ class FleetVerifier:
             The roles of which something that verified before may not verify any more.
         """
         assert orders.fleet == self._fleet, "keys of another fleet"
-        before = self._roles
-        self._roles = {
-            role: ({key_id_of(role, key): key for key in keys.keys}, keys.threshold)
-            for role, keys in orders.roles.items()
-        }
+        before, self._roles = self._roles, _by_role(orders)
         if self._roles.get("enrol") != before.get("enrol"):
             self._credentials.clear()
-        return frozenset(role for role in before if self._is_stricter(role, *before[role]))
+        return frozenset(role for role in before if self._is_stricter(role, before[role]))
 
-    def _is_stricter(self, role: str, keys: dict[str, bytes], threshold: int) -> bool:
-        return threshold < self.threshold(role) or not keys.keys() <= self.key_ids(role)
+    def _is_stricter(self, role: str, before: tuple[_Signers, ...]) -> bool:
+        after = self._roles.get(role, ())
+        return not all(any(now.admits(old) for now in after) for old in before)
 
     def enough_signed(self, role: str, message: bytes, signatures: tuple[Signature, ...]) -> bool:
         """As :class:`~p2pdeploy.trust.envelope.Verifier` asks; each key counts once."""
-        return len(self.signers(role, message, signatures)) >= self.threshold(role)
+        return any(
+            len(each.who_signed(message, signatures)) >= each.threshold
+            for each in self._roles.get(role, ())
+        )
 
     def signers(
         self, role: str, message: bytes, signatures: tuple[Signature, ...]
     ) -> frozenset[str]:
         """The keys of *role* that signed *message*, by id; others do not count."""
-        keys, _ = self._roles.get(role, ({}, 1))
-        return frozenset(
-            key_id
-            for key_id, signature in signatures
-            if key_id in keys and is_signed(keys[key_id], message, signature)
-        )
+        return self._newest(role).who_signed(message, signatures)
 
     def key_ids(self, role: str) -> frozenset[str]:
-        """The keys that may speak in *role* now."""
-        return frozenset(self._roles.get(role, ({}, 1))[0])
+        """The keys that sign in *role* from now on."""
+        return frozenset(self._newest(role).keys)
 
     def threshold(self, role: str) -> int:
-        """How many keys of *role* must sign."""
-        return self._roles.get(role, ({}, 1))[1]
+        """How many of them must sign."""
+        return self._newest(role).threshold
+
+    def _newest(self, role: str) -> _Signers:
+        return self._roles.get(role, (_NOBODY,))[-1]
 
     def check_host(
         self,

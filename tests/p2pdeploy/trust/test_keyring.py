@@ -12,7 +12,7 @@ from p2pdeploy.testing.orders import CELL, a_go, a_plan, a_word, abort_of, activ
 from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
 from p2pdeploy.trust.envelope import cosign, open_envelope, seal
 from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys, RoleKeys
-from p2pdeploy.trust.signing import SigningKey
+from p2pdeploy.trust.signing import SigningKey, key_id_of
 
 KEYS = {role: SigningKey.generate(role=role) for role in ORDER_ROLES}
 ORDERS = OrderKeys("lab", {role: RoleKeys((key.public_key,)) for role, key in KEYS.items()})
@@ -178,3 +178,39 @@ def test_many_credentials_do_not_grow_memory() -> None:
         key.credential = seal(of, KEYS["enrol"])
         open_envelope(seal(msgspec.structs.replace(WORD, host=host), key), judge)
     assert len(judge._credentials) == 2_000
+
+
+def test_while_people_take_over_either_the_old_key_or_enough_of_theirs_will_do() -> None:
+    old, people = SigningKey.generate(role="rollout"), [SigningKey.generate() for _ in range(3)]
+    theirs = RoleKeys(tuple(key.public_key for key in people), 2)
+    before = {"rollout": RoleKeys((old.public_key,))}
+    judge = FleetVerifier(OrderKeys("lab", before))
+
+    def is_enough(*keys: SigningKey) -> bool:
+        signed = tuple((key_id_of("rollout", key.public_key), key.sign(b"it")) for key in keys)
+        return judge.enough_signed("rollout", b"it", signed)
+
+    assert judge.use(OrderKeys("lab", {**before, "rollout-next": theirs})) == frozenset()
+    assert is_enough(old)
+    assert is_enough(*people[:2])
+    assert not is_enough(people[0])
+    assert not is_enough(people[0], people[0])
+    assert judge.threshold("rollout") == 2, "who asks for signatures asks those who take over"
+    assert judge.use(OrderKeys("lab", {"rollout": theirs})) == {"rollout"}
+    assert not is_enough(old)
+    assert not is_enough(old, people[0])
+    assert is_enough(*people[1:])
+
+
+def test_what_verified_before_may_not_once_a_key_leaves_or_more_must_sign() -> None:
+    first, second = SigningKey.generate().public_key, SigningKey.generate().public_key
+
+    def orders(*keys: bytes, threshold: int = 1) -> OrderKeys:
+        return OrderKeys("lab", {"go": RoleKeys(keys, threshold)})
+
+    judge = FleetVerifier(orders(first))
+    assert judge.use(orders(first, second)) == frozenset()
+    assert judge.use(orders(first, second, threshold=2)) == {"go"}
+    assert judge.use(orders(first, second)) == frozenset()
+    assert judge.use(orders(second)) == {"go"}
+    assert judge.use(OrderKeys("lab", {})) == {"go"}
