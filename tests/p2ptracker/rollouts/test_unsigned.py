@@ -239,6 +239,30 @@ async def test_the_plan_ends_when_the_approval_does(world: World, approvers: App
     assert world.plan().expires_at == rollout.expires_at
 
 
+async def test_a_number_that_people_signed_under_is_not_used_again(
+    world: World, approvers: Approvers
+) -> None:
+    numbers: list[int] = []
+    for rollout in ("hello-1", "hello-2", "hello-3"):
+        await world.apply("1")
+        payload = (await approvers.proposal(rollout)).payloads[0]
+        numbers.append(msgspec.msgpack.decode(payload, type=Rollout).rollout_seq)
+        await approvers.sign(rollout, 0)
+        await world.desk.steer(RolloutId(rollout), "abort")
+    assert numbers == sorted(set(numbers))
+
+
+async def test_what_would_go_back_to_another_version_than_was_signed_is_not_started(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("2")
+    await approvers.sign("hello-1", 0)
+    world.say(["w1", "w2", "w3", "w4"], 0, Rank.HEALTHY, runs="1")
+    view = await approvers.sign("hello-1", 1)
+    assert (view.state, view.reasons[0].code) == ("failed", "stale-approval")
+    assert world.order("plan/hello") is None
+
+
 async def test_a_release_that_changed_since_is_not_started(
     world: World, approvers: Approvers
 ) -> None:

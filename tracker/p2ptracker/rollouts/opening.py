@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from p2pdeploy.activation.bounds import plan_bounds
+from p2pdeploy.activation.bounds import plan_bounds, revert_bounds
+from p2pdeploy.activation.lease import Hold
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId
@@ -46,14 +47,22 @@ def open_approved(
         cell_plan = _planned(rollout, facts, build, limits, now)
         if cell_plan is None:
             continue  # nobody is there to do it, as when a rollout is planned
-        fresh = ServiceRecord(service=rollout.service)
-        if hold := plan_bounds(cell_plan.plan, cell_plan.roster, rollout, fresh):
+        if hold := _outside(rollout, cell_plan):
             raise RefusedError(f"{hold.message} in {facts.cell}", code="stale-approval")
         words = sight.evidence.get(rollout.service, {})
         changes.append(open_rollout(sight.conducted, rollout, cell_plan, words))
     if not changes:
         raise RefusedError("no target host is alive", hint="p2pctl hosts", code="none-alive")
     return changes
+
+
+def _outside(rollout: Rollout, cell_plan: CellPlan) -> Hold | None:
+    """What a host of the roster would say against the plan, or its way back."""
+    fresh, roster = ServiceRecord(service=rollout.service), cell_plan.roster
+    revert, me = cell_plan.revert, roster.members[0].host
+    return plan_bounds(cell_plan.plan, roster, rollout, fresh) or revert_bounds(
+        revert.for_host(me), roster, rollout, fresh, me
+    )
 
 
 def _planned(

@@ -75,7 +75,7 @@ class Orchestrator:
         self._rollouts = RolloutStore(database)
         self._ledger = Ledger(cells, self._rollouts, signers, clock)
         self._surveyor = Surveyor(
-            cells, inventory, database, store, self._ledger, is_signed, settle_s
+            cells, inventory, database, store, self._rollouts, self._ledger, is_signed, settle_s
         )
         self._approvals = Approvals(self._ledger, self._surveyor)
 

@@ -72,6 +72,16 @@ class RolloutStore:
         number = await self._database.read(lambda c: count_rollouts(c, service))
         return RolloutId(f"{service}-{number + 1}")
 
+    async def signed_seq_max(self, service: ServiceName) -> int:
+        """The highest number that people were asked to sign a ROLLOUT of *service* under, unless
+        cells know of a higher one.
+
+        What they signed is good until it expires, also when the rollout was given up; so the
+        next one gets a higher number.
+        """
+        newest = await self.history(service=service, limit=1, after="")
+        return max((document.rollout_seq for document in newest), default=0)
+
     async def save(
         self,
         documents: Sequence[RolloutDocument],

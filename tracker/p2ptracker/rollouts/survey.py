@@ -15,6 +15,7 @@ from p2ptracker.cells.replicas import Cells
 from p2ptracker.rollouts.draft import facts_of, next_rollout_seq
 from p2ptracker.rollouts.ledger import Ledger
 from p2ptracker.rollouts.release import read_release
+from p2ptracker.rollouts.store import RolloutStore
 from p2ptracker.rollouts.targets import hosts_by_cell, limits_of, refuse_one_too_many
 from p2ptracker.rollouts.view import CellSight
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -38,6 +39,7 @@ class Surveyor:
         cells: What every cell says.
         inventory: Every host.
         database, store: Where releases are.
+        rollouts: What was signed, or given up.
         ledger: What every cell is conducted as.
         is_signed: Whether hosts would accept a release.
         settle_s: How long a gate must stay open when a request does not say.
@@ -49,12 +51,13 @@ class Surveyor:
         inventory: Sequence[Host],
         database: Database,
         store: BlobStore,
+        rollouts: RolloutStore,
         ledger: Ledger,
         is_signed: Callable[[ReleaseView], bool],
         settle_s: float,
     ) -> None:
         self._cells, self._inventory, self._ledger = cells, inventory, ledger
-        self._database, self._store = database, store
+        self._database, self._store, self._rollouts = database, store, rollouts
         self._is_signed, self._settle_s = is_signed, settle_s
 
     def __repr__(self) -> str:
@@ -76,6 +79,7 @@ class Surveyor:
             seen = replica.plan_seq_max(request.service)
             facts = facts_of(request, sight, hosts, size=len(replica.hosts), seq_seen=seen)
             cells[cell] = (sight, facts)
+        signed = await self._rollouts.signed_seq_max(request.service)
         known = [replica.rollout_seq_max(request.service) for replica in self._cells.all()]
-        seq = next_rollout_seq(request.service, self._ledger.conducted.values(), known)
+        seq = next_rollout_seq(request.service, self._ledger.conducted.values(), [signed, *known])
         return Survey(build=build, limits=limits, cells=cells, rollout_seq=seq)

@@ -19,7 +19,10 @@ def await_signatures(document: RolloutDocument, approval: Approval) -> RolloutDo
     view = msgspec.structs.replace(
         document.view, state="unsigned", reasons=[], fault_domains=waiting
     )
-    return RolloutDocument(cells=document.cells, view=view, approval=approval)
+    rollout_seq = max(rollout.rollout_seq for rollout in approval.rollouts())
+    return RolloutDocument(
+        cells=document.cells, view=view, approval=approval, rollout_seq=rollout_seq
+    )
 
 
 def approval_of(document: RolloutDocument) -> Approval:
@@ -51,4 +54,4 @@ def close_unsigned(
     view = msgspec.structs.replace(
         document.view, state=state, reasons=[reason], finished_at=utc(now)
     )
-    return RolloutDocument(cells=document.cells, view=view)
+    return msgspec.structs.replace(document, view=view, approval=None)

@@ -26,12 +26,14 @@ Change = tuple[Conducted, list[Order]]
 class RolloutDocument(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of one rollout.  ``view`` is as of the last change, whole once final.
 
-    With an ``approval`` it waits for signatures, and its cells know nothing of it.
+    With an ``approval`` it waits for signatures, and its cells know nothing of it; under
+    ``rollout_seq`` people were asked to sign, so no other rollout gets that number.
     """
 
     cells: tuple[CellId, ...]
     view: RolloutView
     approval: Approval | None = None
+    rollout_seq: int = 0
 
 
 class CellSight(msgspec.Struct, frozen=True, kw_only=True):
