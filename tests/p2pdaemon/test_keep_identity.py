@@ -8,65 +8,39 @@ from collections import Counter
 import pytest
 import trio
 
-from p2pdaemon.keep_identity import (
-    RETRY_FIRST_S,
-    RETRY_MAX_S,
-    IdentityKeeper,
-    renewal_process,
-    renewal_time,
-    retry_pause_s,
-)
+from p2pdaemon.keep_identity import IdentityKeeper, renewal_process
+from p2pdaemon.renewal_schedule import RETRY_FIRST_S, RETRY_MAX_S, RenewalSchedule
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.trust.host_identity import Validity
 
 DAY_S = 86_400.0
-HOSTS = 3_000
-DOWN_S = 2 * DAY_S
-AN_HOUR_S = 3_600.0
 
 
 def test_renewal_is_at_half_of_the_life_and_spread() -> None:
-    rng = random.Random(1)
-    times = [renewal_time(Validity(1000.0, 1000.0 + DAY_S), rng) for _ in range(500)]
+    schedule = RenewalSchedule(random.Random(1))
+    times = [schedule.due_at(Validity(1000.0, 1000.0 + DAY_S)) for _ in range(500)]
     assert min(times) >= 1000 + 0.4 * DAY_S
     assert max(times) <= 1000 + 0.6 * DAY_S
     assert max(times) - min(times) > 0.15 * DAY_S
 
 
 def test_an_identity_of_unknown_age_is_renewed_at_once() -> None:
-    assert renewal_time(None, random.Random(1)) == 0.0
+    assert RenewalSchedule(random.Random(1)).due_at(None) == 0.0
 
 
 def test_pauses_grow_to_a_bound_and_stay_apart() -> None:
-    rng = random.Random(1)
-    pauses = [RETRY_FIRST_S]
-    for _ in range(200):
-        pauses.append(retry_pause_s(pauses[-1], rng))
+    schedule = RenewalSchedule(random.Random(1))
+    pauses = [schedule.pause_s() for _ in range(200)]
     assert max(pauses) <= RETRY_MAX_S
     assert min(pauses) >= RETRY_FIRST_S
     assert len(set(pauses[50:])) > 100
+    schedule.due_at(None)
+    assert schedule.pause_s() <= 3 * RETRY_FIRST_S, "after a renewal they begin anew"
 
 
 def peak(times: list[float]) -> int:
     """The most in any one second."""
     return max(Counter(int(at) for at in times).values())
-
-
-def test_two_days_of_failing_leave_a_fleet_spread_out() -> None:
-    """Every host fails first in the same second; only chance takes them apart."""
-    rng = random.Random(1)
-    asked_when_up: list[float] = []
-    last_hours: list[float] = []
-    for _ in range(HOSTS):
-        now, pause_s = 0.0, RETRY_FIRST_S
-        while now < DOWN_S:
-            pause_s = retry_pause_s(pause_s, rng)
-            now += pause_s
-            last_hours += [now] if DOWN_S - AN_HOUR_S < now < DOWN_S else []
-        asked_when_up.append(now)
-    assert max(asked_when_up) <= DOWN_S + RETRY_MAX_S, "nobody waits for long"
-    assert peak(asked_when_up) <= 30, "the control plane issues some hundreds a second"
-    assert peak(last_hours) <= 30, "nor do they drown one that is down"
 
 
 class ControlPlane:
@@ -76,7 +50,6 @@ class ControlPlane:
         self.down_until_s = down_until_s
         self.asked_at: list[float] = []
         self.renewed_at: list[float] = []
-        self.all_renewed = trio.Event()
 
     async def renew(self) -> None:
         now = trio.current_time()
@@ -84,33 +57,6 @@ class ControlPlane:
         if now < self.down_until_s:
             raise UnavailableError("down")
         self.renewed_at.append(now)
-        if len(self.renewed_at) == HOSTS:
-            self.all_renewed.set()
-
-
-@pytest.mark.usefixtures("logged")  # thousands of hosts warn each time they fail
-async def test_a_fleet_whose_certificates_expired_meanwhile_comes_back_without_a_stampede(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    began = trio.current_time()
-    control = ControlPlane(began + AN_HOUR_S)
-
-    async def expired() -> Validity:
-        at = (control.renewed_at and trio.current_time()) or began - DAY_S
-        return Validity(at, at + DAY_S)
-
-    async with trio.open_nursery() as nursery:
-        for number in range(HOSTS):
-            rng = random.Random(number)
-            keeper = IdentityKeeper(expired, control.renew, lambda: None, rng, trio.current_time)
-            nursery.start_soon(keeper.keep_identity)
-        with trio.fail_after(2 * AN_HOUR_S):
-            await control.all_renewed.wait()
-        nursery.cancel_scope.cancel()
-
-    after = [at for at in control.asked_at if at >= control.down_until_s]
-    assert max(control.renewed_at) - control.down_until_s <= RETRY_MAX_S
-    assert peak(after) <= 30
 
 
 async def test_a_healthy_fleet_renews_spread_over_hours(
