@@ -35,6 +35,7 @@ from p2pdeploy.messages.api import (
 )
 from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
+from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.messages.signing import DelegationView
 
 FOLDER = Path(__file__).resolve().parent
@@ -68,6 +69,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ("join-tokens", list[TokenView], "`p2pctl enroll token|import`"),
     ("enrolment", EnrolmentStatus, "`p2pctl enroll status`"),
     ("auth-matrix", list[AccessRow], "`p2pctl auth matrix`"),
+    ("operators", list[OperatorView], "`p2pctl auth list`, `p2pctl auth revoke`"),
+    ("operator", IssuedOperator, "`p2pctl auth issue`, `p2pctl auth renew`"),
     ("audit-entry", AuditEntry, "`p2pctl audit export`, one document a line"),
     ("audit-report", AuditReport, "`p2pctl audit verify`"),
 ]

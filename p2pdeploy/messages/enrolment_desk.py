@@ -3,7 +3,7 @@
 ==============================================  =============================================
 ``POST /v1/enrolment/tokens``                   :class:`TokenRequest` -> list[:class:`TokenView`]
 ``GET /v1/enrolment``                           :class:`EnrolmentStatus`
-``POST /v1/enrolment/revocations``              :class:`RevokeRequest` -> :class:`EnrolledHost`
+``POST /v1/enrolment/revocations``              :class:`RevokeRequest`, again in the answer
 ==============================================  =============================================
 """
 
@@ -95,8 +95,7 @@ class EnrolmentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevokeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A host, or an operator's certificate by its serial number; one of the two."""
+    """A host that is to be believed no more."""
 
-    host: str = ""
-    serial: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     reason: _Reason = ""

@@ -136,18 +136,17 @@ def status(output: Output, fleet: FleetDir) -> None:
 
 
 @enroll.command("revoke")
-@click.argument("host", required=False)
-@click.option("--serial", default="", help="Refuse an operator's certificate instead.")
+@click.argument("host")
 @click.option("--reason", default="", help="Shown by 'enroll status'.")
 @fleet_option
-def revoke(host: str | None, serial: str, reason: str, fleet: FleetDir) -> None:
-    """Put HOST out of the fleet until it is enrolled anew; within a minute nobody talks to it."""
-    if bool(host) == bool(serial):
-        raise click.UsageError("name a HOST or a --serial, one of the two")
-    request = RevokeRequest(host=host or "", serial=serial, reason=reason)
+def revoke(host: str, reason: str, fleet: FleetDir) -> None:
+    """Put HOST out of the fleet until it is enrolled anew; within a minute nobody talks to it.
+
+    For people and jobs there is 'auth revoke'.
+    """
     with fleet.connect() as api:
-        api.revoke(request)
-    note(f"{host or 'certificate ' + serial} is revoked; the control plane refuses it now")
+        api.revoke(RevokeRequest(host=host, reason=reason))
+    note(f"{host} is revoked; the control plane refuses it now")
 
 
 def _checked(ttl_s: float) -> float:

@@ -6,6 +6,7 @@ key and certificate that ``p2pctl`` presents, ``DIR/ca/fleet.pem`` the authority
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,11 +92,19 @@ class FleetDir(msgspec.Struct, frozen=True):
             certificate=certificate, key=certificate, authority=self.path / "ca" / "fleet.pem"
         )
 
-    def connect(self) -> ApiClient:
-        """A client of this fleet's API; close it (it is a context manager)."""
-        from p2pctl.client import ApiClient
+    def connect(self, *, warns: bool = True) -> ApiClient:
+        """A client of this fleet's API; close it (it is a context manager).
 
-        return ApiClient(self.read().api, self.identity(), folder=self.path)
+        Args:
+            warns: Say on stderr when our certificate ends soon.
+        """
+        from p2pctl.client import ApiClient
+        from p2pctl.own_certificate import warn_before_expiry
+
+        api, identity = self.read().api, self.identity()
+        if warns:
+            warn_before_expiry(identity.certificate, now=dt.datetime.now(dt.UTC))
+        return ApiClient(api, identity, folder=self.path)
 
 
 def open_fleet_dir(folder: Path | None) -> FleetDir:

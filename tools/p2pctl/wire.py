@@ -5,6 +5,7 @@ What the API refused comes out as it said it, anything else as :class:`Unavailab
 
 from __future__ import annotations
 
+import datetime as dt
 import ssl
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
+from p2pctl.own_certificate import explain_refusal
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import (
     ConfigError,
@@ -68,7 +70,7 @@ class Wire:
         self, api: str, identity: IdentityFiles, *, folder: Path, local_address: str | None = None
     ) -> None:
         _require_sealed(api, where=f"{folder}/fleet.json: api")
-        self._folder = folder
+        self._folder, self._identity = folder, identity
         self._http = httpx2.Client(
             base_url=api,
             timeout=TIMEOUT_S,
@@ -154,21 +156,25 @@ class Wire:
                 hint="nothing was sent to it",
                 code="not-the-control-plane",
             )
-        return TrustError(
+        return self._own_fault() or TrustError(
             f"the control plane at {self._http.base_url} refuses our certificate: {cause.reason}",
             where=str(self._folder),
-            hint="it may have expired, or be of another fleet",
+            hint="is its clock right?",
             code="certificate-refused",
         )
 
-    def _cut_off(self) -> UnavailableError:
-        """It ended the connection: as it stopped, or as it does not know our certificate's CA."""
-        return UnavailableError(
+    def _cut_off(self) -> P2PDeployError:
+        """It ended the connection: as it doesn't like our certificate, stopped, or is too busy."""
+        return self._own_fault() or UnavailableError(
             f"the control plane at {self._http.base_url} ended the connection without an answer",
             where=str(self._folder),
-            hint="again? if it always does, is our certificate expired, or of another fleet?",
+            hint="it may have stopped, or too many connections are open; try again",
             code="control-plane-hung-up",
         )
+
+    def _own_fault(self) -> TrustError | None:
+        now = dt.datetime.now(dt.UTC)
+        return explain_refusal(self._identity, now=now)
 
     def _unavailable(self, what: str) -> UnavailableError:
         return UnavailableError(

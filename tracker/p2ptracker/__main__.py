@@ -62,6 +62,35 @@ def init(folder: Path, fleet: str | None) -> None:
     click.echo(
         "In production these belong offline: " + ", ".join(str(path) for path in paths.offline())
     )
+    for path in write_first_files(folder, address) if address is not None else []:
+        click.echo(f"to be looked over: {path}")
+    if missing := missing_files(folder):
+        names = ", ".join(path.name for path in missing)
+        click.echo(f"still to be written: {names} (--address would have)")
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, required=True, help="viewer, admin...")
+def operator(folder: Path, name: str, roles: tuple[str, ...]) -> None:
+    """Make NAME an operator of the fleet in DIR, whoever else there is.
+
+    For the day when no admin is left who could: it takes the fleet's CA, so this machine.
+    Replaces DIR/operator/operator.pem; the control plane may run meanwhile.
+    """
+    import datetime
+
+    from p2pdeploy.trust.private_files import make_private_folder, write_private
+    from p2ptracker.authority.folder import open_trust
+    from p2ptracker.operators.made_here import make_operator_here
+
+    trust = open_trust(folder)
+    pem = make_operator_here(trust, name, roles, now=datetime.datetime.now(datetime.UTC))
+    make_private_folder(trust.paths.operator.parent)
+    write_private(trust.paths.operator, pem)
+    click.echo(f"{name} of {trust.fleet}: {', '.join(roles)}; key and certificate for 30 days in")
+    click.echo(f"  {trust.paths.operator}")
 
 
 def _log_as_json_lines(level: str) -> None:

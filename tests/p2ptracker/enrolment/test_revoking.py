@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import httpx2
 import msgspec
 import pytest
-from cryptography.x509 import load_pem_x509_certificate
 
 from p2pdeploy.codec import decode
 from p2pdeploy.errors import NotFoundError, TrustError
@@ -14,10 +12,8 @@ from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus
 from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.revocations import Revocations
-from p2pdeploy.trust.tls import client_context, is_control_plane
 from p2ptracker.storage.enrolment import Enrolment, Refusals
 from tests.p2ptracker.enrolment.joined import join_as, renew_as
-from tests.trust_folder import operator_files
 
 CELL = CellId("lab.web.c0")
 H1, H2 = HostName("h01"), HostName("h02")
@@ -118,17 +114,6 @@ async def test_the_status_shows_every_host_and_the_alarms(tracker, config_of, to
     await token_for(tracker, "h03")
     states = {row.host: row.state for row in (await status(tracker)).hosts}
     assert states == {"h01": "enrolled", "h02": "revoked", "h03": "token", "h04": "none"}
-
-
-async def test_an_operators_certificate_can_be_refused(tracker) -> None:
-    files = operator_files(tracker.folder, "ann", "viewer")
-    context = client_context(files, is_control_plane, who="the control plane")
-    serial = f"{load_pem_x509_certificate(files.certificate.read_bytes()).serial_number:x}"
-    api = f"https://127.0.0.1:{tracker.ports.api}"
-    async with httpx2.AsyncClient(base_url=api, verify=context, trust_env=False) as http:
-        assert (await http.get("/v1/time")).status_code == 200
-        await revoke(tracker, serial=serial, reason="laptop lost")
-        assert (await http.get("/v1/time")).json()["error"]["code"] == "revoked"
 
 
 async def test_an_unknown_host_cannot_be_revoked(tracker) -> None:

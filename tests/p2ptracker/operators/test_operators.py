@@ -12,8 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
+from p2pdeploy.codec import decode
 from p2pdeploy.errors import NotFoundError, RefusedError, TrustError
 from p2pdeploy.messages.audit import AuditEntry
+from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.operators import (
     IssuedOperator,
     IssueRequest,
@@ -21,15 +23,16 @@ from p2pdeploy.messages.operators import (
     RevocationRequest,
 )
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
+from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.identity import OperatorId
 from p2pdeploy.trust.operator_certificate import operator_certificate
-from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX
+from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.authority.folder import open_trust
 from p2ptracker.operators import rules
 from p2ptracker.operators.made_here import make_operator_here
 from p2ptracker.storage.operators import known_operators
-from tests.p2ptracker.conftest import open_http
+from tests.p2ptracker.conftest import CELL, open_http
 from tests.p2ptracker.operators.asking import (
     code_of,
     issue,
@@ -257,6 +260,16 @@ async def test_what_a_thief_renewed_falls_with_the_certificate_that_was_stolen(t
     async with open_http(files, tracker.ports.api) as thief:
         assert code_of(await revoke(tracker.http, serial=stolen.issued.serial.lower())) == (200, "")
         assert code_of(await thief.get("/v1/hosts")) == (401, "revoked")
+
+
+async def test_hosts_hear_of_it(tracker) -> None:
+    async with person(tracker, "ann", "viewer") as ann:
+        await revoke(tracker.http, name="ann")
+    answer = await tracker.as_host("h01").get(f"/v1/cells/{CELL}/trust")
+    trust = decode(answer.content, CellTrust, bytes_max=CELL_TRUST_BYTES_MAX)
+    word = open_envelope(trust.revocations, tracker.plane.verifier)
+    assert isinstance(word, Revocations)
+    assert word.serials == (ann.issued.serial,)
 
 
 async def test_a_revocation_survives_a_restart(fleet_dir: Path, started) -> None:

@@ -10,7 +10,6 @@ from litestar.params import FromPath, JSONBody, RawBody
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.codec import decode, encode
-from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.enrolment import (
     ENROLMENT_BYTES_MAX,
@@ -138,13 +137,8 @@ def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRou
         "/enrolment/revocations", opt={"permission": "admin"}, status_code=200, responses=REFUSALS
     )
     async def revoke(data: JSONBody[RevokeRequest]) -> RevokeRequest:
-        """Take back a host's identity or an operator's certificate; in force on return."""
-        if bool(data.host) == bool(data.serial):
-            raise RefusedError("name a host or a serial number, one of the two", code="whom")
-        if data.host:
-            await revoker.revoke_host(data.host, data.reason)
-        else:
-            await revoker.refuse_serial(data.serial.upper(), data.reason)
+        """Take back a host's identity; in force on return."""
+        await revoker.revoke_host(data.host, data.reason)
         return data
 
     return [issue_join_tokens, get_enrolment, revoke]

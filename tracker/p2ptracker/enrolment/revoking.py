@@ -12,20 +12,18 @@ from functools import partial
 import structlog
 import trio
 
-from p2pdeploy.errors import RefusedError
 from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.enrolment import CellTrust
 from p2pdeploy.trust.envelope import seal
-from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
-from p2pdeploy.trust.tls import canonical_serial
+from p2pdeploy.trust.revocations import Revocations
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.cells.replicas import Cells, SealedOrders
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.rotating import RingRotator
 from p2ptracker.enrolment.standing import Standing
-from p2ptracker.storage.enrolment import Enrolment, refuse_serial, revoke_host
+from p2ptracker.storage.enrolment import Enrolment, revoke_host
 from p2ptracker.storage.interfaces import Database
 
 __all__ = ["Revoker"]
@@ -88,24 +86,6 @@ class Revoker:
         self._tell(host.cell)
         await self._rotator.begin(host.cell)
         return known
-
-    async def refuse_serial(self, serial: str, reason: str) -> None:
-        """Refuse an operator's certificate; stored and in force on return.
-
-        Raises:
-            RefusedError: too many are refused already.
-        """
-        if len(self._standing.serials) >= REFUSED_SERIALS_MAX:
-            raise RefusedError(
-                f"{REFUSED_SERIALS_MAX} certificates are refused already",
-                hint="so many lost keys ask for a new fleet CA",
-                code="too-many-serials",
-            )
-        serial = canonical_serial(serial)
-        work = partial(refuse_serial, serial=serial, reason=reason, now=self._clock())
-        await self._database.write(work)
-        self._standing.refuse_serial(serial)
-        log.warning("certificate-refused", serial=serial, reason=reason)
 
     async def tell_cells(self) -> None:
         """Task: let each cell have what has changed for it."""
