@@ -62,11 +62,6 @@ def init(folder: Path, fleet: str | None) -> None:
     click.echo(
         "In production these belong offline: " + ", ".join(str(path) for path in paths.offline())
     )
-    for path in write_first_files(folder, address) if address is not None else []:
-        click.echo(f"to be looked over: {path}")
-    if missing := missing_files(folder):
-        names = ", ".join(path.name for path in missing)
-        click.echo(f"still to be written: {names} (--address would have)")
 
 
 @cli.command()
