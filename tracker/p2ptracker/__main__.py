@@ -45,12 +45,17 @@ def run(folder: Path) -> None:
 @cli.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--fleet", help="The fleet's name in every certificate; made up when not given.")
-def init(folder: Path, fleet: str | None) -> None:
-    """Make the authorities and keys of a new fleet in DIR."""
+@click.option("--address", help="Where the control plane will listen; writes its files for that.")
+def init(folder: Path, fleet: str | None, address: str | None) -> None:
+    """Make the authorities and keys of a new fleet in DIR, and its files to begin with."""
     import datetime
 
+    from p2pdeploy.trust.addresses import require_address
     from p2ptracker.authority.create import create_trust, new_fleet_name
+    from p2ptracker.first_files import missing_files, write_first_files
 
+    if address is not None:
+        require_address(address, where="--address")  # before there are keys
     now = datetime.datetime.now(datetime.UTC)
     trust = create_trust(folder, fleet or new_fleet_name(), now=now)
     paths = trust.paths
@@ -62,6 +67,11 @@ def init(folder: Path, fleet: str | None) -> None:
     click.echo(
         "In production these belong offline: " + ", ".join(str(path) for path in paths.offline())
     )
+    for path in write_first_files(folder, address) if address is not None else []:
+        click.echo(f"to be looked over: {path}")
+    if missing := missing_files(folder):
+        names = ", ".join(path.name for path in missing)
+        click.echo(f"still to be written: {names} (--address would have)")
 
 
 @cli.command()

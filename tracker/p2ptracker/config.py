@@ -151,5 +151,5 @@ def _read(path: Path) -> bytes:
         raise ConfigError(
             f"cannot be read: {error}",
             where=str(path),
-            hint="'p2pctl up' writes it",
+            hint="'p2pctl up' writes it, and so does 'p2ptracker init DIR --address A'",
         ) from error
