@@ -16,6 +16,7 @@ _LATER_TABLES = (
     "release_documents",
     "release_proposals",
     "operator_certificates",
+    "key_rotations",
 )
 
 
@@ -24,5 +25,6 @@ def step_back(connection: sa.Connection) -> None:
     for table in _LATER_TABLES:
         connection.exec_driver_sql(f"DROP TABLE {table}")
     connection.exec_driver_sql("ALTER TABLE releases ADD COLUMN envelope BLOB")
+    connection.exec_driver_sql("ALTER TABLE orders DROP COLUMN issued")
     connection.exec_driver_sql("DELETE FROM schema_version")
     connection.exec_driver_sql("INSERT INTO schema_version VALUES (1)")

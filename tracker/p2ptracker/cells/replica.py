@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from p2pdeploy.errors import ProtocolError, RefusedError
-from p2pdeploy.gossip.anti_entropy import admit, answer_exchange, answer_offer, open_item
+from p2pdeploy.gossip.anti_entropy import (
+    admit,
+    answer_exchange,
+    answer_offer,
+    drop_unverified,
+    open_item,
+)
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
@@ -153,6 +159,24 @@ class CellReplica:
             self._take(item, message, seen_at)
             return True
         return self.state.get(item.key) == item
+
+    def replace(self, item: Item, message: Sealed) -> None:
+        """Hold *item* in the place of the one with its version, which another key sealed.
+
+        What is newer stays.  The cell gets it as soon as it has dropped the other one.
+        """
+        held = self.state.get(item.key)
+        if held is not None and held.version == item.version:
+            self.state.drop(item.key)
+            self.state.merge(item)
+            self._take(item, message, 0.0)
+
+    def drop_unverified(self) -> list[str]:
+        """Forget what no longer verifies after keys were rotated; returns where it stood.
+
+        What was read from it is known as before: only who asks for the item gets none.
+        """
+        return drop_unverified(self.state, self._verify, attestations=True)
 
     def restore(self, envelope: bytes, seen_at: float) -> None:
         """Put back what the database holds; raises what ``open_item`` does."""

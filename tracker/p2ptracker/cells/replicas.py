@@ -14,8 +14,8 @@ import sqlalchemy as sa
 import structlog
 import trio
 
-from p2pdeploy.errors import NotFoundError, UnavailableError
-from p2pdeploy.gossip.state import item_of
+from p2pdeploy.errors import NotFoundError, TrustError, UnavailableError
+from p2pdeploy.gossip.state import attestation_key, item_of
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item
@@ -50,7 +50,7 @@ class SealedOrders(msgspec.Struct, frozen=True):
     @property
     def rows(self) -> list[StoredOrder]:
         """What to store."""
-        return [_order_row(self.cell, item) for item, _ in self.items]
+        return [_order_row(self.cell, item, issued=True) for item, _ in self.items]
 
 
 class Cells:
@@ -112,15 +112,30 @@ class Cells:
         return replica is not None and host in replica.hosts
 
     async def load(self) -> None:
-        """Fill the replicas from the database.  Cells no longer in the inventory stay stored."""
+        """Fill the replicas from the database.  Cells no longer in the inventory stay stored.
+
+        What no longer verifies is left out: it was sealed with a key that was rotated since.
+        """
         orders = await self._database.read(stored_orders)
         observed = await self._database.read(stored_observations)
         for order in orders:
-            if order.cell in self._replicas:
-                self._replicas[order.cell].restore(order.envelope, 0.0)
+            self._restore(order.cell, order.key, order.envelope, 0.0)
         for seen in observed:
-            if seen.cell in self._replicas:
-                self._replicas[seen.cell].restore(seen.envelope, seen.seen_at)
+            what = attestation_key(seen.service, seen.host)
+            self._restore(seen.cell, what, seen.envelope, seen.seen_at)
+
+    def _restore(self, cell: CellId, key: str, envelope: bytes, seen_at: float) -> None:
+        replica = self._replicas.get(cell)
+        if replica is None:
+            return
+        try:
+            replica.restore(envelope, seen_at)
+        except TrustError as error:
+            log.warning("not-restored", cell=cell, key=key, reason=str(error))
+
+    def verify(self, envelope: bytes) -> Sealed:
+        """Open *envelope* by the keys of today; raises TrustError, ProtocolError."""
+        return self._verify(envelope)
 
     def seal(self, cell: CellId, orders: Sequence[Order], *, rollout: bytes = b"") -> SealedOrders:
         """Seal *orders* for *cell* with the keys of their roles; nobody hears of them yet.
@@ -187,7 +202,7 @@ class Cells:
                 if isinstance(message, Attestation):
                     observations.append(_observation(message, item, seen_at))
                 else:
-                    orders.append(_order_row(replica.cell, item))
+                    orders.append(_order_row(replica.cell, item, issued=False))
         if not orders and not observations:
             return
 
@@ -198,8 +213,10 @@ class Cells:
         await self._database.write(work)
 
 
-def _order_row(cell: CellId, item: Item) -> StoredOrder:
-    return StoredOrder(cell=cell, key=item.key, version=item.version, envelope=item.envelope)
+def _order_row(cell: CellId, item: Item, *, issued: bool) -> StoredOrder:
+    return StoredOrder(
+        cell=cell, key=item.key, version=item.version, envelope=item.envelope, issued=issued
+    )
 
 
 def _observation(word: Attestation, item: Item, seen_at: float) -> Observation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -17,14 +17,20 @@ __all__ = [
     "StoredOrder",
     "cell_record_documents",
     "count_rollouts",
+    "delete_orders",
     "find_rollout",
     "list_rollouts",
     "open_rollouts",
+    "replace_envelopes",
     "save_cell_record",
     "save_orders",
     "save_rollout",
     "stored_orders",
 ]
+
+
+_CHANGING = ("version_major", "version_minor", "envelope", "issued")
+_Statement = TypeVar("_Statement", sa.Update, sa.Delete)
 
 
 class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +46,16 @@ class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest order of one register of a cell's state, as sealed."""
+    """The newest order of one register of a cell's state, as sealed.
+
+    ``issued``: by this control plane; others came from the cell.
+    """
 
     cell: CellId
     key: str
     version: tuple[int, int]
     envelope: bytes
+    issued: bool = False
 
 
 def save_rollout(connection: sa.Connection, row: RolloutRow) -> None:
@@ -117,7 +127,7 @@ def save_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None
     )
     upsert = statement.on_conflict_do_update(
         index_elements=["cell", "key"],
-        set_={name: new[name] for name in ("version_major", "version_minor", "envelope")},
+        set_={name: new[name] for name in _CHANGING},
         where=newer,
     )
     rows = [
@@ -127,6 +137,7 @@ def save_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None
             "version_major": item.version[0],
             "version_minor": item.version[1],
             "envelope": item.envelope,
+            "issued": item.issued,
         }
         for item in items
     ]
@@ -142,9 +153,31 @@ def stored_orders(connection: sa.Connection) -> list[StoredOrder]:
             key=row.key,
             version=(row.version_major, row.version_minor),
             envelope=row.envelope,
+            issued=row.issued,
         )
         for row in connection.execute(sa.select(orders).order_by(orders.c.cell, orders.c.key))
     ]
+
+
+def replace_envelopes(connection: sa.Connection, sealed_anew: Iterable[StoredOrder]) -> None:
+    """Put other envelopes in the place of those with the same versions; newer orders stay."""
+    for item in sealed_anew:
+        connection.execute(_exactly(sa.update(orders), item).values(envelope=item.envelope))
+
+
+def delete_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None:
+    """Forget orders that nobody believes any more; newer ones stay."""
+    for item in items:
+        connection.execute(_exactly(sa.delete(orders), item))
+
+
+def _exactly(statement: _Statement, item: StoredOrder) -> _Statement:
+    return statement.where(
+        orders.c.cell == item.cell,
+        orders.c.key == item.key,
+        orders.c.version_major == item.version[0],
+        orders.c.version_minor == item.version[1],
+    )
 
 
 def _rollout_row(row: sa.Row[Any]) -> RolloutRow:

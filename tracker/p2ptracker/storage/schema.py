@@ -23,6 +23,7 @@ __all__ = [
     "enrolment_alarms",
     "enrolments",
     "join_tokens",
+    "key_rotations",
     "manifests",
     "observations",
     "operator_certificates",
@@ -116,8 +117,18 @@ orders = sa.Table(
     sa.Column("version_major", sa.BigInteger, nullable=False),
     sa.Column("version_minor", sa.BigInteger, nullable=False),
     sa.Column("envelope", sa.LargeBinary, nullable=False),
+    sa.Column("issued", sa.Boolean, nullable=False, server_default=sa.false()),
 )
-"""The newest order per register of a cell's state, as sealed."""
+"""The newest order per register of a cell's state, as sealed.  ``issued``: by this control plane;
+others came from the cell, and are never sealed anew: a thief's would be made ours."""
+
+key_rotations = sa.Table(
+    "key_rotations",
+    tables,
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""What is under way of each role: ``p2ptracker.authority.rotation.Rotation``."""
 
 observations = sa.Table(
     "observations",
@@ -261,6 +272,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE operator_certificates (serial TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
         " roles TEXT NOT NULL, issued_at FLOAT NOT NULL, expires_at FLOAT NOT NULL,"
         " issued_by TEXT NOT NULL, renewed_from TEXT NOT NULL)",
+    ),
+    (
+        "ALTER TABLE orders ADD COLUMN issued BOOLEAN NOT NULL DEFAULT 0",
+        "CREATE TABLE key_rotations (role TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",
     ),
 )
 VERSION = len(STEPS) + 1
