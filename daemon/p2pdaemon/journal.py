@@ -23,7 +23,7 @@ from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.manifest import digest_of
 
-__all__ = ["Journal", "epoch_of", "write_durably"]
+__all__ = ["Journal", "epoch_of", "sync_folder", "write_durably"]
 
 Record = TypeVar("Record", ServiceRecord, HostRecord)
 
@@ -147,7 +147,7 @@ def write_durably(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(
             OSError
@@ -162,7 +162,8 @@ def write_durably(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in *folder* on the disk.  Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -20,6 +20,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from p2pdaemon.journal import sync_folder
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
@@ -171,7 +172,7 @@ class ReleaseStore:
             (folder / "current").unlink(missing_ok=True)
         else:
             self._link(folder / "current", digest)
-        _fsync_folder(folder)
+        sync_folder(folder)
 
     def current_digests(self) -> frozenset[Digest]:
         """What the services of this host run."""
@@ -206,11 +207,3 @@ def _target(link: Path) -> Digest | None:
         return Digest(Path(os.readlink(link)).parent.name)
     except OSError:
         return None
-
-
-def _fsync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

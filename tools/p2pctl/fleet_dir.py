@@ -7,7 +7,6 @@ key and certificate that ``p2pctl`` presents, ``DIR/ca/fleet.pem`` the authority
 from __future__ import annotations
 
 import datetime as dt
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ __all__ = [
     "FleetHost",
     "no_fleet",
     "open_fleet_dir",
-    "write_private",
 ]
 
 FOLDER_VARIABLE = "P2PDEPLOY_DIR"
@@ -75,6 +73,8 @@ class FleetDir(msgspec.Struct, frozen=True):
 
     def write(self, fleet: FleetFile) -> None:
         """Replace ``fleet.json`` in one step."""
+        from p2pdeploy.trust.private_files import write_private
+
         write_private(self.path / FLEET_FILE, msgspec.json.format(msgspec.json.encode(fleet)))
 
     def identity(self) -> IdentityFiles:
@@ -126,14 +126,3 @@ def no_fleet(folder: Path) -> ConfigError:
         hint=f"'p2pctl up --dir {folder}' makes one",
         code="no-fleet",
     )
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace *path* (0600) with *data* in one step, durable when this returns."""
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)

@@ -17,12 +17,11 @@ from p2pctl.fleet_dir import (
     FleetFile,
     FleetHost,
     no_fleet,
-    write_private,
 )
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import FaultDomain, HostName, cell_id
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.private_files import make_private_folder
+from p2pdeploy.trust.private_files import make_private_folder, write_private
 
 __all__ = [
     "API_PORT",

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from p2pctl.fleet_dir import write_private
 from p2pctl.lab.layout import daemon_config
 from p2pctl.lab.processes import spawn
 from p2pdeploy.process_identity import ProcessIdentity, identify, is_alive
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.private_files import write_private
 
 __all__ = [
     "CONTROL_PLANE",
