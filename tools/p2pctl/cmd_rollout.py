@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from p2pctl.cmd_rollout_sign import sign
 from p2pctl.durations import DURATION
 from p2pctl.exit_codes import OwnExitCodes
 from p2pctl.fleet_dir import FleetDir
@@ -40,6 +41,9 @@ def rollout() -> None:
     """Plan, start, watch and stop rollouts.  ID may be 'latest' everywhere."""
 
 
+rollout.add_command(sign)
+
+
 @rollout.command("plan", cls=OwnExitCodes)
 @request_options
 @output_option
@@ -63,11 +67,18 @@ def plan(output: Output, fleet: FleetDir, **asked: Any) -> int:
 @output_option
 @fleet_option
 def apply(output: Output, fleet: FleetDir, **asked: Any) -> None:
-    """Start a rollout of VER of SVC; return as soon as it is accepted."""
+    """Start a rollout of VER of SVC; return as soon as it is accepted.
+
+    Where people approve rollouts it waits for their signatures: 'p2pctl rollout sign'.
+    """
     with fleet.connect() as api, naming_lines(asked["targets"]):
         accepted = api.apply_rollout(request_of(**asked))
     output.show(accepted, _view_now)
-    if not output.is_json:
+    if output.is_json:
+        return
+    if accepted.state == "unsigned":
+        note(f"it begins once it is signed: p2pctl rollout sign {accepted.id} --key FILE")
+    else:
         note(f"watch it: p2pctl rollout get {accepted.id} -w")
 
 

@@ -16,7 +16,7 @@ from p2pctl.wire import TIMEOUT_S
 from p2pdeploy.errors import NotFoundError, UnavailableError
 from p2pdeploy.messages.api import FINAL_STATES, RolloutView
 
-__all__ = ["find_rollout", "follow", "is_final"]
+__all__ = ["LATEST", "find_rollout", "follow", "is_final"]
 
 LATEST = "latest"
 _FIRST_LOOK_S = 1.0  # every --timeout, 0s too, has a look that a busy machine can answer

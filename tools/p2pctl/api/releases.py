@@ -78,9 +78,9 @@ class ReleaseCalls(Calls):
             document=request,
         )
 
-    def bundle(self) -> bytes:
-        """The signed metadata of releases, without any service's; unverified."""
-        return self._wire.get_bytes(api_path("bundles"))
+    def bundle(self, service: str = "") -> bytes:
+        """The signed metadata of releases, with that of *service* if given; unverified."""
+        return self._wire.get_bytes(api_path("bundles", *filter(None, [service])))
 
     def delegate(self, proposal: bytes) -> DelegationView:
         """Publish who publishes what, as the targets keys signed it."""

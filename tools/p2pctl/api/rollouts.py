@@ -5,6 +5,7 @@ from __future__ import annotations
 from p2pctl.api.calls import Calls, api_path
 from p2pctl.wire import TIMEOUT_S
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 
 __all__ = ["RolloutCalls"]
 
@@ -19,6 +20,16 @@ class RolloutCalls(Calls):
     def apply_rollout(self, request: RolloutRequest) -> RolloutView:
         """Start a rollout; returns as soon as it is accepted."""
         return self._wire.post(api_path("rollouts"), RolloutView, document=request)
+
+    def rollout_proposal(self, rollout_id: str) -> RolloutProposal:
+        """What a rollout's approvers have to sign; nothing of it is verified."""
+        return self._wire.get(api_path("rollouts", rollout_id, "proposal"), RolloutProposal)
+
+    def sign_rollout(self, rollout_id: str, request: ApprovalRequest) -> RolloutView:
+        """Hand an approver's signatures in; the rollout begins once there are enough."""
+        return self._wire.post(
+            api_path("rollouts", rollout_id, "signatures"), RolloutView, document=request
+        )
 
     def rollouts(
         self, *, service: str = "", limit: int | None = None, timeout_s: float = TIMEOUT_S
