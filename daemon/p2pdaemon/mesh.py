@@ -7,7 +7,7 @@ from collections.abc import Callable
 from p2pdeploy.gossip.members import is_alive
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
-from p2pdeploy.swarm.draw_deals import Neighbour
+from p2pdeploy.swarm.fetch_terms import Neighbour
 from p2pdeploy.swarm.neighbours import neighbours_of
 
 __all__ = ["Mesh"]

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
-from p2pdeploy.swarm.torrent import Progress
+from p2pdeploy.swarm.progress import Progress
 
 __all__ = ["Figures", "render"]
 

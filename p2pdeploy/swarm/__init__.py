@@ -3,8 +3,8 @@
 Reading order:
 
 * :mod:`~p2pdeploy.swarm.holdings`: which host has which piece (pure)
-* :mod:`~p2pdeploy.swarm.deal_terms` and :mod:`~p2pdeploy.swarm.piece_queue`: what dealing is
-  told, and its order (pure)
+* :mod:`~p2pdeploy.swarm.deal_terms`, :mod:`~p2pdeploy.swarm.piece_queue` and
+  :mod:`~p2pdeploy.swarm.in_flight`: what dealing is told, its order, and what is on its way (pure)
 * :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next, and to whom (pure)
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
@@ -14,9 +14,11 @@ Reading order:
   :mod:`~p2pdeploy.swarm.torrent_params`, its tasks started by
   :mod:`~p2pdeploy.swarm.background`
 * :mod:`~p2pdeploy.swarm.torrents`: the torrents in it, kept true by its alerts (shell)
-* :mod:`~p2pdeploy.swarm.torrent`: one torrent in that session (shell)
+* :mod:`~p2pdeploy.swarm.torrent`: one torrent in that session (shell), its
+  :mod:`~p2pdeploy.swarm.progress` and its :mod:`~p2pdeploy.swarm.waits`
 * :mod:`~p2pdeploy.swarm.faults`: what its disk errors mean (shell)
 * :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer
+* :mod:`~p2pdeploy.swarm.fetch_terms`: what a fetch is told
 * :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell), in the loops of
   :mod:`~p2pdeploy.swarm.draw_deals`, which ask :mod:`~p2pdeploy.swarm.nearby`
 """

@@ -17,13 +17,10 @@ a host asks a neighbour for (libtorrent's rarest-first).
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections.abc import Sequence
 
-import msgspec
-
-from p2pdeploy.errors import ProtocolError, UnavailableError
+from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import HostName
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.deal import (
@@ -36,8 +33,15 @@ from p2pdeploy.messages.deal import (
     HolderHint,
     WaitDeal,
 )
-from p2pdeploy.swarm.deal_terms import WAIT_MAX_S, WAIT_MIN_S, DealConfig, DealStatistics
-from p2pdeploy.swarm.holdings import Holdings, bitset_of
+from p2pdeploy.swarm.deal_terms import (
+    WAIT_MAX_S,
+    WAIT_MIN_S,
+    DealConfig,
+    DealStatistics,
+    check_request,
+)
+from p2pdeploy.swarm.holdings import Holdings
+from p2pdeploy.swarm.in_flight import InFlight
 from p2pdeploy.swarm.piece_queue import PieceQueue
 
 __all__ = ["Dealer"]
@@ -57,11 +61,6 @@ class _Host:
         self.hinted: dict[int, float] = {}  # piece -> when; at most MISSING_MAX entries
 
 
-class _InFlight(msgspec.Struct, frozen=True):
-    host: HostName
-    expires_at: float
-
-
 class Dealer:
     """Deal the pieces of one release to the hosts of one cell.
 
@@ -76,8 +75,7 @@ class Dealer:
         self._config = config or DealConfig()
         self._holdings = Holdings(len(piece_sizes))
         self._hosts: dict[HostName, _Host] = {}
-        self._in_flight: dict[int, _InFlight] = {}
-        self._expiries: list[tuple[float, int]] = []  # heap; entries of ended deals are skipped
+        self._in_flight = InFlight()
         self._queue = PieceQueue(len(piece_sizes))
         self._first_heard_at = self._heard_at = self._swept_at = -1.0
         self._sweep_not_before = 0.0
@@ -103,7 +101,7 @@ class Dealer:
             ProtocolError: bitmap or numbers do not fit this release; nothing was changed.
             UnavailableError: the table of hosts is full of live ones; answer 503.
         """
-        have = self._check(request)
+        have = check_request(request, len(self._sizes))
         self._note_gap(now)
         host = self._admit(request.host, now)
         self._take_in(request, host, have, now)
@@ -135,19 +133,6 @@ class Dealer:
             hosts=len(self._hosts),
             hosts_completed=sum(1 for host in self._hosts.values() if host.completed),
         )
-
-    def _check(self, request: DealRequest) -> int:
-        have = bitset_of(request.have, len(self._sizes))
-        for named in (request.missing, request.dropped):
-            if len(named) > MISSING_MAX:
-                raise ProtocolError(f"{len(named)} pieces named, at most {MISSING_MAX}")
-            if any(not 0 <= piece < len(self._sizes) for piece in named):
-                raise ProtocolError(f"piece outside 0 to {len(self._sizes) - 1}")
-        if request.completed and have.bit_count() != len(self._sizes):
-            raise ProtocolError("a host says it is complete and its bitmap is not full")
-        if not 0 <= request.last_deal_s < float("inf"):
-            raise ProtocolError("last_deal_s must be a number of seconds")
-        return have
 
     def _note_gap(self, now: float) -> None:
         """When everybody was silent the dealer was cut off, not they: judge nobody for a while."""
@@ -181,30 +166,28 @@ class Dealer:
             change = self._holdings.add(request.host, have)
         for piece in change.gained:
             host.hinted.pop(piece, None)
-            deal = self._in_flight.pop(piece, None)  # confirmed, by whichever way it came
-            if deal is not None:
-                self._hosts[deal.host].in_flight.discard(piece)
+            dealt_to = self._in_flight.end(piece)  # confirmed, by whichever way it came
+            if dealt_to is not None:
+                self._hosts[dealt_to].in_flight.discard(piece)
         self._queue.push(change.orphaned)
         for piece in request.dropped:
             if piece in host.in_flight:
-                self._end_deal(piece, self._in_flight[piece])
+                self._end_deal(piece)
 
     def _end_expired(self, now: float) -> None:
-        while self._expiries and self._expiries[0][0] <= now:
-            expires_at, piece = heapq.heappop(self._expiries)
-            deal = self._in_flight.get(piece)
-            if deal is not None and deal.expires_at == expires_at:
-                self._end_deal(piece, deal)
+        while (piece := self._in_flight.next_expired(now)) is not None:
+            self._end_deal(piece)
 
-    def _end_deal(self, piece: int, deal: _InFlight) -> None:
-        del self._in_flight[piece]
-        self._hosts[deal.host].in_flight.discard(piece)
+    def _end_deal(self, piece: int) -> None:
+        dealt_to = self._in_flight.end(piece)
+        assert dealt_to is not None, "only deals in flight end"
+        self._hosts[dealt_to].in_flight.discard(piece)
         if not self._holdings.count(piece):
             self._queue.push((piece,))
 
     def _end_deals(self, host: _Host) -> None:
         for piece in sorted(host.in_flight):
-            self._end_deal(piece, self._in_flight[piece])
+            self._end_deal(piece)
 
     def _end_silent(self, now: float) -> None:
         """Once a second: what only silent hosts hold is nobody's."""
@@ -254,20 +237,12 @@ class Dealer:
         return None
 
     def _deal(self, name: HostName, host: _Host, piece: int, now: float) -> Deal:
-        expires_at = now + self._timeout_s(host)
-        self._in_flight[piece] = _InFlight(name, expires_at)
-        heapq.heappush(self._expiries, (expires_at, piece))
+        self._in_flight.begin(piece, name, now + self._config.timeout_s(host.last_deal_s))
         host.in_flight.add(piece)
         self._queue.count_deal(piece)
         self._deals += 1
         self._dealt_bytes += self._sizes[piece]
         return Deal(piece=piece, size_bytes=self._sizes[piece])
-
-    def _timeout_s(self, host: _Host) -> float:
-        if not host.last_deal_s:
-            return self._config.first_deal_timeout_s
-        wanted_s = self._config.timeout_factor * host.last_deal_s
-        return min(max(wanted_s, self._config.timeout_min_s), self._config.timeout_max_s)
 
     def _nothing_left(self, name: HostName, now: float) -> WaitDeal | AllDealt:
         alone = not any(host.live and other != name for other, host in self._hosts.items())
@@ -276,7 +251,6 @@ class Dealer:
         )
         if placed and not self._in_flight:
             return AllDealt()
-        while self._expiries and self._expiries[0][1] not in self._in_flight:
-            heapq.heappop(self._expiries)
-        until_s = self._expiries[0][0] - now if self._expiries else WAIT_MAX_S
+        expires_at = self._in_flight.first_expiry()
+        until_s = WAIT_MAX_S if expires_at is None else expires_at - now
         return WaitDeal(retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S))

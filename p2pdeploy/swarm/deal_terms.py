@@ -1,10 +1,14 @@
-"""The terms of dealing: how the dealer judges time, and what it tells of itself (pure)."""
+"""The terms of dealing: what may be asked, how time is judged, what the dealer tells (pure)."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["WAIT_MAX_S", "WAIT_MIN_S", "DealConfig", "DealStatistics"]
+from p2pdeploy.errors import ProtocolError
+from p2pdeploy.messages.deal import MISSING_MAX, DealRequest
+from p2pdeploy.swarm.holdings import bitset_of
+
+__all__ = ["WAIT_MAX_S", "WAIT_MIN_S", "DealConfig", "DealStatistics", "check_request"]
 
 WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
 WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
@@ -34,6 +38,13 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
         assert 0 < self.timeout_min_s <= self.first_deal_timeout_s <= self.timeout_max_s
         assert self.silent_s > WAIT_MAX_S * 2, "one lost request must not make a host look dead"
 
+    def timeout_s(self, last_deal_s: float) -> float:
+        """How long a host has for a deal whose last one took *last_deal_s*; 0 if it had none."""
+        if not last_deal_s:
+            return self.first_deal_timeout_s
+        wanted_s = self.timeout_factor * last_deal_s
+        return min(max(wanted_s, self.timeout_min_s), self.timeout_max_s)
+
 
 class DealStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot.  ``deals`` counts every piece sent, ``redeals`` those sent before."""
@@ -48,3 +59,22 @@ class DealStatistics(msgspec.Struct, frozen=True, kw_only=True):
     hints: int
     hosts: int
     hosts_completed: int
+
+
+def check_request(request: DealRequest, piece_count: int) -> int:
+    """What the host of *request* has, one bit per piece.
+
+    Raises:
+        ProtocolError: bitmap or numbers do not fit a release of *piece_count* pieces.
+    """
+    have = bitset_of(request.have, piece_count)
+    for named in (request.missing, request.dropped):
+        if len(named) > MISSING_MAX:
+            raise ProtocolError(f"{len(named)} pieces named, at most {MISSING_MAX}")
+        if any(not 0 <= piece < piece_count for piece in named):
+            raise ProtocolError(f"piece outside 0 to {piece_count - 1}")
+    if request.completed and have.bit_count() != piece_count:
+        raise ProtocolError("a host says it is complete and its bitmap is not full")
+    if not 0 <= request.last_deal_s < float("inf"):
+        raise ProtocolError("last_deal_s must be a number of seconds")
+    return have

@@ -14,9 +14,8 @@ Memory: one piece per loop, plus what libtorrent queues (``settings``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
 from p2pdeploy.errors import IntegrityError, P2PDeployError, UnavailableError
@@ -31,13 +30,14 @@ from p2pdeploy.messages.deal import (
     WaitDeal,
 )
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
+from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.nearby import Nearby
 from p2pdeploy.swarm.torrent import Torrent
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["DealLoops", "FetchConfig", "Neighbour"]
+__all__ = ["DealLoops"]
 
 REFUSALS_MAX = 8  # wrong pieces in a row before the origin's copy counts as corrupt
 STORE_S = 30.0  # hashing and writing one piece; a disk slower than this is a fault of its own
@@ -46,37 +46,6 @@ REPORT_S = 2.0  # the last word to the dealer is worth this much delay
 # Hashing this much takes a fifth of a millisecond, as long as the way to a thread and back.
 INLINE_BYTES_MAX = 256 * 1024
 _verifying = trio.CapacityLimiter(2)  # SHA-256 of one larger piece at a time per core
-
-
-class Neighbour(NamedTuple):
-    """Where a host of the mesh listens for peers."""
-
-    name: HostName
-    address: str
-    port: int
-
-
-class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds.
-
-    ``deal_loops``: deals drawn at once, 2 to 4.  ``connect_s``: how often neighbours are pushed.
-    ``missing_s``: how long nobody near must lack a piece before it is asked for by number.
-    ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
-    ``all_dealt_s``: how often to report when the dealer has nothing more; below the silence after
-    which it takes a host for dead.
-    """
-
-    deal_loops: int = 3
-    connect_s: float = 1.5
-    missing_s: float = 5.0
-    retry_min_s: float = 0.25
-    retry_max_s: float = 5.0
-    all_dealt_s: float = 3.0
-    deal_timeout_s: float = 120.0
-
-    def __post_init__(self) -> None:
-        assert 2 <= self.deal_loops <= 4
-        assert self.retry_min_s <= self.retry_max_s
 
 
 class DealLoops:

@@ -14,7 +14,8 @@ import trio
 
 from p2pdeploy.ids import HostName
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
-from p2pdeploy.swarm.draw_deals import DealLoops, FetchConfig, Neighbour
+from p2pdeploy.swarm.draw_deals import DealLoops
+from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.torrent import Torrent
 
 if TYPE_CHECKING:

@@ -11,37 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import libtorrent as lt
-import msgspec
 import trio
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.messages.deal import bitmap_of
 from p2pdeploy.swarm.faults import disk_fault
+from p2pdeploy.swarm.progress import Progress
+from p2pdeploy.swarm.waits import ALL, Waits
 
-__all__ = ["Progress", "Torrent"]
-
-_ALL = -1  # no piece's number
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of one torrent.
-
-    ``peer_bytes`` came over peer connections, including blocks that arrived twice or failed their
-    hash; ``dealt_bytes`` came from the origin; ``peers`` are connected now.  ``fault`` is empty or
-    one sentence.
-    """
-
-    pieces: int
-    pieces_have: int
-    size_bytes: int
-    peer_bytes: int
-    dealt_bytes: int
-    down_bytes_per_s: int
-    up_bytes_per_s: int
-    peers: int
-    hash_failures: int
-    complete: bool
-    fault: str
+__all__ = ["Torrent"]
 
 
 class Torrent:
@@ -63,8 +41,7 @@ class Torrent:
         self._have_count = 0
         self._unsure: list[set[int]] = []  # finished while a refresh was under way, one set each
         self._availability: list[int] = [0] * self.piece_count
-        self._changed = trio.Event()
-        self._waits: dict[int, trio.Event] = {}  # by piece, and _ALL for the whole torrent
+        self._waits = Waits()
         self._peer_bytes = self._dealt_bytes = 0
         self._rates = (0, 0)
         self._peers = 0
@@ -141,25 +118,21 @@ class Torrent:
             UnavailableError: the disk is full or fails (``code`` tells which), or the torrent was
                 removed; after :meth:`clear_fault` the fetch goes on where it was.
         """
-        await self._wait(_ALL, lambda: self.complete)
+        await self._waits.wait(ALL, lambda: self.complete, self._obstacle)
 
     async def wait_piece(self, piece: int) -> None:
         """Return once *piece* is verified and on disk.  Raises as :meth:`wait_complete`."""
-        await self._wait(piece, lambda: self.has(piece))
+        await self._waits.wait(piece, lambda: self.has(piece), self._obstacle)
 
     async def wait_change(self) -> None:
         """Return at the next change of pieces, statistics or fault."""
-        await self._changed.wait()
+        await self._waits.wait_change()
 
-    async def _wait(self, what: int, done: Callable[[], bool]) -> None:
-        """One event for each thing waited for: a piece wakes those alone that wait for it."""
-        await trio.lowlevel.checkpoint()
-        while not done():
-            if self.fault is not None:
-                raise self.fault
-            if self.removed.is_set():
-                raise UnavailableError("the torrent was removed", code="torrent-removed")
-            await self._waits.setdefault(what, trio.Event()).wait()
+    def _obstacle(self) -> UnavailableError | None:
+        """Why nothing more will come."""
+        if self.removed.is_set() and self.fault is None:
+            return UnavailableError("the torrent was removed", code="torrent-removed")
+        return self.fault
 
     def clear_fault(self) -> None:
         """Go on after a disk fault.  Writes still under way may fail and set it once more."""
@@ -210,11 +183,11 @@ class Torrent:
 
     def note_hash_failure(self) -> None:
         self.hash_failures += 1
-        self._wake()
+        self._waits.wake()
 
     def note_banned(self, address: str) -> None:
         self.banned.add(address)
-        self._wake()
+        self._waits.wake()
 
     def note_piece(self, piece: int) -> None:
         for meanwhile in self._unsure:
@@ -222,54 +195,38 @@ class Torrent:
         if not self.has(piece):
             self._bitmap[piece >> 3] |= 0x80 >> (piece & 7)
             self._have_count += 1
-            self._release(piece)
+            self._waits.release(piece)
             if self.complete:
-                self._release(_ALL)
-            self._wake()
+                self._waits.release(ALL)
+            self._waits.wake()
 
     def note_pieces(self, pieces: list[bool]) -> None:
         self._bitmap = bytearray(bitmap_of(pieces))
         self._have_count = sum(pieces)
-        self._release_all()
+        self._waits.release_all()
 
     def note_status(self, status: Any) -> None:
         self._peer_bytes = status.total_payload_download
         self._rates = (status.download_payload_rate, status.upload_payload_rate)
         self._peers = status.num_peers
-        self._wake()
+        self._waits.wake()
 
     def note_availability(self, availability: list[int], now: float) -> None:
         if len(availability) == self.piece_count:
             self._availability = availability
             self.availability_at = now
-            self._wake()
+            self._waits.wake()
 
     def note_fault(self, error: Any, path: str) -> None:
         """*error*: libtorrent's error_code."""
         self.fault = disk_fault(
             error.value(), error.category().name(), error.message(), path, before=self.fault
         )
-        self._release_all()
+        self._waits.release_all()
 
     def note_removed(self) -> None:
         self.removed.set()
-        self._release_all()
+        self._waits.release_all()
 
     def ask_availability(self) -> None:
         self._handle.post_piece_availability()
-
-    def _release(self, what: int) -> None:
-        event = self._waits.pop(what, None)
-        if event is not None:
-            event.set()
-
-    def _release_all(self) -> None:
-        """Everybody looks again."""
-        for what in list(self._waits):
-            self._release(what)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._changed.statistics().tasks_waiting:
-            self._changed.set()
-            self._changed = trio.Event()

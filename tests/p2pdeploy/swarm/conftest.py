@@ -20,8 +20,8 @@ from p2pdeploy.payload.torrent import piece_spans, torrent_bytes, verify_piece
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
-from p2pdeploy.swarm.draw_deals import FetchConfig, Neighbour
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
+from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA, swarm_identity

@@ -12,7 +12,7 @@ from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.deal import bits_of
 from p2pdeploy.swarm.dealer_client import ReleaseKey, tell_completed
-from p2pdeploy.swarm.draw_deals import FetchConfig
+from p2pdeploy.swarm.fetch_terms import FetchConfig
 
 HASTY = FetchConfig(missing_s=0.5, all_dealt_s=0.2, connect_s=0.2)
 

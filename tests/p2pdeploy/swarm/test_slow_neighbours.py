@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from p2pdeploy.swarm.draw_deals import FetchConfig
+from p2pdeploy.swarm.fetch_terms import FetchConfig
 
 HASTY = FetchConfig(missing_s=0.5, all_dealt_s=0.2, connect_s=0.2)
 DRIP_BYTES_PER_S = 3_000  # enough to say what it has; the release would take 47 s

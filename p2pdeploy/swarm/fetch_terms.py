@@ -1,0 +1,42 @@
+"""What a fetch is told: its times and numbers, and where a neighbour is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from p2pdeploy.ids import HostName
+
+__all__ = ["FetchConfig", "Neighbour"]
+
+
+class Neighbour(NamedTuple):
+    """Where a host of the mesh listens for peers."""
+
+    name: HostName
+    address: str
+    port: int
+
+
+class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds.
+
+    ``deal_loops``: deals drawn at once, 2 to 4.  ``connect_s``: how often neighbours are pushed.
+    ``missing_s``: how long nobody near must lack a piece before it is asked for by number.
+    ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
+    ``all_dealt_s``: how often to report when the dealer has nothing more; below the silence after
+    which it takes a host for dead.
+    """
+
+    deal_loops: int = 3
+    connect_s: float = 1.5
+    missing_s: float = 5.0
+    retry_min_s: float = 0.25
+    retry_max_s: float = 5.0
+    all_dealt_s: float = 3.0
+    deal_timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        assert 2 <= self.deal_loops <= 4
+        assert self.retry_min_s <= self.retry_max_s
