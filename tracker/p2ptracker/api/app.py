@@ -112,7 +112,7 @@ async def serve_api(
         refusals=plane.metrics.refusals,
     )
     application = audited(guard, audit)
-    config = TlsConfig(plane.trust.paths.control_plane_files())
+    config = TlsConfig(plane.trust.paths.control_plane_files(), plane.metrics.api_turned_away)
     config.bind = [f"{plane.config.address}:{plane.config.api_port}"]
     config.backlog = BACKLOG
     config.graceful_timeout = config.shutdown_timeout = SHUTDOWN_S
