@@ -1,0 +1,105 @@
+"""A fleet in which two of three people approve each rollout: real processes, key to service."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pdeploy.errors import NotFoundError
+from p2pdeploy.trust.private_files import write_private
+from p2pdeploy.trust.releases.files import sign_file
+from p2pdeploy.trust.releases.keys import RoleKeys
+from p2pdeploy.trust.releases.proposals import propose_targets
+from p2pdeploy.trust.signing import SigningKey
+from p2ptracker.authority.first_documents import order_keys_in
+from p2ptracker.authority.folder import open_trust
+from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet
+from tests.integration.payloads import write_payload
+from tests.trust_folder import add_trust
+
+pytestmark = pytest.mark.processes
+
+PEOPLE = ("ann", "bob", "cem")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where each of the three has a key, and a stranger."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in (*PEOPLE, "eve"):
+        write_private(folder / name, SigningKey.generate(role="rollout").to_pem())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Fleet]:
+    """Three hosts; its owner says who approves before anything runs."""
+    folder = tmp_path_factory.mktemp("fleet") / "dir"
+    add_trust(folder)
+    trust = open_trust(folder)
+    people = [SigningKey.from_pem((keys / name).read_bytes(), role="rollout") for name in PEOPLE]
+    approvers = RoleKeys(threshold=2, public_keys=tuple(key.public_key for key in people))
+    proposal = propose_targets(
+        None,
+        order_keys={**order_keys_in(trust.keys), "rollout": approvers},
+        services={},
+        now=dt.datetime.now(dt.UTC),
+    )
+    write_private(trust.paths.targets, sign_file(proposal, trust.keys["targets"]))
+    with running_fleet(folder, hosts=3, fault_domains=3) as running:
+        yield running
+
+
+def sign(fleet: Fleet, rollout: str, key: Path) -> tuple[object, ...]:
+    return ("rollout", "sign", rollout, "--key", key, "-y")
+
+
+def test_the_second_signature_starts_it_and_the_first_does_not(
+    fleet: Fleet, keys: Path, tmp_path: Path
+) -> None:
+    fleet.publish("web", "1", write_payload(tmp_path / "tree", "web", note="1"))
+    rollout = fleet.apply("web", "1")
+    assert fleet.rollout(rollout)["state"] == "unsigned"
+    assert fleet.refused(*sign(fleet, rollout, keys / "eve"))["code"] == "not-a-signer"
+    own = fleet.folder / "trust" / "keys" / "rollout.key"
+    assert fleet.refused(*sign(fleet, rollout, own))["code"] == "not-a-signer"
+    first = fleet.ok(*sign(fleet, rollout, keys / "ann"))
+    assert (first["state"], first["reasons"][0]["message"][:6]) == ("unsigned", "1 of 2")
+    waited = fleet.ctl("rollout", "status", rollout, "--timeout", "3s")
+    assert (waited.code, waited.document["state"]) == (2, "unsigned")
+    assert "1 of 2 signatures" in waited.err + waited.document["reasons"][0]["message"]
+    for name in fleet.names():
+        with pytest.raises(NotFoundError, match="never had"):
+            fleet.holds(name, "web")
+
+    watching = fleet.command("rollout", "status", rollout, "--timeout", "150s")
+    with subprocess.Popen(watching, stdout=subprocess.PIPE, text=True) as status:
+        signed = fleet.ctl(*sign(fleet, rollout, keys / "cem"))
+        out, _ = status.communicate(timeout=170)
+    assert signed.document["state"] in ("running", "planned"), signed
+    release = fleet.ok("release", "show", "web", "1")
+    assert release["manifest_digest"] in signed.err, "what was signed was shown"
+    assert "Signed by its publishers:  yes" in signed.err
+    assert (status.returncode, json.loads(out)["state"]) == (0, "complete")
+    fleet.wait_all_serve("web", "1")
+
+
+def test_what_is_given_up_before_it_is_signed_leaves_everything_as_it_is(
+    fleet: Fleet, keys: Path, tmp_path: Path
+) -> None:
+    fleet.publish("web", "2", write_payload(tmp_path / "tree", "web", note="2"))
+    rollout = fleet.apply("web", "2")
+    fleet.ok(*sign(fleet, rollout, keys / "bob"))
+    fleet.restart(CONTROL_PLANE)
+    assert fleet.refused("rollout", "apply", "web", "1", "--env", "lab", "--mf", "web")["code"] == (
+        "rollout-under-way"
+    )
+    assert fleet.ok("rollout", "abort", rollout)["state"] == "aborted"
+    late = fleet.refused(*sign(fleet, rollout, keys / "ann"))
+    assert late["code"] == "not-unsigned"
+    fleet.wait_all_serve("web", "1")
