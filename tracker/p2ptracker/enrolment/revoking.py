@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 
-from p2pdeploy.gossip.state import item_of
+from p2pdeploy.errors import UnavailableError
+from p2pdeploy.gossip.state import REVOCATIONS_KEY, item_of
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.enrolment import CellTrust
 from p2pdeploy.trust.envelope import seal
@@ -23,10 +25,10 @@ from p2ptracker.cells.replicas import Cells, SealedOrders
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.rotating import RingRotator
 from p2ptracker.enrolment.standing import Standing
-from p2ptracker.storage.enrolment import Enrolment, revoke_host
+from p2ptracker.storage.enrolment import Enrolment, revoke_host, take_back
 from p2ptracker.storage.interfaces import Database
 
-__all__ = ["Revoker"]
+__all__ = ["Revoker", "forgotten"]
 
 # A thousand hosts that enrol within seconds are some words to a cell, not a thousand.
 TELL_EVERY_S = 2.0
@@ -88,11 +90,44 @@ class Revoker:
         return known
 
     async def tell_cells(self) -> None:
-        """Task: let each cell have what has changed for it."""
+        """Task: let each cell have what has changed for it, and take what only the cell knows."""
         while True:
             for cell in self._cells.all():
+                try:
+                    await self._learn_back(cell.cell)
+                except UnavailableError as error:
+                    log.warning("not-learnt-back", cell=cell.cell, reason=str(error))
                 self._tell(cell.cell)
             await trio.sleep(TELL_EVERY_S)
+
+    async def _learn_back(self, cell: CellId) -> None:
+        """Take what *cell* holds and our database forgot, which was restored from a backup.
+
+        Raises:
+            UnavailableError: it can't be stored; nothing was taken.
+        """
+        held = self._held_by(cell)
+        known, serials = forgotten(held, self._standing, now=self._clock()) if held else ([], [])
+        if not known and not serials:
+            return
+        await self._database.write(
+            partial(take_back, known=known, serials=serials, now=self._clock())
+        )
+        for each in known:
+            self._standing.put(each)
+            self._inventory.set_enrolment(each.host, each.enrolment)
+        for serial in serials:
+            self._standing.refuse_serial(serial)
+        log.warning(
+            "learnt-back", cell=cell, hosts=[each.host for each in known], serials=len(serials)
+        )
+
+    def _held_by(self, cell: CellId) -> Revocations | None:
+        """The newest word that *cell* holds; ours, whoever brought it."""
+        held = self._cells.get(cell).order(REVOCATIONS_KEY)
+        if not isinstance(held, Revocations):
+            return None
+        return held if (held.fleet, held.cell) == (self._trust.fleet, cell) else None
 
     def _tell(self, cell: CellId) -> None:
         """Nothing is stored: it is made anew, byte for byte, from the enrolments."""
@@ -104,9 +139,16 @@ class Revoker:
     def _word(self, cell: CellId) -> tuple[Revocations, bytes]:
         """What holds for *cell* now, sealed; the one before while nothing changed for it."""
         word = _revocations(self._trust.fleet, cell, self.hosts_of(cell), self._standing)
-        said = self._said.get(cell)
-        if said is None or _changed(said[0], word):
-            said = self._said[cell] = (word, seal(word, self._trust.keys["enrol"]))
+        said, held = self._said.get(cell), self._held_by(cell)
+        held_seq = held.seq if held is not None else -1
+        if said is not None and not _changed(said[0], word) and held_seq <= said[0].seq:
+            return said
+        if held is not None and held_seq >= word.seq:  # as a database before ours counted
+            if _changed(held, word):
+                self._standing.outdo(held_seq)
+                held_seq = self._standing.seq
+            word = msgspec.structs.replace(word, seq=held_seq)
+        said = self._said[cell] = (word, seal(word, self._trust.keys["enrol"]))
         return said
 
     def hosts_of(self, cell: CellId) -> dict[HostName, str]:
@@ -121,6 +163,26 @@ class Revoker:
             revocations=envelope,
             cell_keys=await trio.to_thread.run_sync(ring_of, self._trust, cell),
         )
+
+
+def forgotten(
+    held: Revocations, standing: Standing, *, now: float
+) -> tuple[list[Enrolment], list[str]]:
+    """What *held* says and *standing* doesn't know: hosts, and serial numbers that are refused."""
+    known: list[Enrolment] = []
+    for host, floor in held.floors.items():
+        if floor > standing.floors.get(host, 0):
+            is_out = host in held.refused
+            known.append(
+                Enrolment(
+                    host=host,
+                    enrolment=floor - is_out,
+                    floor=floor,
+                    revoked_at=now if is_out else None,
+                    reason="learnt from its cell" if is_out else "",
+                )
+            )
+    return known, sorted(set(held.serials) - standing.serials)
 
 
 def _revocations(

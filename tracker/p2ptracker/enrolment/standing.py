@@ -26,6 +26,7 @@ class Standing:
         self._enrolments = {known.host: known for known in refusals.enrolments}
         self._floors = {known.host: known.floor for known in refusals.enrolments}
         self._serials = set(refusals.serials)
+        self._seq_more = 0
 
     def __repr__(self) -> str:
         return f"<Standing of {len(self._enrolments)} hosts, {len(self._serials)} serials refused>"
@@ -48,7 +49,11 @@ class Standing:
     @property
     def seq(self) -> int:
         """Rises with every change, because floors only rise and serials only come."""
-        return sum(self._floors.values()) + len(self._serials)
+        return self._seq_more + sum(self._floors.values()) + len(self._serials)
+
+    def outdo(self, seq: int) -> None:
+        """Have :attr:`seq` above *seq*, which a cell holds: the database is older than that."""
+        self._seq_more += max(0, seq + 1 - self.seq)
 
     def put(self, known: Enrolment) -> None:
         """Take note of a change that is stored."""

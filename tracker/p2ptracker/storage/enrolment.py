@@ -31,6 +31,7 @@ __all__ = [
     "refuse_serial",
     "revoke_host",
     "stored_refusals",
+    "take_back",
     "use_token",
 ]
 
@@ -171,6 +172,18 @@ def refuse_serial(connection: sa.Connection, serial: str, *, reason: str, now: f
     """Refuse an operator's certificate.  Twice is once."""
     row = {"serial": serial, "refused_at": now, "reason": reason}
     connection.execute(insert(refused_serials).on_conflict_do_nothing(), row)
+
+
+def take_back(
+    connection: sa.Connection, known: Sequence[Enrolment], serials: Sequence[str], *, now: float
+) -> None:
+    """Store what an older database forgot.  Numbers only rise."""
+    for each in known:
+        before = _enrolment_of(connection, each.host)
+        if before is None or before.floor < each.floor:
+            _put(connection, each)
+    for serial in serials:
+        refuse_serial(connection, serial, reason="learnt from a cell", now=now)
 
 
 def stored_refusals(connection: sa.Connection) -> Refusals:
