@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["serve_bounded"]
+__all__ = ["address_of", "serve_bounded"]
+
+
+def address_of(stream: trio.SocketStream) -> str:
+    """Where the other side is; raises trio.BrokenResourceError when it is gone already."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError as error:
+        raise trio.BrokenResourceError("the client is gone") from error
 
 
 async def serve_bounded(

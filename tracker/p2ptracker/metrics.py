@@ -29,6 +29,12 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.api_turned_away = Counter(
+            "p2p_api_connections_turned_away",
+            "API connections closed because too many were open",
+            ["who"],
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "p2p_api_refusals",
             "API requests refused before they reached a route",

@@ -60,7 +60,7 @@ async def test_a_publisher_rolls_out_nothing(api: Callers) -> None:
 
 
 async def test_a_hosts_certificate_opens_no_route_of_operators(api: Callers) -> None:
-    refused = {"view", "publish", "rollout", "admin"}
+    refused = {"view", "operator", "publish", "rollout", "admin"}
     tried = 0
     async with api.of(operator("viewer")) as http:
         rows = msgspec.json.decode(

@@ -259,6 +259,18 @@ async def test_handshakes_that_never_end_are_bounded_in_number_and_time(
         assert b"unauthorised" in await listening.call()
 
 
+async def test_idle_connections_keep_no_publisher_out(tmp_path: Path) -> None:
+    """Three times as many as there are places for strangers, all from the publisher's address."""
+    listening = Listening(tmp_path)
+    async with listening.run(), AsyncExitStack() as stack:
+        for _ in range(3 * upload_server.STRANGERS_MAX):
+            idle = await trio.open_tcp_stream("127.0.0.1", listening.port)
+            await stack.enter_async_context(idle)
+        assert b"unauthorised" in await listening.call()
+        kept = upload_server.STRANGERS_OF_ONE_MAX
+        assert listening.turned_away._value.get() >= 3 * upload_server.STRANGERS_MAX - kept
+
+
 async def drip_until_closed(stream: trio.SocketStream) -> None:
     """Send a ClientHello of 16 KiB byte by byte: never silent, never done."""
     async with stream:

@@ -8,7 +8,6 @@ is where its socket is, which is why a lab stays on loopback.
 from __future__ import annotations
 
 import ssl
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from math import ceil
@@ -24,13 +23,25 @@ from p2pdeploy.trust.streams import accept_peer
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.announce.rates import Rates, RatesConfig
 from p2ptracker.announce.requests import AnnounceRequest
+from p2ptracker.listener import address_of
+from p2ptracker.places import Places
 
-__all__ = ["Caller", "Door", "FloodError", "HostDoor", "LabDoor", "Visit", "require_own"]
+__all__ = [
+    "CONNECTIONS_MAX",
+    "Caller",
+    "Door",
+    "FloodError",
+    "HostDoor",
+    "LabDoor",
+    "Visit",
+    "require_own",
+]
 
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a place
 # A host with 64 services that starts announces them all twice, then each of them once a minute.
 RATES = RatesConfig(per_s=4.0, burst=128, callers_max=4_096)
-OPEN_PER_CALLER_MAX = 8  # of 256 in all: one that takes what it gets leaves room for the others
+CONNECTIONS_MAX = 256
+OPEN_PER_CALLER_MAX = 8  # one that takes what it gets leaves room for the others
 
 
 class FloodError(RefusedError):
@@ -80,7 +91,7 @@ class LabDoor:
 
     @asynccontextmanager
     async def admit(self, stream: trio.SocketStream) -> AsyncGenerator[Visit]:
-        caller = Caller(cell="", address=_address_of(stream), port=None)
+        caller = Caller(cell="", address=address_of(stream), port=None)
         yield Visit(stream, lambda: caller)
 
 
@@ -103,11 +114,11 @@ class HostDoor:
         self._find = find
         self._is_revoked = is_revoked
         self._connecting, self._asking = Rates(RATES), Rates(RATES)
-        self._open: Counter[str] = Counter()
+        self._open = Places(open_max=CONNECTIONS_MAX, each_max=OPEN_PER_CALLER_MAX)
 
     @asynccontextmanager
     async def admit(self, stream: trio.SocketStream) -> AsyncGenerator[Visit]:
-        address = _address_of(stream)
+        address = address_of(stream)
         with self._place(address):
             _take(self._connecting, address)  # a handshake costs us more than it costs them
             with trio.fail_after(HANDSHAKE_TIMEOUT_S):
@@ -132,15 +143,10 @@ class HostDoor:
 
     @contextmanager
     def _place(self, who: str) -> Generator[None]:
-        if self._open[who] >= OPEN_PER_CALLER_MAX:
+        if not self._open.has_room(who):
             raise FloodError(1.0)
-        self._open[who] += 1
-        try:
+        with self._open.hold(who):
             yield
-        finally:
-            self._open[who] -= 1
-            if not self._open[who]:
-                del self._open[who]
 
 
 def require_own(request: AnnounceRequest, caller: Caller) -> AnnounceRequest:
@@ -163,10 +169,3 @@ def _take(rates: Rates, who: str) -> None:
     retry_s = rates.take(who, trio.current_time())
     if retry_s:
         raise FloodError(retry_s)
-
-
-def _address_of(stream: trio.SocketStream) -> str:
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError as error:  # it reset the connection before it was accepted
-        raise trio.BrokenResourceError("the client is gone") from error

@@ -15,7 +15,14 @@ import trio
 from prometheus_client import Counter
 
 from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError
-from p2ptracker.announce.callers import Caller, Door, FloodError, Visit, require_own
+from p2ptracker.announce.callers import (
+    CONNECTIONS_MAX,
+    Caller,
+    Door,
+    FloodError,
+    Visit,
+    require_own,
+)
 from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.replies import announce_reply, failure_reply, scrape_reply
 from p2ptracker.announce.requests import parse_announce, parse_scrape
@@ -26,7 +33,6 @@ __all__ = ["AnnounceServer"]
 HEADER_BYTES_MAX = 8 * 1024  # the longest scrape is 64 hashes of 60 characters
 REQUEST_TIMEOUT_S = 10.0  # a client that dribbles its request, or keeps an idle connection
 REQUESTS_PER_CONNECTION_MAX = 64
-CONNECTIONS_MAX = 256
 _READ_BYTES = 8 * 1024
 _CLOSE = [("Connection", "close")]
 

@@ -2,6 +2,9 @@
 
 Hypercorn makes its own context and hides the peer's certificate.  Both are small hooks of
 version 0.18: ``Config.create_ssl_context``, and the class that serves one connection.
+
+Connections are bounded.  Whoever has shown no certificate is a stranger, by address; hosts and
+operators have places of their own, by identity, so that no kind takes another's.
 """
 
 from __future__ import annotations
@@ -15,14 +18,24 @@ import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
+from prometheus_client import Counter
 
 from p2pdeploy.errors import TrustError
-from p2pdeploy.trust.tls import IdentityFiles, peer_of, server_context
+from p2pdeploy.trust.identity import HostId, spiffe_id
+from p2pdeploy.trust.tls import IdentityFiles, Peer, peer_of, server_context
+from p2ptracker.listener import address_of
+from p2ptracker.places import Places
 
 __all__ = ["TlsConfig"]
 
 LINGER_S = 2.0  # a client that still sends the body of a request that was answered already
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a socket
+IDLE_S = 5.0  # between two requests; who comes back later pays a handshake of a millisecond
+STRANGER_S = 60.0  # joining takes two requests; whoever dribbles one holds a place no longer
+# In handshakes, and without a certificate: a rack that joins comes from one address at worst.
+STRANGERS_MAX, STRANGERS_OF_ONE_MAX = 512, 128
+HOSTS_MAX, HOSTS_OF_ONE_MAX = 4_096, 16  # a daemon opens six, its short-lived children one each
+OPERATORS_MAX, OPERATORS_OF_ONE_MAX = 512, 64  # a CI job's name runs many commands at once
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +44,21 @@ class TlsConfig(Config):
     """A configuration that serves with our identity and asks clients for theirs.
 
     A client without a certificate gets as far as the guard, which tells it what it lacks.
+
+    Args:
+        files: What we present, and the CA of our clients.
+        turned_away: Counts connections that were closed for want of a place, by ``who``:
+            stranger, host or operator.
     """
 
-    def __init__(self, files: IdentityFiles) -> None:
+    def __init__(self, files: IdentityFiles, turned_away: Counter) -> None:
         super().__init__()
         self.ssl_handshake_timeout = HANDSHAKE_TIMEOUT_S
+        self.keep_alive_timeout = IDLE_S
+        self.turned_away = turned_away
+        self.strangers = Places(open_max=STRANGERS_MAX, each_max=STRANGERS_OF_ONE_MAX)
+        self.hosts = Places(open_max=HOSTS_MAX, each_max=HOSTS_OF_ONE_MAX)
+        self.operators = Places(open_max=OPERATORS_MAX, each_max=OPERATORS_OF_ONE_MAX)
         # Only so that Hypercorn serves TLS; what it serves with is the context below.
         self.certfile, self.keyfile = str(files.certificate), str(files.key)
         self._files = files
@@ -53,17 +76,47 @@ class _PeerServer(TCPServer):
         self._heard_all = trio.Event()
 
     async def run(self) -> None:
-        stream = self.stream
+        config = cast(TlsConfig, self.config)
+        try:
+            address = address_of(self.stream.transport_stream)
+        except trio.BrokenResourceError:
+            return
+        if config.strangers.displace(address):
+            config.turned_away.labels(who="stranger").inc()
+        with config.strangers.hold(address) as scope:
+            scope.deadline = trio.current_time() + STRANGER_S
+            if not await self._find_peer():
+                return
+            if "peer" not in self.state:
+                await super().run()
+                return
+        peer = cast(dict[str, Any], self.state).get("peer")
+        if peer is not None:  # and it was not displaced
+            await self._serve_peer(config, peer)
+
+    async def _serve_peer(self, config: TlsConfig, peer: Peer) -> None:
+        is_host = isinstance(peer.identity, HostId)
+        places, who = (config.hosts, "host") if is_host else (config.operators, "operator")
+        name = spiffe_id(peer.identity)
+        if not places.has_room(name):
+            config.turned_away.labels(who=who).inc()
+            log.warning("too-many-connections", caller=name)
+            return
+        with places.hold(name):
+            await super().run()
+
+    async def _find_peer(self) -> bool:
+        """Shake hands; whether it came to that."""
         try:
             with trio.fail_after(self.config.ssl_handshake_timeout):
-                await stream.do_handshake()
-            self.state = cast(Any, {**self.state, **_state_of(stream)})
+                await self.stream.do_handshake()
+            self.state = cast(Any, {**self.state, **_state_of(self.stream)})
         except (trio.BrokenResourceError, trio.TooSlowError):
-            return  # its own reason is in the alert that the client got
+            return False  # its own reason is in the alert that the client got
         except TrustError as error:
             log.warning("strange-certificate", reason=str(error))
-            return
-        await super().run()
+            return False
+        return True
 
     async def _read_data(self) -> None:
         try:

@@ -27,7 +27,8 @@ from p2pdeploy.messages.upload import (
 )
 from p2pdeploy.trust.identity import spiffe_id
 from p2pdeploy.trust.tls import Peer
-from p2ptracker.listener import serve_bounded
+from p2ptracker.listener import address_of, serve_bounded
+from p2ptracker.places import Places
 from p2ptracker.registry.reception import Reception, say
 from p2ptracker.registry.sealed_stream import SealedStream
 from p2ptracker.registry.spool import Spool
@@ -35,10 +36,12 @@ from p2ptracker.registry.spool import Spool
 __all__ = ["UploadServer"]
 
 CONNECTIONS_MAX = 16  # buffers of 7 MiB each
-OPEN_MAX = 64  # those that receive, those that wait for one of them to end, and strangers
+OPEN_MAX = 128  # those that receive, those that wait for one of them to end, and strangers
+STRANGERS_MAX, STRANGERS_OF_ONE_MAX = 64, 16  # in handshakes, by address
 THREADS = 2  # hashing fills a core
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a place
 HELLO_TIMEOUT_S = 10.0
+assert STRANGERS_MAX + CONNECTIONS_MAX <= OPEN_MAX, "strangers leave room for publishers"
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +54,8 @@ class UploadServer:
         context: Our side of TLS; demands a certificate.
         admits: Whether somebody with that certificate may publish a service now; asked again and
             again, so that taking a certificate back ends its uploads.
-        turned_away: Counts connections beyond ``OPEN_MAX``; they are closed without a word.
+        turned_away: Counts connections that were closed without a word: those beyond
+            ``OPEN_MAX``, and strangers that had to make room.
         refused: Counts those that were answered with an error, by ``code``.
     """
 
@@ -69,6 +73,7 @@ class UploadServer:
         self._admits = admits
         self._turned_away = turned_away
         self._refused = refused
+        self._strangers = Places(open_max=STRANGERS_MAX, each_max=STRANGERS_OF_ONE_MAX)
         self._slots = trio.CapacityLimiter(CONNECTIONS_MAX)
         self._threads = trio.CapacityLimiter(THREADS)
 
@@ -92,16 +97,25 @@ class UploadServer:
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
         sealed = SealedStream(stream, self._context)
         try:
-            with trio.fail_after(HANDSHAKE_TIMEOUT_S):
-                peer = await sealed.accept()
+            peer = await self._find_peer(sealed, address_of(stream))
         except trio.BrokenResourceError:
             return
         except (trio.TooSlowError, TrustError) as error:
             log.warning("upload-stranger", reason=str(error) or "too slow")
             self._refused.labels(code="stranger").inc()
             return  # TLS has told it what it lacks
+        if peer is None:
+            return
         async with self._slots:  # behind the handshake: strangers take no turn
             await self._serve_peer(sealed, peer)
+
+    async def _find_peer(self, stream: SealedStream, address: str) -> Peer | None:
+        """Shake hands; None when it had to make room for somebody."""
+        if self._strangers.displace(address):
+            self._turned_away.inc()
+        with self._strangers.hold(address), trio.fail_after(HANDSHAKE_TIMEOUT_S):
+            return await stream.accept()
+        return None
 
     async def _serve_peer(self, stream: SealedStream, peer: Peer) -> None:
         try:
