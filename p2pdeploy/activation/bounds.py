@@ -139,13 +139,11 @@ def _is_aborted(rollout: Rollout, record: ServiceRecord) -> bool:
 
 
 def _leads_back(order: Revert | Settled, rollout: Rollout, me: HostName) -> bool:
-    same_bare = frozenset(order.bare) == frozenset(rollout.bare)
-    return same_bare and order.build == rollout.baseline_for(me)
+    return order.build == rollout.baseline_for(me)
 
 
 def _arrives(settled: Settled, rollout: Rollout, record: ServiceRecord) -> bool:
-    whole = settled.build == rollout.build and not settled.bare
-    return whole and not _is_aborted(rollout, record)
+    return settled.build == rollout.build and not _is_aborted(rollout, record)
 
 
 def _limits_hold(order: Plan | Revert | Settled, rollout: Rollout) -> Hold | None:
@@ -174,10 +172,12 @@ def _strangers(rollout: Rollout, hosts: list[HostName]) -> list[HostName]:
 
 
 def _failures_hold(plan: Plan, rollout: Rollout) -> Hold | None:
+    if plan.brakes_max != 1 + max((d.failures_max for d in plan.fault_domains), default=0):
+        return _outside("the plan does not stop at one failure more than a domain tolerates")
     for domain in plan.fault_domains:
         if not domain.failures_max <= rollout.failure_fraction_max * domain.size:
             return _outside(f"too many failures allowed in {domain.name}")
-        if sum(domain.batches) != domain.size or plan.brakes_max <= domain.failures_max:
+        if sum(domain.batches) != domain.size:
             return _outside(f"the plan contradicts itself in {domain.name}")
         widest = max(domain.batches, default=0) + domain.failures_max
         if widest > plan.max_unavailable:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import msgspec
 import pytest
 
+from p2pdeploy.activation.events import ServiceBroke
+from p2pdeploy.activation.record import ServiceRecord
+from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
-from p2pdeploy.messages.orders import Order, Target
+from p2pdeploy.manifest import digest_of
+from p2pdeploy.messages.orders import Excuse, Order, Rollout, RosterMember, Target
 from p2pdeploy.planning.planner import CellPlan, Limits
 from p2pdeploy.testing.activation_bench import Bench
-from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.testing.orders import (
     CELL,
+    NEW,
+    WEB,
     a_build,
     a_go,
     a_plan,
@@ -22,25 +25,25 @@ from p2pdeploy.testing.orders import (
     orders_of,
     rollout_of,
 )
-from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
+from p2pdeploy.trust.envelope import open_envelope, seal
+from tests.attacks.thief import (
+    APPROVED,
+    APPROVED_HOSTS,
+    EVIL,
+    NAN,
+    ROLLOUT,
+    SEQ,
+    first_name,
+    fleet,
+    settled_as,
+    through_the_verifier,
+    with_plan,
+)
 
 YEAR_S = 365 * 86_400.0
-APPROVED = a_plan()
-APPROVED_HOSTS = tuple(member.host for member in APPROVED.roster.members)
-ROLLOUT = rollout_of(APPROVED, failure_fraction_max=0.1)
 # Both fault domains have ten hosts, so that a tenth of one is a host.
 LARGE = a_plan(hosts=20, fault_domains=2)
 TWO_FAIL = a_plan(hosts=20, fault_domains=2, limits=Limits(failure_fraction_max=0.2))
-
-
-@cache
-def fleet() -> FleetKeys:
-    return FleetKeys()
-
-
-def through_the_verifier(message: Sealed | Order) -> Sealed:
-    """*message* as the key of its role seals it and every host opens it."""
-    return fleet().open(fleet().seal(message))  # pyright: ignore[reportArgumentType] every order given here is Sealed
 
 
 def starts(
@@ -61,13 +64,13 @@ def test_the_honest_plan_starts() -> None:
 
 
 def test_a_stolen_deployer_key_cannot_approve() -> None:
-    rollout = msgspec.structs.replace(ROLLOUT, build=a_build("evil"))
+    rollout = msgspec.structs.replace(ROLLOUT, build=EVIL)
     with pytest.raises(TrustError):
         open_envelope(seal(rollout, fleet().roles["deployer"]), fleet().verifier)
 
 
 def test_a_stolen_deployer_key_cannot_change_the_release() -> None:
-    assert starts(a_plan(build=a_build("evil"))) == (False, "outside-rollout")
+    assert starts(a_plan(build=EVIL)) == (False, "outside-rollout")
 
 
 def test_a_stolen_deployer_key_cannot_widen_the_target() -> None:
@@ -85,14 +88,14 @@ def test_a_stolen_deployer_key_cannot_take_more_hosts_down_at_a_time() -> None:
 
 
 def test_a_stolen_deployer_key_cannot_hide_a_wider_batch_behind_the_approved_number() -> None:
-    domains = APPROVED.plan.fault_domains
-    assert domains[0].size == 2
-    plan = msgspec.structs.replace(APPROVED.plan, max_unavailable=1)
-    under = msgspec.structs.replace(ROLLOUT, max_unavailable=1)
-    both_at_once = msgspec.structs.replace(domains[0], batches=(2,))
-    plan = msgspec.structs.replace(plan, fault_domains=(both_at_once, *domains[1:]))
-    wider = msgspec.structs.replace(APPROVED, plan=plan)
-    assert starts(wider, under=under) == (False, "outside-rollout")
+    one_by_one = a_plan(limits=Limits(max_unavailable=1))
+    under = rollout_of(one_by_one)
+    assert starts(one_by_one, under=under) == (True, "")
+    domains = tuple(
+        msgspec.structs.replace(domain, batches=(2,)) for domain in one_by_one.plan.fault_domains
+    )
+    at_once = with_plan(with_everybody_in_front(one_by_one), fault_domains=domains)
+    assert starts(at_once, under=under) == (False, "outside-rollout")
 
 
 def test_a_stolen_deployer_key_cannot_let_more_hosts_fail() -> None:
@@ -106,9 +109,88 @@ def test_a_stolen_deployer_key_cannot_outlive_the_approval() -> None:
     assert starts(msgspec.structs.replace(APPROVED, plan=plan)) == (False, "outside-rollout")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"bake_s": 29.0}, {"bake_s": NAN}, {"settle_s": 4.0}, {"settle_s": NAN}],
+    ids=first_name,
+)
+def test_a_stolen_deployer_key_cannot_bake_or_settle_for_less(change: dict[str, float]) -> None:
+    baked = a_plan(limits=Limits(bake_s=30.0, settle_s=5.0))
+    under = rollout_of(baked)
+    assert starts(baked, under=under) == (True, "")
+    assert starts(with_plan(baked, **change), under=under) == (False, "outside-rollout")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation_max_s": APPROVED.plan.activation_max_s + 1},
+        {"activation_max_s": NAN},
+        {"lease_s": 3_600.0},
+        {"clock_error_s": 0.0},
+        {"expires_at": NAN},
+    ],
+    ids=first_name,
+)
+def test_a_stolen_deployer_key_cannot_stretch_the_times(change: dict[str, float]) -> None:
+    assert starts(with_plan(APPROVED, **change)) == (False, "outside-rollout")
+
+
+def test_a_stolen_deployer_key_cannot_put_more_hosts_into_a_batch_than_it_says() -> None:
+    one_by_one = a_plan(limits=Limits(max_unavailable=1))
+    assert starts(one_by_one) == (True, "")
+    assert starts(with_everybody_in_front(one_by_one)) == (False, "outside-rollout")
+
+
+def with_everybody_in_front(cell_plan: CellPlan) -> CellPlan:
+    """Every host in the first batch of its fault domain, whatever the plan says of batches."""
+    members = tuple(RosterMember(m.host, m.fault_domain, 0) for m in cell_plan.roster.members)
+    roster = msgspec.structs.replace(cell_plan.roster, members=members)
+    with_roster = msgspec.structs.replace(cell_plan, roster=roster)
+    return with_plan(with_roster, roster_digest=digest_of(encode(roster)))
+
+
+def test_a_stolen_deployer_key_cannot_make_fault_domains_larger_than_they_are() -> None:
+    domains = tuple(
+        msgspec.structs.replace(domain, size=10, failures_max=1)
+        for domain in APPROVED.plan.fault_domains
+    )
+    padded = with_plan(APPROVED, fault_domains=domains, brakes_max=2)
+    wide = msgspec.structs.replace(ROLLOUT, max_unavailable=9)
+    padded = with_plan(padded, max_unavailable=9)
+    assert starts(padded, under=wide) == (False, "outside-rollout")
+
+
+def test_a_stolen_deployer_key_cannot_take_the_brakes_off() -> None:
+    assert starts(with_plan(APPROVED, brakes_max=99)) == (False, "outside-rollout")
+    assert starts(with_plan(APPROVED, brakes_max=0)) == (False, "outside-rollout")
+
+
+def test_a_stolen_deployer_key_cannot_excuse_who_is_in_the_way() -> None:
+    host = Bench("h3")
+    host.ready(APPROVED, but="evidence")
+    assert host.why == "evidence"
+    plan = APPROVED.plan
+    everybody = Excuse(
+        cell=CELL,
+        service=WEB,
+        plan_seq=plan.plan_seq,
+        excuse_seq=1,
+        hosts=tuple(h for h in APPROVED_HOSTS if h != host.me),
+        reason="-",
+    )
+    host.learn(through_the_verifier(everybody))
+    host.wait(plan.settle_s)
+    assert (host.starting, host.why) == (None, "outside-rollout")
+
+
 def test_a_stolen_deployer_key_cannot_run_a_plan_after_its_abort() -> None:
     started, _ = starts(APPROVED, after=(abort_of(APPROVED),))
     assert not started
+
+
+def test_a_stolen_deployer_key_cannot_plan_another_way_back() -> None:
+    assert starts(a_plan(baseline=EVIL)) == (False, "outside-rollout")
 
 
 def test_a_stolen_deployer_key_starts_nothing_without_a_go() -> None:
@@ -116,6 +198,71 @@ def test_a_stolen_deployer_key_starts_nothing_without_a_go() -> None:
     host.learn(*map(through_the_verifier, (ROLLOUT, *orders_of(APPROVED)[1:])))
     host.ready(APPROVED, but="go")
     assert (host.starting, host.why) == (None, "no-go")
+
+
+# -- a rollout that is over -------------------------------------------------------------------
+
+
+def planned_again(under: Rollout = ROLLOUT) -> CellPlan:
+    """A new plan for a ROLLOUT that had its own, by a thief of the deployer key."""
+    again = a_plan(after=SEQ + 4)
+    revert = msgspec.structs.replace(again.revert, rollout_id=under.rollout_id)
+    again = msgspec.structs.replace(again, revert=revert)
+    return with_plan(again, rollout_id=under.rollout_id)
+
+
+def begins_again(*before: Order, records: list[ServiceRecord] | None = None) -> tuple[bool, str]:
+    """Whether a host starts ROLLOUT anew for who has the deployer key and the GO key."""
+    again = planned_again()
+    host = Bench("h3", records=records)
+    orders = (*before, ROLLOUT, again.roster, again.plan, again.revert)
+    host.learn(*map(through_the_verifier, orders))
+    host.ready(again, but="orders")
+    return host.starting is not None, host.why
+
+
+def test_stolen_deployer_and_go_keys_cannot_begin_an_aborted_rollout_again() -> None:
+    assert begins_again() == (True, "")
+    assert begins_again(abort_of(APPROVED)) == (False, "rollout-aborted")
+
+
+def test_stolen_deployer_and_go_keys_cannot_begin_it_again_after_a_reboot() -> None:
+    host = Bench("h3")
+    host.learn(*map(through_the_verifier, (ROLLOUT, abort_of(APPROVED))))
+    assert begins_again(records=[host.record]) == (False, "rollout-aborted")
+
+
+def test_an_abort_stops_another_plan_of_its_rollout_at_the_last_moment() -> None:
+    again = planned_again()
+    host = Bench("h3")
+    host.learn(*map(through_the_verifier, (ROLLOUT, again.roster, again.plan)))
+    host.ready(again, but="orders")
+    assert host.starting is not None
+    host.learn(through_the_verifier(abort_of(APPROVED)))
+    host.persisted()
+    assert (host.changes, host.starting, host.why) == ([], None, "rollout-aborted")
+
+
+def test_stolen_deployer_and_go_keys_cannot_bring_an_older_rollout_back() -> None:
+    newer = rollout_of(a_plan(build=a_build("3"), after=SEQ))
+    assert begins_again(newer) == (False, "rollout-unknown")
+    host = Bench("h3")
+    host.learn(through_the_verifier(newer))
+    assert begins_again(records=[host.record]) == (False, "superseded-rollout")
+
+
+def test_an_older_rollout_brings_nothing_back_that_needs_no_go() -> None:
+    newer = rollout_of(a_plan(build=a_build("3"), after=SEQ))
+    seen = Bench("h3")
+    seen.learn(through_the_verifier(newer))
+    host = Bench("h3", records=[seen.record])
+    host.send(ServiceBroke(service=WEB, code="crash-loop", reason="-"))
+    host.learn(*map(through_the_verifier, (ROLLOUT, settled_as(NEW, plan_seq=SEQ + 8))))
+    host.stage(NEW)
+    assert (host.starting, host.why) == (None, "superseded-rollout")
+
+
+# -- GO -----------------------------------------------------------------------------------------
 
 
 def test_a_stolen_go_key_starts_nothing_that_no_plan_asks_for() -> None:
@@ -151,6 +298,19 @@ def test_a_lease_of_a_year_lapses_once_its_thief_is_cut_off() -> None:
     assert host.why == "not-yet", "the lease is taken; it does not reach this fault domain"
     host.wait(APPROVED.plan.lease_s)
     assert (host.starting, host.why) == (None, "lease-old")
+
+
+def test_an_approval_for_another_cell_approves_nothing_here() -> None:
+    elsewhere = msgspec.structs.replace(ROLLOUT, cell=f"{CELL}9")
+    assert starts(APPROVED, under=elsewhere) == (False, "rollout-unknown")
+
+
+def test_a_go_that_ends_at_no_time_has_ended() -> None:
+    host = Bench("h3")
+    host.ready(APPROVED, but="go")
+    go = a_go(activate(APPROVED), lease_seq=99, issued_at=host.wall_s)
+    host.learn(through_the_verifier(msgspec.structs.replace(go, not_after=NAN)))
+    assert (host.starting, host.why) == (None, "lease-expired")
 
 
 def test_nothing_of_another_cell_is_obeyed_though_the_right_key_signed_it() -> None:

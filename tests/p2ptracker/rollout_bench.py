@@ -26,6 +26,7 @@ from p2pdeploy.messages.sync import MemberView, SyncDiff, SyncExchange, SyncItem
 from p2pdeploy.payload.build import build
 from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.topology import Host
+from p2pdeploy.trust.envelope import Sealed
 from p2pdeploy.trust.releases.proposals import Proposal, sign
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.control_plane import ControlPlane, open_control_plane
@@ -204,6 +205,12 @@ class World:
             )
             state.merge(item_of(word, self.keys.seal(word)))
         self.sync(cell=cell)
+
+    def hear(self, order: Sealed) -> None:
+        """The hosts of the web cell have *order*, which this control plane did not issue."""
+        state = self._states.setdefault(WEB_CELL, CellState(WEB_CELL))
+        state.merge(item_of(order, self.keys.seal(order)))
+        self.sync()
 
     def order(self, key: str, cell: CellId = WEB_CELL) -> Order | None:
         """What the hosts hold under *key*, verified; None when no such order reached them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pdeploy.errors import ProtocolError
@@ -21,6 +22,7 @@ from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Abort, Go
 from p2pdeploy.testing.keyring import HmacKeyring
+from p2pdeploy.testing.orders import a_plan, rollout_of
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
 
@@ -48,7 +50,12 @@ def attested(host: str, seq: int = 1, cell: CellId = CELL, keys: HmacKeyring = K
     return sealed(message, f"host/{host}", keys)
 
 
-def aborted(watermark: int, reason: str = "bad") -> Item:
+def approved(cell: CellId) -> Item:
+    message = msgspec.structs.replace(rollout_of(a_plan()), cell=cell)
+    return sealed(message, "rollout")
+
+
+def aborted(watermark: int, reason: str = "bad", keys: HmacKeyring = KEYS) -> Item:
     message = Abort(
         cell=CELL,
         service=ServiceName("web"),
@@ -57,7 +64,7 @@ def aborted(watermark: int, reason: str = "bad") -> Item:
         code="c",
         reason=reason,
     )
-    return sealed(message, "abort")
+    return sealed(message, "abort", keys)
 
 
 def reconcile(a: CellState, b: CellState) -> int:
@@ -117,12 +124,14 @@ def test_forged_foreign_and_mislabelled_items_are_refused() -> None:
     batch = [
         attested("h1", keys=stranger),
         attested("h2", cell=CellId("lab.web.c9")),
+        approved(CellId("lab.web.c9")),
         Item("att/web/h3", (1, 1), true.envelope),
         Item("att/web/h1", (9, 9), true.envelope),
         Item("go", (1, 0), b"not an envelope"),
     ]
     assert admit(state, batch, verify).refused == len(batch)
     assert len(state) == 0
+    assert admit(state, [approved(CELL)], verify).refused == 0
 
 
 def test_a_credential_is_no_item_of_a_cell() -> None:
@@ -190,11 +199,7 @@ def test_what_a_rotated_key_sealed_is_dropped_and_comes_back_sealed_anew() -> No
 
     old, new = (
         aborted(4),
-        sealed(
-            Abort(cell=CELL, service=ServiceName("web"), watermark=4, code="c", reason="bad"),
-            "abort",
-            new_keys,
-        ),
+        aborted(4, keys=new_keys),
     )
     host, control_plane = CellState(CELL), CellState(CELL)
     admit(host, [old, attested("h1")], verify)
