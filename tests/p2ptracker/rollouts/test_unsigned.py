@@ -263,6 +263,44 @@ async def test_what_would_go_back_to_another_version_than_was_signed_is_not_star
     assert world.order("plan/hello") is None
 
 
+async def test_a_plan_says_that_it_would_wait_and_keeps_its_index(
+    world: World, approvers: Approvers
+) -> None:
+    plan = await world.desk.plan(asks("1"))
+    assert [reason.code for reason in plan.reasons] == ["unsigned"]
+    assert "2 approvers" in plan.reasons[0].message
+    accepted = await world.desk.apply(asks("1", check_index=plan.check_index))
+    assert accepted.state == "unsigned"
+
+
+async def test_what_waits_for_signatures_stays_signed_by_its_publishers(
+    world: World, approvers: Approvers
+) -> None:
+    assert world.desk.versions_in_use(HELLO) == frozenset()
+    await world.apply("1")
+    assert world.desk.versions_in_use(HELLO) == {"1"}
+    await world.desk.steer(HELLO_1, "abort")
+    assert world.desk.versions_in_use(HELLO) == frozenset()
+
+
+async def test_why_answers_while_it_waits(world: World, approvers: Approvers) -> None:
+    await world.apply("1")
+    for host in ("", "w1"):
+        assert [reason.code for reason in await world.desk.why(HELLO_1, host)] == ["unsigned"]
+
+
+async def test_a_release_that_cannot_be_read_any_more_ends_it_and_nothing_else(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    for file in world.folder.rglob(world.digests[HELLO, "1"]):
+        file.unlink()
+    approvers.use(approvers.people, threshold=1)
+    await world.look()
+    assert await reason(world) == ("failed", "stale-approval")
+
+
 async def test_a_release_that_changed_since_is_not_started(
     world: World, approvers: Approvers
 ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from p2pdeploy.errors import NotFoundError, RefusedError
+from p2pdeploy.errors import P2PDeployError, RefusedError, UnavailableError
 from p2pdeploy.messages.api import Reason, RolloutRequest, RolloutState
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Rollout
@@ -39,6 +39,14 @@ class Approvals:
 
     def __repr__(self) -> str:
         return f"<Approvals of {self._ledger!r}>"
+
+    def needed(self) -> list[Reason]:
+        """What a rollout that is planned now would wait for."""
+        signers = self._ledger.signers
+        if signers.is_alone_enough:
+            return []
+        text = f"it begins once {signers.threshold} approvers have signed it"
+        return [Reason(code="unsigned", message=text)]
 
     async def begin(
         self, planned: RolloutDocument, request: RolloutRequest, changes: Sequence[Change]
@@ -101,7 +109,9 @@ class Approvals:
         """Begin the rollout; what was signed and fits no more ends it."""
         try:
             changes = await self._plan_anew(document, approval)
-        except (RefusedError, NotFoundError) as error:
+        except UnavailableError:
+            raise  # the database is away: the signature is not taken, and is brought again
+        except P2PDeployError as error:
             text = f"what was signed fits no more ({error.message}): apply it again"
             await self._close(document, "failed", "stale-approval", text)
             return
@@ -112,7 +122,7 @@ class Approvals:
         await self._ledger.commit(changes, opened, approved=approved)
 
     async def _plan_anew(self, document: RolloutDocument, approval: Approval) -> list[Change]:
-        """What opens the rollout now.  Raises RefusedError or NotFoundError: hosts would refuse."""
+        """What opens the rollout now; raises P2PDeployError when it can't be, or hosts refuse."""
         found = await self._surveyor.survey(approval.request)
         if gone := set(document.cells) - found.cells.keys():
             raise RefusedError(f"no target is left in {min(gone)}", code="stale-approval")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 import trio
 
@@ -131,7 +132,8 @@ class Orchestrator:
     async def plan(self, request: RolloutRequest) -> RolloutPlanView:
         """What the rollout would do; changes nothing."""
         async with self._ledger.lock:
-            return (await self._draft(request, RolloutId("plan"))).view
+            view = (await self._draft(request, RolloutId("plan"))).view
+            return msgspec.structs.replace(view, reasons=[*view.reasons, *self._approvals.needed()])
 
     async def apply(self, request: RolloutRequest) -> RolloutView:
         """Accept the rollout; returns as soon as it is stored, and issued if it needs no more."""
