@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from p2pdeploy.errors import TrustError
@@ -28,7 +29,16 @@ __all__ = [
     "operator_certificate",
 ]
 
-_DAMAGED = (ValueError, x509.InvalidVersion, x509.ExtensionNotFound, UnsupportedAlgorithm)
+# All that the library raises over a certificate that is none.
+_DAMAGED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,  # a serial number below 1, where warnings are errors
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _FINGERPRINT_DIGITS = 16  # 64 bits that two people read to each other
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,9 +22,10 @@ from p2pdeploy.trust.certificates import (
 )
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import cosign
-from p2pdeploy.trust.identity import HostId, identity_of, spiffe_id
+from p2pdeploy.trust.identity import HostId, OperatorId, identity_of, spiffe_id
 from p2pdeploy.trust.join_token import JoinToken, read_join_token, show_join_token
 from p2pdeploy.trust.keyring import ORDER_ROLES
+from p2pdeploy.trust.operator_certificate import is_issued_by, operator_certificate
 from p2pdeploy.trust.signing import SigningKey
 from tests.fuzz.decoder import Decoder
 from tests.p2pdeploy.trust.release_fleet import NOON
@@ -88,6 +91,26 @@ def issue(request: bytes) -> None:
     )
 
 
+def _operators(name: str, *roles: str) -> bytes:
+    """A certificate in DER, the same in every run."""
+    names = [x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]
+    names += [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, role) for role in roles]
+    uri = x509.UniformResourceIdentifier(spiffe_id(OperatorId("lab", name)))
+    builder = x509.CertificateBuilder(
+        _NAME, x509.Name(names), _KEY.public_key(), 6, NOON, NOON + HOST_LIFETIME
+    ).add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+    made = builder.sign(_KEY, hashes.SHA256(), ecdsa_deterministic=True)
+    return made.public_bytes(serialization.Encoding.DER)
+
+
+def read_operator(der: bytes) -> None:
+    """As ``p2pctl auth accept`` does with what came by mail."""
+    pem = ssl.DER_cert_to_PEM_cert(der).encode()
+    operator_certificate(pem)
+    is_issued_by(pem, _AUTHORITY.pem)
+    is_issued_by(_AUTHORITY.pem, pem)
+
+
 def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
@@ -104,6 +127,13 @@ TRUST_DECODERS = (
         read=issue,
         form="binary",
         honest=(_request(x509.Name([])), _request(_NAME)),
+        refuses=(TrustError,),
+    ),
+    Decoder(
+        name="operator-certificate",
+        read=read_operator,
+        form="binary",
+        honest=(_operators("ann", "viewer", "admin"), _operators("b" * 63)),
         refuses=(TrustError,),
     ),
     Decoder(

@@ -47,6 +47,12 @@ from p2pdeploy.messages.host import (
     HostReply,
     HostRequest,
 )
+from p2pdeploy.messages.operators import (
+    IssueRequest,
+    OperatorPass,
+    OperatorRequest,
+    OperatorView,
+)
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
 from p2pdeploy.messages.upload import (
     CHUNK_HEADER,
@@ -204,6 +210,7 @@ DOCUMENTS = (
         for kind in (
             *(HostView, ReleaseView, RolloutRequest, RolloutView, AuditEntry, AccessRow),
             *(EnrolmentStatus, RevokeRequest, TokenRequest),
+            *(IssueRequest, OperatorPass, OperatorRequest, OperatorView),
         )
     ),
     of_json("json inventory", list[Host], lambda data: from_json(data, list[Host])),

@@ -47,7 +47,7 @@ COMMANDS = {
     "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
     "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),
     "enroll": LazyCommand("p2pctl.cmd_enroll:enroll", "Let hosts in, and put them out."),
-    "auth": LazyCommand("p2pctl.cmd_auth:auth", "Who may do what."),
+    "auth": LazyCommand("p2pctl.cmd_auth:auth", "People and jobs: who may do what."),
     "audit": LazyCommand("p2pctl.cmd_audit:audit", "What people did; check that it is all there."),
     "keys": LazyCommand("p2pctl.cmd_keys:keys", "Where the signing keys are, and belong."),
     "logs": LazyCommand("p2pctl.cmd_logs:logs", "Print what a service on a host wrote."),

@@ -52,7 +52,7 @@ def explain_refusal(identity: IdentityFiles, *, now: dt.datetime) -> TrustError 
         return TrustError(
             f"our certificate expired at {found.expires_at:%Y-%m-%dT%H:%M:%SZ}",
             where=str(identity.certificate),
-            hint="'p2pctl auth request' asks an admin for another",
+            hint="'p2pctl auth request' asks an admin for another, 'p2ptracker operator' needs none",
             code="certificate-refused",
         )
     return None
