@@ -52,7 +52,7 @@ def explain_refusal(identity: IdentityFiles, *, now: dt.datetime) -> TrustError 
         return TrustError(
             f"our certificate expired at {found.expires_at:%Y-%m-%dT%H:%M:%SZ}",
             where=str(identity.certificate),
-            hint="'p2pctl auth request' asks an admin for another, 'p2ptracker operator' needs none",
+            hint="'p2pctl auth request' asks an admin for another; or see 'p2ptracker operator'",
             code="certificate-refused",
         )
     return None
