@@ -17,16 +17,9 @@ import httpx2
 import msgspec
 import trio
 
+from p2pdaemon.answers import read_body, refusal_of
 from p2pdeploy.codec import UNDECODABLE, decode, encode
-from p2pdeploy.errors import (
-    IntegrityError,
-    NotFoundError,
-    P2PDeployError,
-    ProtocolError,
-    RefusedError,
-    TrustError,
-    UnavailableError,
-)
+from p2pdeploy.errors import IntegrityError, ProtocolError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, ServiceName, check_service
 from p2pdeploy.limits import (
     CHUNK_INDEX_BYTES_MAX,
@@ -34,7 +27,6 @@ from p2pdeploy.limits import (
     MANIFEST_BYTES_MAX,
 )
 from p2pdeploy.manifest import digest_of
-from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
@@ -51,7 +43,6 @@ KEEPALIVE_S = 60.0  # longer than the longest pause between two calls of an idle
 PIECE_BYTES_MAX = 16 * 1024 * 1024
 INVENTORY_BYTES_MAX = 1024 * 1024  # 1,000 hosts of 300 bytes, three times
 SMALL_BYTES_MAX = 64 * 1024
-_DIGITS_MAX = 12  # of a length; int() refuses thousands of digits in its own words
 
 T = TypeVar("T")
 
@@ -132,7 +123,7 @@ class ControlPlane:
             timeout_s=BULK_TIMEOUT_S,
         ) as answer:
             head = answer.headers.get("X-Deal", "")
-            piece = await _read(answer, PIECE_BYTES_MAX)
+            piece = await read_body(answer, PIECE_BYTES_MAX)
         try:
             reply_bytes = base64.b64decode(head, validate=True)
         except ValueError as error:
@@ -149,7 +140,7 @@ class ControlPlane:
             headers={"Content-Type": MSGPACK},
             timeout_s=CALL_TIMEOUT_S,
         ) as answer:
-            body = await _read(answer, FRAME_BYTES_MAX)
+            body = await read_body(answer, FRAME_BYTES_MAX)
         return decode(body, SyncAnswer, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
 
     async def cell_trust(self, cell: CellId) -> CellTrust:
@@ -159,7 +150,7 @@ class ControlPlane:
 
     async def _get(self, path: str, *, bytes_max: int, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
         async with self._answer("GET", path, timeout_s=timeout_s) as answer:
-            return await _read(answer, bytes_max)
+            return await read_body(answer, bytes_max)
 
     @asynccontextmanager
     async def _answer(
@@ -178,7 +169,12 @@ class ControlPlane:
                 answer = await self._client.send(request, stream=True)
                 try:
                     if not answer.is_success:
-                        raise _refusal(answer.status_code, await _read(answer, SMALL_BYTES_MAX))
+                        raise refusal_of(
+                            answer.status_code,
+                            await read_body(answer, SMALL_BYTES_MAX),
+                            where=str(request.url),
+                            unclear=UnavailableError,
+                        )
                     yield answer
                 finally:
                     await _close(answer)
@@ -226,34 +222,6 @@ async def _close(answer: httpx2.Response) -> None:
     with trio.move_on_after(1.0) as scope:
         scope.shield = True  # a cancelled call must give its connection back
         await answer.aclose()
-
-
-async def _read(answer: httpx2.Response, bytes_max: int) -> bytes:
-    """The whole body.  Its length must be said before: reading is all or nothing."""
-    length = answer.headers.get("Content-Length", "")
-    if not length.isdecimal() or len(length) > _DIGITS_MAX:
-        raise ProtocolError("answer without a length", where=str(answer.url))
-    if int(length) > bytes_max:
-        raise ProtocolError(
-            f"answer of {length} bytes, at most {bytes_max} allowed", where=str(answer.url)
-        )
-    return await answer.aread()
-
-
-def _refusal(status: int, body: bytes) -> P2PDeployError:
-    """The control plane's own words, in the class that says who must act."""
-    try:
-        error = msgspec.json.decode(body, type=ErrorDocument).error
-    except UNDECODABLE:
-        return UnavailableError(f"control plane answered {status} without saying why")
-    kind: type[P2PDeployError] = RefusedError
-    if status == NotFoundError.http_status:
-        kind = NotFoundError
-    elif status == TrustError.http_status:
-        kind = TrustError
-    elif status >= 500:
-        kind = UnavailableError
-    return kind(error.message, where=error.where, hint=error.hint, code=error.code)
 
 
 def _checked(data: bytes, digest: Digest) -> bytes:

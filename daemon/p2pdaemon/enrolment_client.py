@@ -15,16 +15,9 @@ import httpx2
 import msgspec
 import trio
 
-from p2pdeploy.codec import UNDECODABLE, decode, encode
-from p2pdeploy.errors import (
-    NotFoundError,
-    P2PDeployError,
-    ProtocolError,
-    RefusedError,
-    TrustError,
-    UnavailableError,
-)
-from p2pdeploy.messages.api import ErrorDocument
+from p2pdaemon.answers import read_body, refusal_of
+from p2pdeploy.codec import decode, encode
+from p2pdeploy.errors import P2PDeployError, RefusedError, TrustError, UnavailableError
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, RenewRequest
 from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest
 from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX
@@ -39,7 +32,6 @@ CALL_TIMEOUT_S = 20.0  # a control plane whose fleet comes back all at once need
 ANSWER_BYTES_MAX = BUNDLE_BYTES_MAX + RELEASES_BYTES_MAX + 32 * 1024
 TRIES_MAX = 10  # each told when to come back, at most half a minute later
 RETRY_S_MAX = 60.0
-_DIGITS_MAX = 12  # of a length; more say nothing sensible
 _WHO = "the control plane"
 
 
@@ -169,8 +161,7 @@ async def _call(
         with trio.fail_after(CALL_TIMEOUT_S):
             answer = await http.send(request, stream=True)
             try:
-                _require_small(answer)
-                await answer.aread()
+                await read_body(answer, ANSWER_BYTES_MAX)
             finally:
                 await answer.aclose()
             return answer
@@ -180,6 +171,12 @@ async def _call(
         ) from error
     except httpx2.HTTPError as error:
         raise _unreachable(error, str(request.url)) from error
+
+
+def _refusal(answer: httpx2.Response) -> P2PDeployError:
+    return refusal_of(
+        answer.status_code, answer.content, where=str(answer.url), unclear=RefusedError
+    )
 
 
 def _unreachable(error: httpx2.HTTPError, url: str) -> P2PDeployError:
@@ -194,31 +191,6 @@ def _unreachable(error: httpx2.HTTPError, url: str) -> P2PDeployError:
             )
         cause = cause.__cause__ or cause.__context__
     return UnavailableError(f"{_WHO} does not answer: {error or type(error).__name__}", where=url)
-
-
-def _require_small(answer: httpx2.Response) -> None:
-    length = answer.headers.get("Content-Length", "")
-    # The digits are counted first: int() refuses thousands of them in its own words.
-    if not length.isdecimal() or len(length) > _DIGITS_MAX or int(length) > ANSWER_BYTES_MAX:
-        raise ProtocolError(
-            f"answer of {length or 'unknown'} bytes, at most {ANSWER_BYTES_MAX} allowed",
-            where=str(answer.url),
-        )
-
-
-def _refusal(answer: httpx2.Response) -> P2PDeployError:
-    try:
-        error = msgspec.json.decode(answer.content, type=ErrorDocument).error
-    except UNDECODABLE:
-        return RefusedError(f"HTTP {answer.status_code} without saying why", where=str(answer.url))
-    kind: type[P2PDeployError] = RefusedError
-    if answer.status_code in (401, 403):
-        kind = TrustError
-    elif answer.status_code == NotFoundError.http_status:
-        kind = NotFoundError
-    elif answer.status_code >= 500:
-        kind = UnavailableError
-    return kind(error.message, where=error.where, hint=error.hint, code=error.code)
 
 
 def _seconds(text: str) -> float:

@@ -6,21 +6,17 @@ orders does without the control plane until its lease ends.
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-import msgspec
 import trio
 
 from p2pdaemon.clock import HostClock
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
-from p2pdaemon.journal import write_durably
+from p2pdaemon.kept_inventory import keep_inventory, read_inventory
 from p2pdaemon.log import get_logger
 from p2pdeploy.activation.events import Event, Woken
-from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import P2PDeployError, ProtocolError, UnavailableError
 from p2pdeploy.gossip.anti_entropy import answer_diff, delegates_of, offer
 from p2pdeploy.gossip.shell import GossipShell
@@ -130,9 +126,9 @@ class CellSync:
         return "measured"
 
     async def _learn_cached(self) -> str:
-        data = await trio.to_thread.run_sync(_read, self._cache, limiter=_files)
-        if data is not None:
-            self._learn(_decode(data))
+        hosts = await trio.to_thread.run_sync(read_inventory, self._cache, limiter=_files)
+        if hosts is not None:
+            self._learn(hosts)
         return "learnt"
 
     async def _learn_current(self) -> str:
@@ -143,9 +139,8 @@ class CellSync:
 
     async def _keep_inventory(self, hosts: list[Host]) -> None:
         """For the next start; a disk that refuses it is no failure of the control plane."""
-        data = msgspec.json.encode(hosts)
         try:
-            await trio.to_thread.run_sync(_keep, self._cache, data, limiter=_files)
+            await trio.to_thread.run_sync(keep_inventory, self._cache, hosts, limiter=_files)
         except UnavailableError as error:
             self._tell_once("inventory not kept", _CACHE, error)
         else:
@@ -227,29 +222,3 @@ class CellSync:
 
     async def _pause(self, pause_s: float) -> None:
         await trio.sleep(pause_s * self._rng.uniform(0.75, 1.0))
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot be read: {error.strerror}", where=str(path), code="disk-error"
-        ) from error
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Write only what is new: the inventory hardly ever changes."""
-    with contextlib.suppress(UnavailableError):  # what cannot be read may still be replaced
-        if _read(path) == data:
-            return
-    write_durably(path, data)
-
-
-def _decode(data: bytes) -> list[Host]:
-    try:
-        return msgspec.json.decode(data, type=list[Host])
-    except UNDECODABLE as error:
-        raise ProtocolError(f"the cached inventory is damaged: {error}") from error
