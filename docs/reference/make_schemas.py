@@ -21,6 +21,7 @@ from p2pctl.documents import (
     UpReport,
 )
 from p2pctl.fleet_dir import FleetFile
+from p2pctl.rotating import NewKey
 from p2pdeploy.messages.access import AccessRow
 from p2pdeploy.messages.api import (
     ErrorDocument,
@@ -35,8 +36,10 @@ from p2pdeploy.messages.api import (
 )
 from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
+from p2pdeploy.messages.keys import KeyView, RotationAnswer
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.messages.signing import DelegationView
+from p2pdeploy.trust.key_files import KeyStatus
 
 FOLDER = Path(__file__).resolve().parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -71,6 +74,14 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ("auth-matrix", list[AccessRow], "`p2pctl auth matrix`"),
     ("operators", list[OperatorView], "`p2pctl auth list`, `p2pctl auth revoke`"),
     ("operator", IssuedOperator, "`p2pctl auth issue`, `p2pctl auth renew`"),
+    ("keys", list[KeyView], "`p2pctl keys status`"),
+    (
+        "key-files",
+        list[KeyStatus],
+        "`p2pctl keys status --folder`, `p2pctl keys export-offline OUT`",
+    ),
+    ("key", NewKey, "`p2pctl keys generate OUT`"),
+    ("key-rotation", RotationAnswer, "`p2pctl keys rotate ROLE`"),
     ("audit-entry", AuditEntry, "`p2pctl audit export`, one document a line"),
     ("audit-report", AuditReport, "`p2pctl audit verify`"),
 ]

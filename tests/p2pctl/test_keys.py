@@ -9,11 +9,11 @@ from tests.trust_folder import add_trust
 
 def test_status_lists_every_key_and_what_a_thief_could_do(p2pctl, tmp_path: Path) -> None:
     add_trust(tmp_path)
-    done = p2pctl("keys", "status", "--dir", tmp_path)
+    done = p2pctl("keys", "status", "--folder", "--dir", tmp_path)
     assert done.code == 0
     assert "root" in done.out
     assert "offline" in done.out
-    document = p2pctl("keys", "status", "--dir", tmp_path, "-o", "json").document()
+    document = p2pctl("keys", "status", "--folder", "--dir", tmp_path, "-o", "json").document()
     assert {key["role"] for key in document} >= {"root", "targets", "deployer", "go", "enrol"}
 
 
@@ -36,6 +36,6 @@ def test_a_key_that_belongs_online_is_not_moved(p2pctl, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_keys_is_one_line(p2pctl, tmp_path: Path) -> None:
-    done = p2pctl("keys", "status", "--dir", tmp_path)
+    done = p2pctl("keys", "status", "--folder", "--dir", tmp_path)
     assert done.code == 2
     assert len(done.err.splitlines()) == 1

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from p2pctl.client import ApiClient
-from p2pctl.signing import ReleaseSigner
+from p2pctl.signing import ReleaseSigner, read_key
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.signing import ProposalView, SignatureRequest
@@ -45,7 +45,7 @@ class StolenControlPlane(ApiClient):
         self.now = dt.datetime.now(dt.UTC)
         publisher = SigningKey.from_pem((folder / "operator" / "publisher.key").read_bytes())
         self.publishers = publishers or publisher.public_key
-        self.targets_key = self._trust.keys["targets"]
+        self.targets_key = read_key(folder / "trust" / "keys" / "targets.key", "targets")
 
     def propose_release(self, service: str, version: str) -> ProposalView:
         assert self.asks_for is not None

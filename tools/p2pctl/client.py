@@ -13,6 +13,7 @@ from typing import Self
 from p2pctl.api.access import AccessCalls
 from p2pctl.api.enrolment import EnrolmentCalls
 from p2pctl.api.hosts import HostCalls
+from p2pctl.api.keys import KeyCalls
 from p2pctl.api.operators import OperatorCalls
 from p2pctl.api.releases import ReleaseCalls
 from p2pctl.api.rollouts import RolloutCalls
@@ -22,7 +23,15 @@ from p2pdeploy.trust.tls import IdentityFiles
 __all__ = ["ApiClient"]
 
 
-class ApiClient(ReleaseCalls, RolloutCalls, HostCalls, EnrolmentCalls, OperatorCalls, AccessCalls):
+class ApiClient(
+    ReleaseCalls,
+    RolloutCalls,
+    HostCalls,
+    EnrolmentCalls,
+    OperatorCalls,
+    AccessCalls,
+    KeyCalls,
+):
     """The API of one control plane.  Use it as a context manager.
 
     Args:

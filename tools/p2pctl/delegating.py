@@ -56,11 +56,14 @@ def delegate_service(
 
 
 def public_key_in(text: str) -> bytes:
-    """A publisher's public key: 64 hexadecimal digits, or the file of the private key.
+    """A person's public key: 64 hexadecimal digits, or a file with them or with the private key.
 
     Raises:
         ConfigError: it is neither.
     """
+    path = Path(text)
+    if path.suffix == ".pub" and path.exists():
+        text = path.read_text(errors="replace")[: _HEX_DIGITS + 2].strip()
     if len(text) == _HEX_DIGITS and not Path(text).exists():
         try:
             return bytes.fromhex(text)

@@ -10,6 +10,7 @@ Reading order:
 * :mod:`~p2ptracker.authority`: the fleet's keys and certificates
 * :mod:`~p2ptracker.enrolment`: how hosts get in, stay in, and are put out
 * :mod:`~p2ptracker.releases`: releases signed by their publishers
+* :mod:`~p2ptracker.keys`: signing keys that come and go
 * :mod:`~p2ptracker.cells`: what the cells say, how it is kept, and what people ask of it
 * :mod:`~p2ptracker.rollouts`: rollouts, accepted, conducted and steered
 * :mod:`~p2ptracker.api`: the HTTP API under ``/v1``

@@ -22,6 +22,7 @@ from p2pdeploy.ids import cell_id, check_label
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.addresses import require_address
+from p2pdeploy.trust.cell_keys import ROTATION_STEP_WAIT_S
 from p2ptracker.announce.lab import require_shut_off
 
 __all__ = ["INVENTORY_FILE", "TrackerConfig", "check_hosts", "load_config", "load_inventory"]
@@ -44,6 +45,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     refused where other machines could reach it.  ``announce_interval_s``: how often a client comes
     back; raising it makes peers of a stopped client linger longer.  ``settle_s``: how long a
     rollout's gate stays open before anybody starts, unless the rollout says otherwise.
+    ``key_step_s``: how long hosts have to learn of keys in a rotation; they ask once a minute.
     ``company_ca``: a file of CA certificates whose hosts may join without tokens, from DIR;
     ``company_domain``: their certificates say ``NAME.company_domain``.
     """
@@ -56,6 +58,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lab: bool = False
     announce_interval_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     settle_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 5.0
+    key_step_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = ROTATION_STEP_WAIT_S
     company_ca: str = ""
     company_domain: str = ""
     log_level: str = "info"

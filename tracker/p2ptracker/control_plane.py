@@ -28,6 +28,8 @@ from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import Revoker
 from p2ptracker.enrolment.rotating import RingFiles, RingRotator
 from p2ptracker.enrolment.standing import Standing
+from p2ptracker.keys.rotation import Waits
+from p2ptracker.keys.rotator import KeyRotator
 from p2ptracker.metrics import Metrics
 from p2ptracker.operators.desk import OperatorDesk
 from p2ptracker.origin import Origin
@@ -84,6 +86,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     enrolment: EnrolmentDesk
     revoker: Revoker
     rotator: RingRotator
+    keys: KeyRotator
     operators: OperatorDesk
     database: Database
     store: BlobStore
@@ -128,6 +131,7 @@ async def open_control_plane(
         refusals = await database.read(stored_refusals)
         plane = _assemble(folder / "tracker", config, inventory, trust, refusals, database, clock)
         await plane.repository.open(trust)
+        await plane.keys.open()
         await plane.cells.load()
         await plane.orchestrator.load()
         yield plane
@@ -175,6 +179,16 @@ def _assemble(
         orchestrator.learn_cell(host.cell)
 
     rotator = RingRotator(RingFiles(trust), lambda: [cell.cell for cell in cells.all()])
+    revoker = Revoker(trust, inventory, standing, database, cells, rotator, clock)
+    keys = KeyRotator(
+        trust,
+        repository,
+        database,
+        cells,
+        revoker.tell_anew,
+        clock,
+        Waits(step_s=config.key_step_s),
+    )
     return ControlPlane(
         config=config,
         inventory=inventory,
@@ -193,8 +207,9 @@ def _assemble(
             metrics.registry,
             clock,
         ),
-        revoker=Revoker(trust, inventory, standing, database, cells, rotator, clock),
+        revoker=revoker,
         rotator=rotator,
+        keys=keys,
         operators=OperatorDesk(trust, standing, database, clock),
         database=database,
         store=store,

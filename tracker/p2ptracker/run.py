@@ -8,6 +8,7 @@
     store_what_cells_said      observations into the database, twice a second
     conduct_cells              rollouts: look at every cell, issue what is due
     rotate_rings               gossip keys of a cell, after a revocation
+    rotate_keys                keys that sign orders come and go
     tell_cells                 revocations: each cell has them within seconds
     keep_fresh                 release metadata: signed anew before it expires
     stop_on_signal             SIGTERM, SIGINT
@@ -81,6 +82,7 @@ async def run_tasks(
         nursery.start_soon(plane.orchestrator.conduct_cells)
         nursery.start_soon(plane.revoker.tell_cells)
         nursery.start_soon(plane.rotator.rotate_rings)
+        nursery.start_soon(plane.keys.rotate_keys)
         nursery.start_soon(plane.repository.keep_fresh)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from p2pdeploy.trust.releases.documents import parse_document, parse_payload
-from p2pdeploy.trust.releases.keys import OrderKeys, service_role
+from p2pdeploy.trust.releases.documents import keys_of_role, parse_document, parse_payload
+from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, service_role
 from p2pdeploy.trust.releases.library import Root, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.proposals import Proposal
 from p2pdeploy.trust.releases.release_target import ReleaseTarget, live_releases
@@ -17,7 +17,9 @@ __all__ = [
     "follows",
     "live_in",
     "order_keys_of",
+    "order_keys_proposed",
     "proposed_by",
+    "services_proposed",
     "version_of_targets",
 ]
 
@@ -54,6 +56,18 @@ def follows(proposal: Proposal, current: bytes | None) -> bool:
 def order_keys_of(targets: bytes) -> OrderKeys:
     """The keys of orders, from a targets document that is trusted already."""
     return order_keys_in(parse_document(targets, Targets, where="targets").signed)
+
+
+def order_keys_proposed(proposal: Proposal) -> OrderKeys:
+    """The keys of orders that *proposal*, which is of targets, would make known."""
+    return order_keys_in(parse_payload(proposal.payload, Targets, where="targets"))
+
+
+def services_proposed(proposal: Proposal) -> dict[str, RoleKeys]:
+    """The publishers of each service as *proposal*, which is of targets, says."""
+    signed = parse_payload(proposal.payload, Targets, where="targets")
+    roles = signed.delegations.roles if signed.delegations else None
+    return {name.removeprefix("svc/"): keys_of_role(signed, name) for name in roles or {}}
 
 
 def version_of_targets(targets: bytes) -> int:

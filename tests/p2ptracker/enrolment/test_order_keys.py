@@ -36,8 +36,14 @@ async def joined(tracker, config_of, token_for):
     return msgspec.structs.replace(config, api=f"https://127.0.0.1:{tracker.ports.api}")
 
 
-def with_go_keys(tracker, targets_key: SigningKey, *go: SigningKey) -> bytes:
-    """A targets document, signed by *targets_key*, after which *go* sign GOs."""
+def targets_key(tracker) -> SigningKey:
+    key = tracker.plane.trust.offline_key("targets")
+    assert key is not None
+    return key
+
+
+def with_go_keys(tracker, signer: SigningKey, *go: SigningKey) -> bytes:
+    """A targets document, signed by *signer*, after which *go* sign GOs."""
     current = tracker.plane.repository.repository.targets
     keys = RoleKeys(threshold=1, public_keys=tuple(key.public_key for key in go))
     proposal = propose_targets(
@@ -46,7 +52,7 @@ def with_go_keys(tracker, targets_key: SigningKey, *go: SigningKey) -> bytes:
         services={},
         now=dt.datetime.now(dt.UTC),
     )
-    return sign_file(proposal, targets_key)
+    return sign_file(proposal, signer)
 
 
 def forced(tracker, targets: bytes) -> Repository:
@@ -119,13 +125,13 @@ async def test_a_new_key_is_learnt_and_an_old_one_dropped_from_the_signed_docume
     config = await joined(tracker, config_of, token_for)
     keys, new = tracker.plane.trust.keys, SigningKey.generate(role="go")
     host = Following(tracker, config)
-    both = with_go_keys(tracker, keys["targets"], keys["go"], new)
+    both = with_go_keys(tracker, targets_key(tracker), keys["go"], new)
     await tracker.plane.repository.change(accepted(tracker, both))
     await host.ask()
     assert host.believes(keys["go"])
     assert host.believes(new)
     assert host.gossip.dropped == [], "nothing that was sealed is refused yet"
-    alone = with_go_keys(tracker, keys["targets"], new)
+    alone = with_go_keys(tracker, targets_key(tracker), new)
     await tracker.plane.repository.change(accepted(tracker, alone))
     await host.ask()
     assert not host.believes(keys["go"])
@@ -160,10 +166,10 @@ async def test_an_older_document_does_not_bring_a_dropped_key_back(
     tracker, config_of, token_for
 ) -> None:
     config = await joined(tracker, config_of, token_for)
-    keys, new = tracker.plane.trust.keys, SigningKey.generate(role="go")
+    new = SigningKey.generate(role="go")
     replayed = tracker.plane.repository.repository
     await tracker.plane.repository.change(
-        accepted(tracker, with_go_keys(tracker, keys["targets"], new))
+        accepted(tracker, with_go_keys(tracker, targets_key(tracker), new))
     )
     await renew(order_of(config))
     known = load_known_orders(config.identity_dir)

@@ -79,13 +79,19 @@ async def test_a_new_service_is_the_fleets_publishers_and_it_is_said_once(
     assert not (await tracker.proposed("1.0.0")).service_added
 
 
+def _key_of(tracker, role: str) -> SigningKey:
+    """One that lies in the fleet's folder, as a thief of the whole machine reads it."""
+    path = tracker.plane.trust.paths.key(role)
+    return SigningKey.from_pem(path.read_bytes(), role=role)
+
+
 @pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp", "deployer", "rollout"])
 async def test_a_signature_by_a_stolen_key_of_the_control_plane_counts_for_nothing(
     tracker, payload: Payload, role: str
 ) -> None:
     await tracker.commit_all("1.0.0", payload())
     proposed = await tracker.proposed("1.0.0")
-    answer = await tracker.sign("1.0.0", proposed, tracker.plane.trust.keys[role])
+    answer = await tracker.sign("1.0.0", proposed, _key_of(tracker, role))
     assert code_of(answer) == (401, "release-wrong-key")
     assert await state_of(tracker) == "pending"
 

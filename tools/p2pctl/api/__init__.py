@@ -7,6 +7,7 @@ In reading order:
   deployed, how it gets there, and where it is
 * :mod:`~p2pctl.api.enrolment`, :mod:`~p2pctl.api.operators`, :mod:`~p2pctl.api.access`: which
   hosts and which people belong to the fleet, and what people may do and did
+* :mod:`~p2pctl.api.keys`: what signs
 
 Every path and parameter of the API stands here.  A new noun is a new module, and one more base of
 :class:`~p2pctl.client.ApiClient`.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -13,10 +15,25 @@ from p2pctl.documents import AuditReport
 from p2pctl.render.listings import show_time
 from p2pctl.render.tables import plain_table
 from p2pdeploy.messages.access import AccessRow
+from p2pdeploy.messages.keys import KeyView, RotationAnswer
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.trust.key_files import KeyStatus
 
-__all__ = ["view_audit", "view_issued", "view_keys", "view_matrix", "view_operators"]
+if TYPE_CHECKING:
+    from p2pctl.rotating import NewKey
+
+__all__ = [
+    "view_audit",
+    "view_issued",
+    "view_key_files",
+    "view_keys",
+    "view_matrix",
+    "view_new_key",
+    "view_operators",
+    "view_rotation",
+]
+
+_EXPIRES_SOON = dt.timedelta(days=30)
 
 
 def view_matrix(rows: Sequence[AccessRow]) -> RenderableType:
@@ -50,7 +67,58 @@ def view_issued(issued: IssuedOperator) -> RenderableType:
     return Text(f"{issued.name}: {roles}, until {until}, serial {issued.serial}")
 
 
-def view_keys(keys: Sequence[KeyStatus]) -> RenderableType:
+def view_keys(keys: Sequence[KeyView]) -> RenderableType:
+    """Every role, a line each; what is misplaced, under way or expires soon is marked."""
+    table = plain_table("ROLE", "KEYS", "SIGN", "IS", "BELONGS", "STANDS", "WHO STEALS IT CAN")
+    now = dt.datetime.now(dt.UTC)
+    for key in keys:
+        misplaced = key.place == "here" and key.belongs == "offline"
+        shown = [key_id.partition("/")[2] for key_id in key.key_ids]
+        shown += [f"+{key_id.partition('/')[2]}" for key_id in key.next_key_ids]
+        is_soon = key.expires_at is not None and key.expires_at - now < _EXPIRES_SOON
+        stands = _stands(key, now)
+        table.add_row(
+            key.role,
+            "\n".join(shown) or "-",
+            f"{key.threshold} of {len(key.key_ids) or len(key.next_key_ids)}",
+            Text(key.place, style="yellow" if misplaced else ""),
+            key.belongs,
+            Text(stands, style="yellow" if is_soon and key.belongs == "offline" else ""),
+            key.stolen,
+        )
+    return table
+
+
+def _stands(key: KeyView, now: dt.datetime) -> str:
+    """Where its rotation stands, or how long its document holds."""
+    if key.next_at is not None:
+        return f"{key.state}, next step {show_time(key.next_at)}"
+    if key.expires_at is None:
+        return "-"
+    return f"{max((key.expires_at - now).days, 0)} days left"
+
+
+def view_rotation(answer: RotationAnswer) -> RenderableType:
+    """Where a rotation stands, in a line or two."""
+    names = ", ".join(answer.key_ids)
+    if answer.state == "done" or answer.next_at is None:
+        return Text(f"{answer.role}: {names} alone from now on")
+    at = show_time(answer.next_at)
+    what = "hosts learn" if answer.state == "announced" else "hosts learn, and who signs now is"
+    if answer.by_itself:
+        return Text(f"{answer.role}: {what} {names}; the next step follows by itself at {at}")
+    return Text(
+        f"{answer.role}: {what} {names}\n"
+        f"finish it from {at} on: p2pctl keys rotate {answer.role} --finish --key targets.key"
+    )
+
+
+def view_new_key(key: NewKey) -> RenderableType:
+    """Where the halves of a new key are."""
+    return Text(f"private, keep it to yourself: {key.private}\npublic, give it away: {key.public}")
+
+
+def view_key_files(keys: Sequence[KeyStatus]) -> RenderableType:
     """Every key, a line each; one that is not where it belongs is marked."""
     table = plain_table("ROLE", "KEY", "IS", "BELONGS", "WHO STEALS IT CAN")
     for key in keys:

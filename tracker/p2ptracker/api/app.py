@@ -22,6 +22,7 @@ from p2ptracker.api.enrolment import enrolment_handlers
 from p2ptracker.api.failures import REFUSALS, exception_handlers
 from p2ptracker.api.fleet import fleet_handlers
 from p2ptracker.api.guard import Guard, authorise_route
+from p2ptracker.api.keys import key_routes
 from p2ptracker.api.lab import lab_handlers
 from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.operators import operator_handlers
@@ -48,6 +49,7 @@ def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = No
         *enrolment_handlers(plane.enrolment, plane.revoker, plane.repository),
         *fleet_handlers(plane),
         *lab_handlers(plane),
+        key_routes(plane),
         *log_handlers(plane),
         *operator_handlers(plane.operators),
         *release_routes(plane),

@@ -33,10 +33,21 @@ from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.tls import IdentityFiles
 
-__all__ = ["RELEASE_ROLES", "TrustFolder", "TrustPaths", "open_trust"]
+__all__ = [
+    "OFFLINE_ROLES",
+    "ONLINE_RELEASE_ROLES",
+    "RELEASE_ROLES",
+    "TrustFolder",
+    "TrustPaths",
+    "open_trust",
+]
 
-RELEASE_ROLES = ("root", "targets", "snapshot", "timestamp")
-"""The keys of signed releases (TUF): the first two belong offline."""
+OFFLINE_ROLES = ("root", "targets")
+"""Keys that are needed a few times a year."""
+ONLINE_RELEASE_ROLES = ("snapshot", "timestamp")
+"""Keys that sign by themselves, day after day."""
+RELEASE_ROLES = (*OFFLINE_ROLES, *ONLINE_RELEASE_ROLES)
+"""The keys of signed releases (TUF)."""
 
 _HINT = "'p2ptracker init DIR' makes it, 'p2pctl up' does so for a fleet on this machine"
 
@@ -65,7 +76,11 @@ class TrustPaths:
 
     def offline(self) -> tuple[Path, ...]:
         """Keys that a running control plane never needs: nobody can steal them from it."""
-        return (self.key("root"), self.key("targets"))
+        return tuple(self.key(role) for role in OFFLINE_ROLES)
+
+    def next_key(self, role: str) -> Path:
+        """The key that takes over from the role's, while a rotation is under way."""
+        return self.keys / f"{role}.next.key"
 
     def control_plane_files(self) -> IdentityFiles:
         """What the control plane's listeners and its own connections present."""
@@ -79,7 +94,11 @@ class TrustPaths:
 
 
 class TrustFolder(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the control plane signs with.  ``keys`` by role."""
+    """Everything the control plane signs with.
+
+    ``keys`` by role: those that it needs all the time, and of orders those that it has.  A
+    rotation replaces one in place.  What belongs offline is not among them: :meth:`offline_key`.
+    """
 
     paths: TrustPaths
     fleet: str
@@ -87,6 +106,15 @@ class TrustFolder(msgspec.Struct, frozen=True, kw_only=True):
     swarm_ca: Authority
     keys: dict[str, SigningKey]
     release_root: bytes
+
+    def offline_key(self, role: str) -> SigningKey | None:
+        """The root or the targets key, if it lies here; read anew each time and held by nobody.
+
+        Raises:
+            ConfigError: it is damaged, or others can read it.
+        """
+        assert role in OFFLINE_ROLES, role
+        return _signing_key(self.paths, role) if self.paths.key(role).exists() else None
 
     def bundle(self) -> TrustBundle:
         """What every member may know of it."""
@@ -112,7 +140,7 @@ def open_trust(folder: Path) -> TrustFolder:
             fleet=str(about["fleet"]),
             fleet_ca=_authority(paths.fleet_ca, paths.fleet_ca_key),
             swarm_ca=_authority(paths.swarm_ca, paths.swarm_ca_key),
-            keys={role: _signing_key(paths, role) for role in (*ORDER_ROLES, *_present(paths))},
+            keys={role: _signing_key(paths, role) for role in _online(paths)},
             release_root=read_private(paths.release_root, hint=_HINT),
         )
     except ConfigError:
@@ -121,9 +149,10 @@ def open_trust(folder: Path) -> TrustFolder:
         raise ConfigError(f"damaged: {error}", where=str(paths.trust), code="no-trust") from error
 
 
-def _present(paths: TrustPaths) -> list[str]:
-    """The roles of releases whose keys were not taken offline."""
-    return [role for role in RELEASE_ROLES if paths.key(role).exists()]
+def _online(paths: TrustPaths) -> list[str]:
+    """The roles whose keys are needed all the time; people may have that of rollouts."""
+    roles = [role for role in ORDER_ROLES if role != "rollout" or paths.key(role).exists()]
+    return [*roles, *(role for role in ONLINE_RELEASE_ROLES if paths.key(role).exists())]
 
 
 def _authority(certificate: Path, key: Path) -> Authority:

@@ -89,6 +89,13 @@ class Revoker:
         await self._rotator.begin(host.cell)
         return known
 
+    def tell_anew(self) -> None:
+        """Another key seals what is said from now on: every cell gets its word sealed with it."""
+        self._said.clear()
+        for cell in self._cells.all():
+            word, envelope = self._word(cell.cell)
+            cell.replace(item_of(word, envelope), word)
+
     async def tell_cells(self) -> None:
         """Task: let each cell have what has changed for it, and take what only the cell knows."""
         while True:

@@ -31,13 +31,18 @@ def require_publishers(keeper: RepositoryKeeper, service: ServiceName) -> None:
         RefusedError: nobody may, and the key that could change it lies offline.
     """
     check_service(service)
-    if keeper.keys.targets is None and service not in services_of(keeper.repository.targets):
-        raise RefusedError(
-            f"nobody may sign releases of {service} yet, and the targets key lies offline",
-            where=service,
-            hint=f"its owner runs 'p2pctl release delegate {service} --key targets.key'",
-            code="no-publishers",
-        )
+    if not keeper.keys.has_targets and service not in services_of(keeper.repository.targets):
+        raise _no_publishers(service)
+
+
+def _no_publishers(service: ServiceName) -> RefusedError:
+    """The error for a service that nobody publishes."""
+    return RefusedError(
+        f"nobody may sign releases of {service} yet, and the targets key lies offline",
+        where=service,
+        hint=f"its owner runs 'p2pctl release delegate {service} --key targets.key'",
+        code="no-publishers",
+    )
 
 
 async def add_service_if_new(keeper: RepositoryKeeper, service: ServiceName) -> bool:
@@ -53,14 +58,16 @@ async def add_service_if_new(keeper: RepositoryKeeper, service: ServiceName) -> 
 
     def with_service(before: Repository, now: dt.datetime) -> Repository:
         keys = keeper.keys
-        assert keys.targets is not None, "as was required"
+        targets_key = keys.read("targets")
+        if targets_key is None:  # taken offline a moment ago
+            raise _no_publishers(service)
         proposal = propose_targets(
             before.targets,
             order_keys=order_keys_of(before.targets),
             services={service: keys.new_service, **services_of(before.targets)},
             now=now,
         )
-        signed = proposal_in(sign_file(proposal, keys.targets), "targets")
+        signed = proposal_in(sign_file(proposal, targets_key), "targets")
         return accept_targets(before, signed, keys.online, now=now)
 
     await keeper.change(with_service)

@@ -20,6 +20,7 @@ from p2pdeploy.ids import ServiceName
 from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
 from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
+from p2pdeploy.trust.releases.keys import OrderKeys as ReleaseOrderKeys
 from p2pdeploy.trust.releases.limits import ROOTS_PER_BUNDLE_MAX, TARGETS_LIFETIME
 from p2pdeploy.trust.releases.proposals import propose_targets, services_of
 from p2pdeploy.trust.releases.reading import (
@@ -43,7 +44,7 @@ from p2ptracker.releases.release_keys import ReleaseKeys
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.signed_releases import save_documents, stored_documents
 
-__all__ = ["LOOK_EVERY_S", "RepositoryKeeper"]
+__all__ = ["LOOK_EVERY_S", "RepositoryKeeper", "in_force"]
 
 LOOK_EVERY_S = 300.0  # of the twelve hours that a timestamp has left when it is signed anew
 _HINT = "'p2ptracker init DIR' makes it"
@@ -105,7 +106,7 @@ class RepositoryKeeper:
     @property
     def order_keys(self) -> OrderKeys:
         """Who signs orders."""
-        return _order_keys(self._fleet, self.repository.targets)
+        return in_force(self._fleet, order_keys_of(self.repository.targets))
 
     def for_hosts(self) -> tuple[bytes, bytes]:
         """The newest root, and the signed metadata without any service's.
@@ -211,8 +212,8 @@ class RepositoryKeeper:
         return await trio.to_thread.run_sync(work, limiter=self._signing)
 
 
-def _order_keys(fleet: str, targets: bytes) -> OrderKeys:
-    said = order_keys_of(targets)
+def in_force(fleet: str, said: ReleaseOrderKeys) -> OrderKeys:
+    """The keys of orders that a targets document names, as a verifier takes them."""
     roles = {role: RoleKeys(keys.public_keys, keys.threshold) for role, keys in said.items()}
     return OrderKeys(fleet, roles)
 
@@ -234,13 +235,14 @@ def _begin(trust: TrustFolder, keys: ReleaseKeys, now: dt.datetime) -> Repositor
 def _refreshed(repository: Repository, keys: ReleaseKeys, now: dt.datetime) -> Repository:
     after = repository
     targets_left = expiries(repository)["targets"] - now
-    if keys.targets is not None and targets_left <= TARGETS_LIFETIME / 2:
+    targets_key = keys.read("targets") if targets_left <= TARGETS_LIFETIME / 2 else None
+    if targets_key is not None:
         proposal = propose_targets(
             repository.targets,
             order_keys=order_keys_of(repository.targets),
             services=services_of(repository.targets),
             now=now,
         )
-        signed = proposal_in(sign_file(proposal, keys.targets), "targets")
+        signed = proposal_in(sign_file(proposal, targets_key), "targets")
         after = accept_targets(repository, signed, keys.online, now=now)
     return refresh(after, keys.online, now=now) if is_refresh_due(after, now=now) else after

@@ -1,27 +1,47 @@
-"""The keys of releases that the control plane holds."""
+"""The keys of releases that the control plane has."""
 
 from __future__ import annotations
-
-import msgspec
 
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import read_publishers
-from p2ptracker.authority.folder import TrustFolder
+from p2ptracker.authority.folder import ONLINE_RELEASE_ROLES, TrustFolder
 
 __all__ = ["ReleaseKeys", "release_keys"]
 
 
-class ReleaseKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """``targets`` is None when that key lies offline, as it should.
+class ReleaseKeys:
+    """Those of *trust*, as they are at each look.
 
-    ``new_service`` is who publishes a service that nobody knew before.
+    Attributes:
+        new_service: Who publishes a service that nobody knew before.
     """
 
-    online: OnlineKeys
-    targets: SigningKey | None
-    new_service: RoleKeys
+    def __init__(self, trust: TrustFolder, new_service: RoleKeys) -> None:
+        self._trust = trust
+        self.new_service = new_service
+
+    def __repr__(self) -> str:
+        return f"<ReleaseKeys of {self._trust.fleet}>"
+
+    @property
+    def online(self) -> OnlineKeys:
+        """What signs by itself."""
+        keys = self._trust.keys
+        return OnlineKeys(snapshot=keys["snapshot"], timestamp=keys["timestamp"])
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the targets key lies here, which it should not."""
+        return self._trust.paths.key("targets").exists()
+
+    def read(self, role: str) -> SigningKey | None:
+        """The ``root`` or the ``targets`` key if it lies here, read from its file each time.
+
+        Blocking.  Raises ConfigError: it is damaged, or others can read it.
+        """
+        return self._trust.offline_key(role)
 
 
 def release_keys(trust: TrustFolder) -> ReleaseKeys:
@@ -30,7 +50,7 @@ def release_keys(trust: TrustFolder) -> ReleaseKeys:
     Raises:
         ConfigError: an online key is missing, or ``publishers.toml`` is not usable.
     """
-    missing = [role for role in ("snapshot", "timestamp") if role not in trust.keys]
+    missing = [role for role in ONLINE_RELEASE_ROLES if role not in trust.keys]
     if missing:
         raise ConfigError(
             f"the {missing[0]} key is needed all the time",
@@ -38,8 +58,4 @@ def release_keys(trust: TrustFolder) -> ReleaseKeys:
             hint="only the root and targets keys belong offline",
             code="no-trust",
         )
-    return ReleaseKeys(
-        online=OnlineKeys(snapshot=trust.keys["snapshot"], timestamp=trust.keys["timestamp"]),
-        targets=trust.keys.get("targets"),
-        new_service=read_publishers(trust.paths.publishers),
-    )
+    return ReleaseKeys(trust, read_publishers(trust.paths.publishers))

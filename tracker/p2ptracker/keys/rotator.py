@@ -1,0 +1,372 @@
+"""Makes the steps of rotations: each stored before it shows, so a kill at any moment loses none."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+import sqlalchemy as sa
+import structlog
+import trio
+
+from p2pdeploy.codec import decode, encode
+from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, RefusedError, TrustError
+from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
+from p2pdeploy.messages.orders import Rollout
+from p2pdeploy.trust.envelope import open_envelope
+from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier
+from p2pdeploy.trust.releases.files import proposal_in, sign_file
+from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys
+from p2pdeploy.trust.releases.proposals import Proposal, propose_targets, services_of
+from p2pdeploy.trust.releases.reading import (
+    order_keys_of,
+    order_keys_proposed,
+    services_proposed,
+)
+from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
+from p2ptracker.authority.folder import TrustFolder
+from p2ptracker.cells.replicas import Cells
+from p2ptracker.cells.sealing_anew import SealedAnew, refused, replace_in_cells, sealed_anew
+from p2ptracker.keys.next_keys import drop_key, make_next_key, next_key, put_in_place
+from p2ptracker.keys.rotation import (
+    Rotation,
+    Waits,
+    announced_keys,
+    begin_rotation,
+    due_at,
+    finished_keys,
+    seal_from,
+)
+from p2ptracker.releases.keeper import RepositoryKeeper, in_force
+from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.key_rotations import forget_rotation, save_rotation, stored_rotations
+from p2ptracker.storage.rollouts import (
+    StoredOrder,
+    delete_orders,
+    open_rollouts,
+    replace_envelopes,
+    stored_orders,
+)
+
+__all__ = ["KeyRotator"]
+
+LOOK_EVERY_S = 5.0  # of steps that are three minutes apart
+_ROLE_CHARS_SHOWN = 20
+_ROTATION_BYTES_MAX = 4 * 1024  # sixteen keys and some words
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class KeyRotator:
+    """Rotates the keys of orders.  ``open`` it once the repository is.
+
+    Args:
+        trust: Holds the private keys; gets the new ones.
+        keeper: Publishes who signs.
+        database: Keeps what is under way, and the orders that stand.
+        cells: Hold these orders.
+        tell_anew: Seals revocations with the new ``enrol`` key and tells the cells.
+        clock: Seconds since the epoch.
+        waits: How long steps take.
+    """
+
+    def __init__(
+        self,
+        trust: TrustFolder,
+        keeper: RepositoryKeeper,
+        database: Database,
+        cells: Cells,
+        tell_anew: Callable[[], None],
+        clock: Callable[[], float],
+        waits: Waits,
+    ) -> None:
+        self._trust, self._keeper, self._database = trust, keeper, database
+        self._cells, self._tell_anew = cells, tell_anew
+        self._clock, self.waits = clock, waits
+        self._rotations: dict[str, Rotation] = {}
+        self._lock = trio.Lock()
+        self._files = trio.CapacityLimiter(1)
+
+    def __repr__(self) -> str:
+        return f"<KeyRotator: {len(self._rotations)} under way>"
+
+    def under_way(self, role: str) -> Rotation | None:
+        """The rotation of *role*, if there is one."""
+        return self._rotations.get(role)
+
+    async def open(self) -> None:
+        """Go on where the last process stopped.
+
+        Raises:
+            ConfigError: a key that signs is none that hosts know; nothing may be sealed with it.
+        """
+        stored = await self._database.read(stored_rotations)
+        for role, document in stored.items():
+            rotation = decode(document, Rotation, bytes_max=_ROTATION_BYTES_MAX)
+            self._rotations[role] = rotation
+            if rotation.step == "sealing":
+                await self._take_over(rotation)
+        for role in ORDER_ROLES:
+            own, known = self._trust.keys.get(role), self._keeper.order_keys.roles[role].keys
+            if own is not None and own.public_key not in known and role != "rollout":
+                raise ConfigError(
+                    f"hosts do not know the {role} key of this folder",
+                    where=str(self._trust.paths.key(role)),
+                    hint="restore the folder and the database from the same backup",
+                    code="wrong-order-key",
+                )
+
+    # -- what is asked -----------------------------------------------------------------------
+
+    async def rotate(self, role: str, request: RotationRequest) -> RotationAnswer:
+        """Begin a rotation of *role*, or finish it.
+
+        Returns:
+            Where it stands; in state ``unsigned`` nothing has changed, and the owner of the
+            targets key must sign what comes with it.
+
+        Raises:
+            RefusedError: one is under way, none is, or it is too early to finish it.
+            TrustError: what was signed is something else, or by other keys.
+            UnavailableError: it could not be stored; nothing changed.
+        """
+        if role not in ORDER_ROLES:
+            raise NotFoundError(f"there is no key of orders {role[:_ROLE_CHARS_SHOWN]!r}")
+        async with self._lock:
+            return await (self._finish if request.finish else self._begin)(role, request)
+
+    async def _begin(self, role: str, request: RotationRequest) -> RotationAnswer:
+        if role in self._rotations:
+            raise RefusedError(
+                f"the {role} key is being rotated already",
+                hint="'p2pctl keys status' shows when that can be finished",
+                code="rotation-under-way",
+            )
+        keys = await self._who_takes_over(role, request)
+        is_ours = not request.public_keys
+        rotation = begin_rotation(
+            role, keys, current=self._order_keys(), is_ours=is_ours, now=self._clock()
+        )
+        said = announced_keys(self._order_keys(), rotation)
+        save = partial(save_rotation, role=role, document=encode(rotation))
+        proposals = await self._publish(said, request.signed, also=save)
+        if proposals:
+            return self._unsigned(rotation, proposals)
+        self._rotations[role] = rotation
+        if rotation.step == "sealing":
+            await self._take_over(rotation)
+        log.info("key-rotation-begun", role=role, keys=keys.key_ids(role))
+        return self._answer(rotation)
+
+    async def _who_takes_over(self, role: str, request: RotationRequest) -> RoleKeys:
+        if not request.public_keys:
+            if request.threshold != 1:
+                raise RefusedError("a threshold needs --public keys", code="no-public-keys")
+            make = make_next_key if not request.signed else next_key
+            key = await self._hop(partial(make, self._trust.paths, role))
+            return RoleKeys(threshold=1, public_keys=(key.public_key,))
+        if role != "rollout":
+            raise RefusedError(
+                f"the control plane signs with the {role} key all the time",
+                hint="only ROLLOUTs can be left to people",
+                code="not-for-people",
+            )
+        return RoleKeys(threshold=request.threshold, public_keys=request.public_keys)
+
+    async def _finish(self, role: str, request: RotationRequest) -> RotationAnswer:
+        rotation = self._rotations.get(role)
+        if rotation is None:
+            raise RefusedError(f"no rotation of the {role} key is under way", code="no-rotation")
+        due = due_at(rotation, self.waits)
+        if rotation.step != "sealing" or self._clock() < due:
+            raise RefusedError(
+                f"too early: the {role} key is {rotation.step} since {_time(rotation.since)}",
+                hint=f"the next step may be made at {_time(due)}",
+                code="too-early",
+            )
+        await self._seal_anew(rotation)  # whatever was under way when the new key took over
+        said = finished_keys(self._order_keys(), rotation)
+        gone = await self._nobody_believes(said)
+
+        def also(connection: sa.Connection) -> None:
+            forget_rotation(connection, role)
+            delete_orders(connection, gone)
+
+        proposals = await self._publish(said, request.signed, also=also)
+        if proposals:
+            return self._unsigned(rotation, proposals)
+        del self._rotations[role]
+        for replica in self._cells.all():
+            replica.drop_unverified()
+        if not rotation.is_ours and role not in self._trust.keys:
+            await self._hop(partial(drop_key, self._trust.paths, role))
+        log.info("key-rotation-done", role=role, forgotten=len(gone))
+        key_ids = rotation.keys.key_ids(role)
+        return RotationAnswer(role=role, state="done", key_ids=key_ids)
+
+    async def _nobody_believes(self, said: OrderKeys) -> list[StoredOrder]:
+        """What will be refused by the keys of *said*.
+
+        Raises:
+            RefusedError: a rollout that is under way is among it.
+        """
+        judge = FleetVerifier(in_force(self._trust.fleet, said))
+        stored = await self._database.read(stored_orders)
+        gone = refused(stored, partial(open_envelope, verifier=judge))
+        running = {row.id for row in await self._database.read(open_rollouts)}
+        for row in gone:
+            order = self._opened(row)
+            if isinstance(order, Rollout) and order.rollout_id in running:
+                raise RefusedError(
+                    f"{order.rollout_id} was approved with keys that leave",
+                    hint=f"wait for it, or 'p2pctl rollout abort {order.rollout_id}'",
+                    code="rollout-under-way",
+                )
+        return gone
+
+    def _opened(self, row: StoredOrder) -> object:
+        try:
+            return self._cells.verify(row.envelope)
+        except P2PDeployError:
+            return None
+
+    # -- what happens by itself --------------------------------------------------------------
+
+    async def rotate_keys(self) -> None:
+        """Task: make each step when it is time, as far as no key that lies offline is needed."""
+        while True:
+            for role in list(self._rotations):
+                try:
+                    await self._step(role)
+                except P2PDeployError as error:
+                    log.error("key-not-rotated", role=role, code=error.code, reason=str(error))
+                except OSError as error:
+                    log.error("key-not-written", role=role, reason=str(error))
+            await trio.sleep(LOOK_EVERY_S)
+
+    async def _step(self, role: str) -> None:
+        async with self._lock:
+            rotation = self._rotations.get(role)
+            if rotation is None or self._clock() < due_at(rotation, self.waits):
+                return
+            if rotation.step == "announced":
+                await self._seal_from_now(rotation)
+            elif self._keeper.keys.has_targets and rotation.is_ours:
+                await self._finish(role, RotationRequest(finish=True))
+
+    async def _seal_from_now(self, rotation: Rotation) -> None:
+        """Step 2: everything that stands is stored under the new key, then the key signs."""
+        sealing = seal_from(rotation, self._clock())
+        await self._seal_anew(rotation, also=sealing)
+        self._rotations[rotation.role] = sealing
+        await self._take_over(sealing)
+        log.info("key-in-use", role=rotation.role)
+
+    async def _seal_anew(self, rotation: Rotation, *, also: Rotation | None = None) -> None:
+        """Seal what stands with the new key, if it is ours; store *also* with it."""
+        role, anew = rotation.role, list[SealedAnew]()
+        if rotation.is_ours:
+            load = next_key if rotation.step == "announced" else put_in_place
+            key = await self._hop(partial(load, self._trust.paths, role))
+            stored = await self._database.read(stored_orders)
+            anew = sealed_anew(stored, role, key, self._cells.verify)
+        rows = [each.row for each in anew]
+
+        def work(connection: sa.Connection) -> None:
+            replace_envelopes(connection, rows)
+            if also is not None:
+                save_rotation(connection, role, encode(also))
+
+        await self._database.write(work)
+        replace_in_cells(self._cells, anew)
+
+    async def _take_over(self, rotation: Rotation) -> None:
+        """Sign with the new key from now on, or not at all if it is of people."""
+        role, keys = rotation.role, self._trust.keys
+        if rotation.is_ours:
+            keys[role] = await self._hop(partial(put_in_place, self._trust.paths, role))
+        elif role in keys and keys[role].public_key not in rotation.public_keys:
+            del keys[role]
+        if role == "enrol":
+            self._tell_anew()
+
+    # -- what hosts are told -----------------------------------------------------------------
+
+    def _order_keys(self) -> OrderKeys:
+        return order_keys_of(self._keeper.repository.targets)
+
+    async def _publish(
+        self,
+        said: OrderKeys,
+        signed: Iterable[bytes],
+        *,
+        also: Callable[[sa.Connection], None],
+    ) -> tuple[Proposal, ...]:
+        """Make *said* known, in one transaction with *also*; or return what must be signed."""
+        current = self._keeper.repository.targets
+        services = services_of(current)
+        given = [Proposal.from_bytes(each) for each in signed]
+        if given:
+            proposal = _the_one(given, said, services)
+        else:
+            proposal = propose_targets(
+                current, order_keys=said, services=services, now=self._keeper.now()
+            )
+            key = await self._hop(partial(self._keeper.keys.read, "targets"))
+            if key is None:
+                return (proposal,)
+            proposal = proposal_in(sign_file(proposal, key), "targets")
+
+        def work(before: Repository, now: dt.datetime) -> Repository:
+            return accept_targets(before, proposal, self._keeper.keys.online, now=now)
+
+        await self._keeper.change(work, also=also)
+        return ()
+
+    def _unsigned(self, rotation: Rotation, proposals: tuple[Proposal, ...]) -> RotationAnswer:
+        return RotationAnswer(
+            role=rotation.role,
+            state="unsigned",
+            key_ids=rotation.keys.key_ids(rotation.role),
+            by_itself=False,
+            proposals=tuple(proposal.to_bytes() for proposal in proposals),
+            bundle=bundle_for(self._keeper.repository, "", root_version=0),
+        )
+
+    def _answer(self, rotation: Rotation) -> RotationAnswer:
+        return RotationAnswer(
+            role=rotation.role,
+            state=rotation.step,
+            key_ids=rotation.keys.key_ids(rotation.role),
+            next_at=_moment(due_at(rotation, self.waits)),
+            by_itself=rotation.is_ours and self._keeper.keys.has_targets,
+        )
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._files)
+
+
+def _the_one(given: list[Proposal], said: OrderKeys, services: dict[str, RoleKeys]) -> Proposal:
+    """The proposal in *given*, which must say *said* and nothing else."""
+    if len(given) != 1 or given[0].role != "targets":
+        raise TrustError("a targets document is to be signed", code="other-proposal")
+    same_keys = order_keys_proposed(given[0]) == said
+    if not same_keys or services_proposed(given[0]) != services:
+        raise RefusedError(
+            "something else was signed than is proposed by now",
+            hint="run the command again",
+            code="stale-proposal",
+        )
+    return given[0]
+
+
+def _moment(at: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(round(at), dt.UTC)
+
+
+def _time(at: float) -> str:
+    return f"{_moment(at):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,56 @@
+"""How every key stands: who signs by it, where it is, and until when."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from p2pdeploy.messages.keys import KeyView
+from p2pdeploy.trust.key_files import KEY_ROLES, KeyStatus, key_statuses
+from p2pdeploy.trust.releases.documents import keys_of_role
+from p2pdeploy.trust.releases.keys import RoleKeys
+from p2pdeploy.trust.releases.reading import expiries, order_keys_of
+from p2pdeploy.trust.releases.repository import Repository
+from p2ptracker.keys.rotation import due_at
+from p2ptracker.keys.rotator import KeyRotator
+
+__all__ = ["key_views"]
+
+
+def key_views(folder: Path, repository: Repository, rotator: KeyRotator) -> list[KeyView]:
+    """Every role, as hosts know it and as the fleet's *folder* has it.  Blocking.
+
+    Raises:
+        ConfigError: a file is damaged, or others can read it.
+    """
+    orders, ends = order_keys_of(repository.targets), expiries(repository)
+    files = {status.role: status for status in key_statuses(folder)}
+    return [
+        _view(
+            files[role.name],
+            orders.get(role.name) or keys_of_role(repository.root, role.name),
+            ends.get(role.name),
+            rotator,
+        )
+        for role in KEY_ROLES
+    ]
+
+
+def _view(
+    file: KeyStatus, keys: RoleKeys, ends: dt.datetime | None, rotator: KeyRotator
+) -> KeyView:
+    rotation = rotator.under_way(file.role)
+    coming = rotation.keys.key_ids(file.role) if rotation else ()
+    due = due_at(rotation, rotator.waits) if rotation else 0.0
+    return KeyView(
+        role=file.role,
+        key_ids=tuple(key_id for key_id in keys.key_ids(file.role) if key_id not in coming),
+        threshold=keys.threshold,
+        place=file.place,
+        belongs=file.belongs,
+        stolen=file.stolen,
+        expires_at=ends,
+        state=rotation.step if rotation else "done",
+        next_at=dt.datetime.fromtimestamp(round(due), dt.UTC) if rotation else None,
+        next_key_ids=coming,
+    )
