@@ -8,17 +8,16 @@ too.  What is not under a key of the cell is dropped and counted before the core
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from random import Random
 
 import msgspec
 import trio
 
-from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError
 from p2pdeploy.gossip.anti_entropy import Verify
 from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.core import GossipCore
+from p2pdeploy.gossip.datagrams import DatagramDoor
 from p2pdeploy.gossip.effects import (
     Effect,
     ItemMerged,
@@ -42,24 +41,21 @@ from p2pdeploy.gossip.events import (
     StreamRequested,
     TimerFired,
 )
+from p2pdeploy.gossip.refusals import Refusals
 from p2pdeploy.gossip.sockets import bind_sockets
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
-from p2pdeploy.gossip.streams import call_peer, receive_payload
+from p2pdeploy.gossip.stream_server import StreamServer
+from p2pdeploy.gossip.streams import STREAM_TIMEOUT_S, call_peer
 from p2pdeploy.gossip.timers import TimerHeap
 from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
 from p2pdeploy.ids import CellId, HostName
-from p2pdeploy.limits import DATAGRAM_BYTES_MAX
 from p2pdeploy.messages.gossip import Member, Packet
 from p2pdeploy.trust.cell_keys import CellKeys
 
 __all__ = ["GossipShell", "Listener"]
 
-# Each may hold one frame (8 MiB); more peers than this at once are turned away and try later.
-STREAMS_SERVED_MAX = 8
-STREAMS_OPENED_MAX = 8
-# One megabyte at a tenth of a slow link; a peer that needs longer is cut off.
-STREAM_TIMEOUT_S = 5.0
+STREAMS_OPENED_MAX = 8  # each may hold one frame of 8 MiB
 LAG_MEASURED_EVERY_S = 1.0
 
 Listener = Callable[[ItemMerged | MemberChanged], None]
@@ -93,14 +89,14 @@ class GossipShell:
         self._seal = PacketSeal(keys, me.name, os.urandom(SALT_BYTES))
         self._timers = TimerHeap()
         self._listeners: list[Listener] = []
-        self._udp: socket.socket | None = None  # while running
         self._calls_nursery: trio.Nursery | None = None  # while running; owns outgoing streams
         self._calls_limiter = trio.CapacityLimiter(STREAMS_OPENED_MAX)
         self._replies: dict[int, Packet | None] = {}
         self._stream = 0
-        self._served = 0
         self._statistics = ShellStatistics()
-        self._refused: Mapping[HostName, str] = {}
+        self._refusals = Refusals()
+        self._datagrams = DatagramDoor(self._seal, self._refusals, self._is_heard, self._statistics)
+        self._server = StreamServer(self._seal, self._answer, self._is_heard, self._statistics)
 
     def __repr__(self) -> str:
         return f"<GossipShell {self._address}:{self._port}: {self._core!r}>"
@@ -123,16 +119,11 @@ class GossipShell:
         Nor whoever stands at the address of one that is: until the keys are rotated, a revoked
         host can make up a member there, and would be let into the swarm again.
         """
-        gone = {*self._refused.values()} - {self._address}
-        return tuple(
-            each
-            for each in self._core.members()
-            if each.name not in self._refused and each.address not in gone
-        )
+        return self._refusals.without_refused(self._core.members(), own_address=self._address)
 
     def alive_members(self) -> frozenset[HostName]:
         """Who seems alive, suspects and myself included.  Hints, never evidence."""
-        return self._core.alive_members() - self._refused.keys()
+        return self._core.alive_members() - self._refusals.names
 
     def statistics(self) -> tuple[GossipStatistics, ShellStatistics]:
         """Snapshots of the core's and the sockets' counters."""
@@ -182,11 +173,11 @@ class GossipShell:
 
         They have the cell's keys until those are rotated.
         """
-        self._refused = dict(hosts)
+        self._refusals.replace(hosts)
 
     def leave(self) -> None:
         """Tell a few members that this host goes; cancel :meth:`run` afterwards."""
-        if self._udp is not None:
+        if self._datagrams.is_open:
             self._dispatch(LeaveDecided())
 
     # --- the task tree -----------------------------------------------------------------------
@@ -198,62 +189,30 @@ class GossipShell:
             ConfigError: the address is in use or not this machine's.
         """
         udp, listener = await bind_sockets(self._address, self._port)
-        with udp, trio.socket.from_stdlib_socket(udp) as datagrams:
-            async with listener:
+        async with listener:
+            with self._datagrams.open(udp):
                 try:
                     async with trio.open_nursery() as nursery:
-                        self._udp, self._calls_nursery = udp, nursery
-                        nursery.start_soon(self._receive_datagrams, datagrams)
+                        self._calls_nursery = nursery
+                        nursery.start_soon(self._datagrams.receive_datagrams, self._take)
                         nursery.start_soon(self._serve_streams, listener)
                         nursery.start_soon(self._timers.fire_timers, self._fire)
                         nursery.start_soon(self._measure_loop_lag)
                         self._dispatch(Started())
                         task_status.started()
                 finally:  # only when every task has ended: a last one may still want to send
-                    self._udp = self._calls_nursery = None
+                    self._calls_nursery = None
 
-    async def _receive_datagrams(self, datagrams: trio.socket.SocketType) -> None:
-        while True:
-            # One byte more than allowed, so that an oversized datagram shows.
-            data, (address, port) = await datagrams.recvfrom(DATAGRAM_BYTES_MAX + 1)
-            self._statistics.bytes_received += len(data)
-            try:
-                packet = self._seal.open_datagram(data)
-            except TrustError as error:
-                if error.code == "replayed":
-                    self._statistics.dropped_replayed += 1
-                else:
-                    self._statistics.dropped_mac += 1
-            except ProtocolError:
-                self._statistics.dropped_malformed += 1
-            else:
-                if self._is_heard(packet):
-                    self._dispatch(PacketReceived(address, port, packet))
+    def _take(self, packet: Packet, address: str, port: int) -> None:
+        self._dispatch(PacketReceived(address, port, packet))
 
     def _is_heard(self, packet: Packet) -> bool:
-        is_refused = packet.sender in self._refused
+        is_refused = packet.sender in self._refusals.names
         self._statistics.dropped_refused += is_refused
         return not is_refused
 
     async def _serve_streams(self, listener: trio.SocketListener) -> None:
-        await trio.serve_listeners(self._serve_stream, [listener])
-
-    async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        """Answer one request; the caller closes the stream."""
-        if self._served >= STREAMS_SERVED_MAX:
-            self._statistics.streams_turned_away += 1
-            return
-        self._served += 1
-        try:
-            with trio.fail_after(STREAM_TIMEOUT_S):
-                packet, proof = self._seal.open_request(await receive_payload(stream))
-                reply = self._answer(packet) if self._is_heard(packet) else None
-                if reply is not None:
-                    await stream.send_all(self._seal.seal_reply(reply, proof))
-        except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
-            self._statistics.streams_dropped += 1
-        finally:
-            self._served -= 1
+        await trio.serve_listeners(self._server.serve_stream, [listener])
 
     def _answer(self, packet: Packet) -> Packet | None:
         self._stream += 1
@@ -263,7 +222,7 @@ class GossipShell:
 
     async def _call_peer(self, effect: SendStream) -> None:
         reply = None
-        refused = effect.address in self._refused.values()
+        refused = effect.address in self._refusals.addresses
         with trio.move_on_after(0 if refused else STREAM_TIMEOUT_S):
             async with self._calls_limiter:
                 reply = await call_peer(
@@ -297,7 +256,7 @@ class GossipShell:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case SendDatagram():
-                self._send_datagram(effect)
+                self._datagrams.send(effect)
             case SendStream():
                 self._open_stream(effect)
             case ReplyStream(stream=stream, reply=reply):
@@ -307,20 +266,6 @@ class GossipShell:
             case ItemMerged() | MemberChanged():
                 for listener in self._listeners:
                     listener(effect)
-
-    def _send_datagram(self, effect: SendDatagram) -> None:
-        """Never waits: a full socket buffer loses the datagram, as the network might."""
-        assert self._udp is not None, "datagrams are sent only while running"
-        if effect.address in self._refused.values():
-            self._statistics.dropped_refused += 1
-            return
-        try:
-            data = self._seal.seal_datagram(effect.packet)
-            self._udp.sendto(data, (effect.address, effect.port))
-        except (OSError, P2PDeployError):
-            self._statistics.dropped_unsendable += 1
-        else:
-            self._statistics.bytes_sent += len(data)
 
     def _open_stream(self, effect: SendStream) -> None:
         assert self._calls_nursery is not None, "streams are opened only while running"

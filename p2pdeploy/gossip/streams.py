@@ -9,9 +9,11 @@ from p2pdeploy.errors import P2PDeployError, ProtocolError
 from p2pdeploy.gossip.wire import PacketSeal
 from p2pdeploy.messages.gossip import Packet
 
-__all__ = ["call_peer", "receive_payload"]
+__all__ = ["STREAM_TIMEOUT_S", "call_peer", "receive_payload"]
 
 READ_BYTES = 64 * 1024
+# One megabyte at a tenth of a slow link; a peer that needs longer is cut off.
+STREAM_TIMEOUT_S = 5.0
 
 
 async def call_peer(

@@ -1,0 +1,59 @@
+"""Answers the streams that other members open, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from p2pdeploy.errors import P2PDeployError
+from p2pdeploy.gossip.statistics import ShellStatistics
+from p2pdeploy.gossip.streams import STREAM_TIMEOUT_S, receive_payload
+from p2pdeploy.gossip.wire import PacketSeal
+from p2pdeploy.messages.gossip import Packet
+
+__all__ = ["STREAMS_SERVED_MAX", "StreamServer"]
+
+# Each may hold one frame (8 MiB); more peers than this at once are turned away and try later.
+STREAMS_SERVED_MAX = 8
+
+
+class StreamServer:
+    """One request and one reply per stream; what fails is counted and cut off.
+
+    Args:
+        seal: Opens requests and seals replies.
+        answer: The core's reply to a request; None: it has none.
+        is_heard: Whether the sender is not refused.
+        statistics: Where it is counted.
+    """
+
+    def __init__(
+        self,
+        seal: PacketSeal,
+        answer: Callable[[Packet], Packet | None],
+        is_heard: Callable[[Packet], bool],
+        statistics: ShellStatistics,
+    ) -> None:
+        self._seal = seal
+        self._answer = answer
+        self._is_heard = is_heard
+        self._statistics = statistics
+        self._served = 0
+
+    async def serve_stream(self, stream: trio.SocketStream) -> None:
+        """Answer one request; the caller closes the stream."""
+        if self._served >= STREAMS_SERVED_MAX:
+            self._statistics.streams_turned_away += 1
+            return
+        self._served += 1
+        try:
+            with trio.fail_after(STREAM_TIMEOUT_S):
+                packet, proof = self._seal.open_request(await receive_payload(stream))
+                reply = self._answer(packet) if self._is_heard(packet) else None
+                if reply is not None:
+                    await stream.send_all(self._seal.seal_reply(reply, proof))
+        except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
+            self._statistics.streams_dropped += 1
+        finally:
+            self._served -= 1
