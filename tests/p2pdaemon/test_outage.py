@@ -1,7 +1,8 @@
 """Two days without a control plane: 3,000 hosts whose certificates have all expired come back.
 
 The simulation runs production's schedules and gate (tests/p2pdaemon/outage.py); what is checked
-here is counted from its trace alone.
+here is counted from its trace alone.  That services run on meanwhile is seen on real processes,
+in tests/p2ptracker/enrolment/test_short_lives.py.
 """
 
 from __future__ import annotations
