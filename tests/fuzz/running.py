@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.fuzz.company_decoders import COMPANY_DECODERS
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.file_decoders import FILE_DECODERS
 from tests.fuzz.mutations import mutated
@@ -11,7 +12,7 @@ from tests.fuzz.release_decoders import RELEASE_DECODERS
 from tests.fuzz.trust_decoders import TRUST_DECODERS
 from tests.fuzz.wire_decoders import WIRE_DECODERS
 
-_ALL = (*WIRE_DECODERS, *TRUST_DECODERS, *RELEASE_DECODERS, *FILE_DECODERS)
+_ALL = (*WIRE_DECODERS, *TRUST_DECODERS, *COMPANY_DECODERS, *RELEASE_DECODERS, *FILE_DECODERS)
 DECODERS = {each.name: each for each in _ALL}
 assert len(DECODERS) == len(_ALL), "two decoders of one name"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -14,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import open_enrolment
 from p2pdaemon.join import join
 from p2pdaemon.join_by_certificate import (
@@ -48,6 +51,7 @@ from tests.p2ptracker.enrolment.company_ca import (
     new_rsa_key,
     write_pem,
 )
+from tests.p2ptracker.enrolment.test_growing import p2pctl
 
 H1, H2 = HostName("h01"), HostName("h02")
 H1_DNS = f"{H1}.{DOMAIN}"
@@ -130,6 +134,43 @@ async def test_a_host_joins_with_its_companys_certificate(
     again = await join_by_certificate(config, load_company_certificate(*files), pin)
     assert "already" in again, "a host that joined is left alone"
     assert await alarms_of(company) == []
+
+
+@pytest.mark.processes
+async def test_operator_and_host_do_it_by_their_commands(
+    company, ca, config_of, tmp_path: Path, capsys
+) -> None:
+    host = company.plane.inventory.get(H2)
+    inventory = tmp_path / "rack.json"
+    inventory.write_bytes(msgspec.json.encode([host]))
+    code, text = await p2pctl(
+        company, capsys, "enroll", "import", str(inventory), "--by-certificate"
+    )
+    assert (code, text) == (0, ""), "there are no tokens to show"
+
+    pem, key = write_pem(tmp_path / "pki", ca.issue(f"h02.{DOMAIN}"))
+    toml = write_toml(config_of(host), api=f"https://127.0.0.1:{company.ports.api}")
+    command = [sys.executable, "-m", "p2pdaemon", "join", "--certificate", str(pem)]
+    command += ["--key", str(key), "--config", str(toml)]
+    authority = ["--authority", str(company.plane.trust.paths.fleet_ca)]
+    half = await trio.run_process(command, capture_stderr=True, check=False)
+    assert half.returncode == 2
+    assert b"--authority" in half.stderr
+    done = await trio.run_process([*command, *authority], capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"h02 is a host of lab now, enrolment 2" in done.stderr
+    again = [*command, *authority, "--again"]
+    done = await trio.run_process(again, capture_stderr=True, check=False)
+    assert done.returncode == 1
+    assert b"joined by its certificate already" in done.stderr
+
+
+def write_toml(config: DaemonConfig, **changes: str) -> Path:
+    """The daemon.toml of *config*, beside its identity."""
+    values = {**msgspec.to_builtins(config, enc_hook=str), **changes}
+    path = config.identity_dir.parent / "daemon.toml"
+    path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items() if v is not None))
+    return path
 
 
 async def test_a_host_with_an_rsa_key_joins(company, ca) -> None:

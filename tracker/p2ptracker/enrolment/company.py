@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -44,8 +45,15 @@ __all__ = ["CompanyAuthority", "load_company_authority"]
 
 _ROOTS_BYTES_MAX = 256 * 1024  # a few certificates of 2 KiB; a folder's worth is a mistake
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-# All that the library raises over a certificate or a key that is none.
-_DAMAGED = (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, InternalError)
+# All that the library raises over a certificate or a key that is none; the last where warnings are
+# errors, over a serial number that is not positive.
+_DAMAGED = (
+    ValueError,
+    x509.InvalidVersion,
+    UnsupportedAlgorithm,
+    InternalError,
+    CryptographyDeprecationWarning,
+)
 
 
 class CompanyAuthority:
