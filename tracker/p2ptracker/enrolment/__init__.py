@@ -1,6 +1,7 @@
 """How hosts get their identity, keep it, and lose it.
 
 * :mod:`~p2ptracker.enrolment.desk`: tokens, enrolling, renewing: what the API calls
+* :mod:`~p2ptracker.enrolment.opening`: letting hosts join, by token or certificate
 * :mod:`~p2ptracker.enrolment.admitting`: letting a host in, in one transaction
 * :mod:`~p2ptracker.enrolment.company`: hosts that a company's own CA knows
 * :mod:`~p2ptracker.enrolment.inventory`: every host, and what its record becomes

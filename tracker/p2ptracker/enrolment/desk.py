@@ -5,43 +5,34 @@ Enrolling is one transaction (:mod:`p2ptracker.enrolment.admitting`); renewing t
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 
 import msgspec
-import sqlalchemy as sa
 import trio
 from prometheus_client import CollectorRegistry, Counter
 
 from p2pdeploy.errors import RefusedError, TrustError
-from p2pdeploy.ids import HostName
-from p2pdeploy.messages.enrolment import (
-    JOIN_SECRET_BYTES,
-    EnrolRequest,
-    IssuedIdentity,
-    RenewRequest,
-)
+from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, RenewRequest
 from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest, CompanyStatement
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenRequest, TokenView
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.certificates import fingerprint
 from p2pdeploy.trust.envelope import Verifier
-from p2pdeploy.trust.join_token import JoinToken, show_join_token
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_host
-from p2ptracker.enrolment.admitting import Admission, Admitter, digest_of_secret
+from p2ptracker.enrolment.admitting import Admission, Admitter
 from p2ptracker.enrolment.company import CompanyAuthority
 from p2ptracker.enrolment.gate import IssuingGate
 from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
+from p2ptracker.enrolment.opening import JoinOpener
 from p2ptracker.enrolment.renewing import require_renewable
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.enrolment.status import enrolment_status
-from p2ptracker.storage.company_joins import close_joins, open_joins, waiting_joins
-from p2ptracker.storage.enrolment import StoredToken, newest_alarms, open_tokens, put_tokens
+from p2ptracker.storage.company_joins import waiting_joins
+from p2ptracker.storage.enrolment import newest_alarms, open_tokens
 from p2ptracker.storage.interfaces import Database
 
 __all__ = ["EnrolmentDesk"]
@@ -84,6 +75,7 @@ class EnrolmentDesk:
         self._database, self._verifier = database, verifier
         self._gate, self._clock = gate, clock
         self._company = company
+        self._opener = JoinOpener(self._pinned, database, clock)
         self._admitter = Admitter(trust, inventory, standing, database, registry, clock)
         self._issuers = trio.CapacityLimiter(_ISSUERS_MAX)
         self._issued = Counter(
@@ -119,35 +111,10 @@ class EnrolmentDesk:
             self._company_or_refuse()
         await self.add_hosts(request.new)
         names = (*request.hosts, *(host.name for host in request.new))
-        hosts = [self._inventory.get(name) for name in dict.fromkeys(names)]
-        now = self._clock()
-        expires_at = now + request.ttl_s
-        until = datetime.fromtimestamp(round(expires_at), UTC)
+        hosts = [self._inventory.get(name).name for name in dict.fromkeys(names)]
         if request.by_certificate:
-            await self._open_joins([host.name for host in hosts], now, expires_at)
-            return [TokenView(host=host.name, token="", expires_at=until) for host in hosts]
-        tokens = [
-            JoinToken(
-                host=host.name,
-                api=api,
-                fingerprint=self._pinned,
-                secret=secrets.token_bytes(JOIN_SECRET_BYTES),
-            )
-            for host in hosts
-        ]
-        stored = [_stored(token, now, expires_at) for token in tokens]
-        if stored:
-            await self._database.write(partial(_put_tokens, stored, now))
-        return [
-            TokenView(host=token.host, token=show_join_token(token), expires_at=until)
-            for token in tokens
-        ]
-
-    async def _open_joins(self, hosts: list[HostName], now: float, expires_at: float) -> None:
-        if hosts:
-            await self._database.write(
-                partial(open_joins, hosts=hosts, now=now, expires_at=expires_at)
-            )
+            return await self._opener.by_certificate(hosts, request.ttl_s)
+        return await self._opener.by_token(hosts, request.ttl_s, api=api)
 
     async def add_hosts(self, described: Sequence[Host]) -> list[Host]:
         """Take new hosts into the inventory; see :meth:`FleetGrowth.add`."""
@@ -255,18 +222,6 @@ class EnrolmentDesk:
         return issue_host(
             self._trust, host, credential.public_key, request.requests, now=_moment(now)
         )
-
-
-def _put_tokens(tokens: Sequence[StoredToken], now: float, connection: sa.Connection) -> None:
-    """Store *tokens*; what was opened for certificates of their hosts is void."""
-    put_tokens(connection, tokens, now=now)
-    close_joins(connection, [token.host for token in tokens])
-
-
-def _stored(token: JoinToken, now: float, expires_at: float) -> StoredToken:
-    return StoredToken(
-        digest=digest_of_secret(token.secret), host=token.host, issued_at=now, expires_at=expires_at
-    )
 
 
 def _moment(now: float) -> datetime:
