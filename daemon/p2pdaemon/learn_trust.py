@@ -26,6 +26,7 @@ from p2pdeploy.trust.revocations import Revocations
 
 __all__ = ["TrustLearner"]
 
+ASKED_EVERY_S_MIN = 5.0  # whatever the control plane says: 500 hosts are 100 a second then
 _EARLY = 0.75  # a cell's hosts don't ask at the same moment, and none later than a minute
 
 _log = get_logger("trust")
@@ -61,6 +62,7 @@ class TrustLearner:
         self._control, self._gossip = control, gossip
         self._refused, self._changed, self._rng = refused, changed, rng
         self._learn_orders = learn_orders
+        self._every_s = KEYS_ASKED_EVERY_S
         self._kept: CellTrust | None = None
 
     def restore(self) -> None:
@@ -95,7 +97,7 @@ class TrustLearner:
                 _log.info("trust not learnt", code=error.code, reason=str(error))
             except OSError as error:
                 _log.warning("trust not kept", reason=str(error))
-            await trio.sleep(KEYS_ASKED_EVERY_S * self._rng.uniform(_EARLY, 1.0))
+            await trio.sleep(self._every_s * self._rng.uniform(_EARLY, 1.0))
 
     async def _take_answer(self, trust: CellTrust) -> None:
         """Take all of *trust*, then keep it.
@@ -104,6 +106,7 @@ class TrustLearner:
             UnavailableError: who signs orders could not be asked; nothing was taken.
             TrustError, ProtocolError: a part is not what it should be; what came before it holds.
         """
+        self._every_s = min(max(trust.ask_every_s, ASKED_EVERY_S_MIN), KEYS_ASKED_EVERY_S)
         # First, since the rest may be sealed with keys that are new.
         await self._learn_orders(trust.targets_version)
         if trust == self._kept:

@@ -20,7 +20,7 @@ from p2pdeploy.codec import encode
 from p2pdeploy.ids import HostName
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.trust.bundle import TrustBundle
-from p2pdeploy.trust.cell_keys import CellKeys
+from p2pdeploy.trust.cell_keys import KEYS_ASKED_EVERY_S, CellKeys
 
 __all__ = [
     "CELL_TRUST_BYTES_MAX",
@@ -103,12 +103,13 @@ class CellTrust(msgspec.Struct, frozen=True, kw_only=True):
 
     ``revocations`` is sealed; ``cell_keys`` is secret, and a host that is revoked gets no answer.
     ``targets_version``: of the document that says who signs orders; a host that knows another one
-    fetches and judges it.
+    fetches and judges it.  ``ask_every_s``: three asks of a host fit into a step of a rotation.
     """
 
     revocations: Annotated[bytes, msgspec.Meta(max_length=ENVELOPE_BYTES_MAX)]
     cell_keys: CellKeys
     targets_version: int = 0
+    ask_every_s: float = KEYS_ASKED_EVERY_S
 
 
 def renewal_signed_part(requests: SigningRequests, asked_at: float) -> bytes:

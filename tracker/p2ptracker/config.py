@@ -45,7 +45,8 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     refused where other machines could reach it.  ``announce_interval_s``: how often a client comes
     back; raising it makes peers of a stopped client linger longer.  ``settle_s``: how long a
     rollout's gate stays open before anybody starts, unless the rollout says otherwise.
-    ``key_step_s``: how long hosts have to learn of keys in a rotation; they ask once a minute.
+    ``key_step_s``: how long hosts have to learn of keys in a rotation; they ask
+    three times as often, and once a minute at least.
     ``company_ca``: a file of CA certificates whose hosts may join without tokens, from DIR;
     ``company_domain``: their certificates say ``NAME.company_domain``.
     """
@@ -58,7 +59,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lab: bool = False
     announce_interval_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     settle_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 5.0
-    key_step_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = ROTATION_STEP_WAIT_S
+    key_step_s: Annotated[float, msgspec.Meta(ge=15, le=86_400)] = ROTATION_STEP_WAIT_S
     company_ca: str = ""
     company_domain: str = ""
     log_level: str = "info"

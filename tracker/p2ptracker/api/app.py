@@ -46,7 +46,9 @@ def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = No
     """The routes, each with its permission.  Rollouts are there when somebody answers for them."""
     routers: list[ControllerRouterHandler] = [
         *cell_handlers(plane),
-        *enrolment_handlers(plane.enrolment, plane.revoker, plane.repository),
+        *enrolment_handlers(
+            plane.enrolment, plane.revoker, plane.repository, plane.keys.waits.ask_every_s
+        ),
         *fleet_handlers(plane),
         *lab_handlers(plane),
         key_routes(plane),

@@ -43,13 +43,16 @@ _PEM = "application/x-pem-file"
 
 
 def enrolment_handlers(
-    desk: EnrolmentDesk, revoker: Revoker, repository: RepositoryKeeper
+    desk: EnrolmentDesk, revoker: Revoker, repository: RepositoryKeeper, ask_every_s: float
 ) -> list[ControllerRouterHandler]:
-    """The routes, over *desk* and *revoker*; what hosts judge by comes from *repository*."""
+    """The routes, over *desk* and *revoker*; what hosts judge by comes from *repository*.
+
+    *ask_every_s*: how often hosts shall ask whom to believe.
+    """
     return [
         *_open_handlers(desk, repository),
         *_admin_handlers(desk, revoker),
-        _trust_handler(revoker, repository),
+        _trust_handler(revoker, repository, ask_every_s),
     ]
 
 
@@ -144,7 +147,9 @@ def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRou
     return [issue_join_tokens, get_enrolment, revoke]
 
 
-def _trust_handler(revoker: Revoker, repository: RepositoryKeeper) -> ControllerRouterHandler:
+def _trust_handler(
+    revoker: Revoker, repository: RepositoryKeeper, ask_every_s: float
+) -> ControllerRouterHandler:
     @get(
         "/cells/{cell:str}/trust",
         opt={"permission": "host"},
@@ -160,7 +165,9 @@ def _trust_handler(revoker: Revoker, repository: RepositoryKeeper) -> Controller
         require_member(peer.identity, revoker.hosts_of(name))
         trust = await revoker.cell_trust(name)
         version = repository.targets_version
-        return encode(msgspec.structs.replace(trust, targets_version=version))
+        return encode(
+            msgspec.structs.replace(trust, targets_version=version, ask_every_s=ask_every_s)
+        )
 
     return get_cell_trust
 

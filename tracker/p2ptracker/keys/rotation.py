@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from p2pdeploy.trust.cell_keys import ROTATION_STEP_WAIT_S
+from p2pdeploy.trust.cell_keys import KEYS_ASKED_EVERY_S, ROTATION_STEP_WAIT_S
 from p2pdeploy.trust.certificates import HOST_LIFETIME
 from p2pdeploy.trust.keyring import NEXT
 from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys
@@ -47,6 +47,11 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
 
     step_s: float = ROTATION_STEP_WAIT_S
     credentials_s: float = CREDENTIALS_WAIT_S
+
+    @property
+    def ask_every_s(self) -> float:
+        """How often hosts have to ask: one time may be lost, one fall into our restart."""
+        return min(KEYS_ASKED_EVERY_S, self.step_s / 3)
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
