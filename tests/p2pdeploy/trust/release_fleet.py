@@ -11,10 +11,11 @@ import pytest
 from p2pdeploy.errors import TrustError
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.collecting import join
-from p2pdeploy.trust.releases.documents import payload_of
+from p2pdeploy.trust.releases.documents import parse_document, payload_of, to_document
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys, TopKeys
 from p2pdeploy.trust.releases.library import (
     Metadata,
+    MetaFile,
     Root,
     Signature,
     Snapshot,
@@ -186,3 +187,24 @@ def forged_document(
         for item in signers
     }
     return Metadata(content, signatures).to_bytes()
+
+
+def as_document(proposal: Proposal, *signers: SigningKey) -> bytes:
+    """A document with whatever signatures its forger can make."""
+    kind = Root if proposal.role == "root" else Targets
+    return to_document(
+        proposal.payload, kind, signed(proposal, *signers).signatures, where=proposal.role
+    )
+
+
+def timestamp_for(
+    fleet: Fleet, snapshot: bytes, *, version: int, expires: dt.datetime | None = None
+) -> bytes:
+    """What a thief of the timestamp key can say."""
+    parsed = parse_document(snapshot, Snapshot, where="snapshot").signed
+    forged = Timestamp(
+        version,
+        expires=expires or fleet.now + DAY,
+        snapshot_meta=MetaFile.from_data(parsed.version, snapshot, ["sha256"]),
+    )
+    return forged_document(forged, "timestamp", fleet.online.timestamp)

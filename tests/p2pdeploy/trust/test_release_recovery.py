@@ -42,14 +42,6 @@ from tests.p2pdeploy.trust.release_fleet import (
 FRESH = OnlineKeys(snapshot=key(220), timestamp=key(221))
 
 
-@pytest.fixture
-def fleet() -> Fleet:
-    made = Fleet()
-    made.publish(release("web", "1.0"))
-    made.publish(release("bank", "1.0"), *made.bank[:2])
-    return made
-
-
 def fast_forwarded(fleet: Fleet) -> bytes:
     """A stolen timestamp key signs the highest version that a host takes."""
     root, repository = fleet.repository.root, fleet.repository
