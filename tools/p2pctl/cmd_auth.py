@@ -31,7 +31,7 @@ auth.add_command(issue)
 auth.add_command(accept)
 
 
-@auth.command("renew")
+@auth.command("renew", short_help="Replace your own certificate while it holds.")
 @output_option
 @fleet_option
 def renew(output: Output, fleet: FleetDir) -> None:
@@ -45,7 +45,7 @@ def renew(output: Output, fleet: FleetDir) -> None:
     output.show(issued, view_issued)
 
 
-@auth.command("list")
+@auth.command("list", short_help="List certificates of people and jobs.")
 @output_option
 @fleet_option
 def list_operators(output: Output, fleet: FleetDir) -> None:
@@ -55,7 +55,7 @@ def list_operators(output: Output, fleet: FleetDir) -> None:
     output.show(found, view_operators)
 
 
-@auth.command("revoke")
+@auth.command("revoke", short_help="Take certificates of somebody back.")
 @click.argument("who", metavar="NAME|SERIAL")
 @click.option("--reason", default="", help="Shown by 'auth list'.")
 @output_option
@@ -75,7 +75,7 @@ def revoke(who: str, reason: str, output: Output, fleet: FleetDir) -> None:
     note(f"{who} is revoked; the control plane refuses it now")
 
 
-@auth.command("matrix")
+@auth.command("matrix", short_help="List every call with the roles that may make it.")
 @output_option
 @fleet_option
 def matrix(output: Output, fleet: FleetDir) -> None:

@@ -28,7 +28,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@click.command("request")
+@click.command("request", short_help="Make a key for yourself, and a request for an admin.")
 @click.argument("name")
 @click.option(
     "--role", "roles", multiple=True, help="What you want to be: viewer, publisher:SVC..."
@@ -44,7 +44,7 @@ def request(name: str, roles: tuple[str, ...], folder: Path) -> None:
     note(f"What comes back: p2pctl auth accept {name}.pass --key {folder}")
 
 
-@click.command("issue")
+@click.command("issue", short_help="Give somebody a certificate, as an admin.")
 @click.argument("file", metavar="REQUEST", type=_FILE)
 @click.option("--role", "roles", multiple=True, help="What they become, whatever they asked for.")
 @click.option("--days", type=click.IntRange(1, DAYS_MAX), default=DAYS_MAX, show_default=True)
@@ -67,7 +67,7 @@ def issue(
 
     Compare the key with the one that they tell you: a request is just a file.
     """
-    from p2pctl.operator_folder import make_pass, read_document
+    from p2pctl.operator_folder import authority_of, make_pass, read_document
     from p2pdeploy.trust.private_files import write_private
 
     asked = read_document(file, OperatorRequest)
@@ -84,7 +84,7 @@ def issue(
     path = out or file.with_name(f"{asked.name}.pass")
     write_private(path, make_pass(fleet, issued))
     output.show(issued, view_issued)
-    note(f"Send {path} back.  It holds no secret.")
+    note(f"Send {path} back; the fleet's authority is {authority_of(fleet.path)}.")
 
 
 def _confirm(asked: OperatorRequest, roles: tuple[str, ...], days: int, *, yes: bool) -> None:
@@ -113,17 +113,16 @@ def _list(roles: tuple[str, ...]) -> str:
     return ", ".join(repr(role)[1:-1] for role in roles) or "nothing"
 
 
-@click.command("accept")
+@click.command("accept", short_help="Put what an admin sent you beside your key.")
 @click.argument("file", metavar="PASS", type=_FILE)
 @click.option("--key", "folder", required=True, type=_FOLDER, help="The folder of your request.")
 def accept(file: Path, folder: Path) -> None:
     """Put what an admin sent you beside your key; then the folder is one for --dir."""
-    from p2pctl.operator_folder import accept_pass, read_document
-    from p2pdeploy.trust.certificates import fingerprint
+    from p2pctl.operator_folder import accept_pass, authority_of, read_document
 
     given = read_document(file, OperatorPass)
     found = accept_pass(folder.absolute(), given, now=dt.datetime.now(dt.UTC))
     identity = found.identity
     note(f"You are {identity.name} of {identity.fleet}: {_list(found.roles)}.")
-    note(f"Its authority is {fingerprint(given.authority_pem)[:16]}: an admin can confirm that.")
+    note(f"Its authority is {authority_of(folder)}: ask the admin whether theirs is that, too.")
     click.echo(f"export {FOLDER_VARIABLE}={folder.absolute()}")

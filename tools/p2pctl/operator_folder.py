@@ -32,7 +32,7 @@ from p2pdeploy.messages.operators import (
     OperatorPass,
     OperatorRequest,
 )
-from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
+from p2pdeploy.trust.certificates import fingerprint, key_to_pem, new_key, signing_request
 from p2pdeploy.trust.operator_certificate import (
     OperatorCertificate,
     is_issued_by,
@@ -41,7 +41,17 @@ from p2pdeploy.trust.operator_certificate import (
 )
 from p2pdeploy.trust.private_files import make_private_folder, read_private, write_private
 
-__all__ = ["accept_pass", "make_pass", "make_request", "read_document", "renew_key", "write_issued"]
+__all__ = [
+    "accept_pass",
+    "authority_of",
+    "make_pass",
+    "make_request",
+    "read_document",
+    "renew_key",
+    "write_issued",
+]
+
+_FINGERPRINT_DIGITS = 16  # 64 bits
 
 Document = TypeVar("Document", OperatorRequest, OperatorPass)
 
@@ -56,6 +66,8 @@ def make_request(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, s
         RefusedError: *folder* has an operator's key already, or *name* is no name.
     """
     check_label(name, "operator name")
+    if not folder.exists():
+        make_private_folder(folder)
     place = make_private_folder(folder / "operator")
     for path in (_key(folder), _identity(folder)):
         if path.exists():
@@ -138,6 +150,12 @@ def accept_pass(folder: Path, given: OperatorPass, *, now: dt.datetime) -> Opera
     _key(folder).unlink()
     (folder / f"{found.identity.name}.request").unlink(missing_ok=True)
     return found
+
+
+def authority_of(folder: Path) -> str:
+    """A short name of the CA that *folder* believes, which two people read to each other."""
+    pem = read_private(_authority(folder), hint="it is the fleet's CA")
+    return fingerprint(pem)[:_FINGERPRINT_DIGITS]
 
 
 def renew_key() -> tuple[bytes, bytes]:

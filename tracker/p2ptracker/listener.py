@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["address_of", "serve_bounded"]
+__all__ = ["address_of", "allow_descriptors", "serve_bounded"]
+
+DESCRIPTORS = 8_192  # every place for a connection there is, and the files of the store
+
+
+def allow_descriptors() -> None:
+    """Let this process open as many as our bounds promise, as far as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
+        wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def address_of(stream: trio.SocketStream) -> str:

@@ -35,6 +35,7 @@ from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.app import serve_api
 from p2ptracker.api.authorise import may_upload
 from p2ptracker.control_plane import ControlPlane, open_control_plane
+from p2ptracker.listener import allow_descriptors
 from p2ptracker.registry.upload_server import UploadServer
 
 __all__ = ["Ports", "run_control_plane", "run_tasks"]
@@ -56,6 +57,7 @@ async def run_control_plane(folder: Path) -> None:
     Raises:
         ConfigError: the folder is not a usable fleet, or an address is taken.
     """
+    allow_descriptors()
     async with open_control_plane(folder) as plane, trio.open_nursery() as nursery:
         await nursery.start(stop_on_signal, nursery.cancel_scope)
         ports = await nursery.start(run_tasks, plane)

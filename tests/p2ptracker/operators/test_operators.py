@@ -371,6 +371,7 @@ async def test_every_change_goes_on_record(tracker) -> None:
     entries = msgspec.json.decode(answer.content, type=list[AuditEntry])
     done = [(e.step, e.who.rpartition("/")[2], e.path.rpartition("/")[2]) for e in entries]
     assert [each for each in done if each[0] != "begun"] == [
+        ("done", "control-plane", "operators"),  # who init made
         ("done", "admin", "operators"),
         ("done", "ann", "renewal"),
         ("done", "admin", "revocation"),

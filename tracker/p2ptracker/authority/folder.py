@@ -11,6 +11,7 @@
     DIR/trust/cells/CELL.keys               the keys of a cell's gossip
     DIR/trust/targets.json                  the first word on who publishes what
     DIR/trust/publishers.toml               whose signatures a new service takes
+    DIR/trust/operators/SERIAL.pem          certificates of operators that were made here
     DIR/operator/operator.pem               key and certificate of the first operator
     DIR/operator/publisher.key              Ed25519, signs releases
 

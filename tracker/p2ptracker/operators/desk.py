@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import sqlalchemy as sa
 import structlog
 import trio
 
 from p2pdeploy.errors import RefusedError
+from p2pdeploy.messages.audit import NOTHING_BEFORE, AuditEntry
 from p2pdeploy.messages.operators import (
     IssuedOperator,
     IssueRequest,
@@ -40,6 +42,8 @@ from p2ptracker.operators.rules import (
     require_room_to_refuse,
     require_valid_caller,
 )
+from p2ptracker.operators.view import moment, operator_view
+from p2ptracker.storage.audit import append_audit
 from p2ptracker.storage.enrolment import refuse_serial, stored_refusals
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.operators import add_operator, forget_expired, known_operators
@@ -136,7 +140,9 @@ class OperatorDesk:
             lost = chosen(known_operators(connection), request, now=self._clock())
             self._refuse(connection, lost, request.reason, by)
             known = known_operators(connection)
-            return [_view(each, self._clock()) for each in known if each.serial in lost], lost
+            return [
+                operator_view(each, self._clock()) for each in known if each.serial in lost
+            ], lost
 
         return await self._change(work)
 
@@ -144,7 +150,7 @@ class OperatorDesk:
         """Certificates, the newest first; those that expired a month ago are not kept."""
         await self._take_in()
         known = await self._database.read(known_operators)
-        return [_view(each, self._clock()) for each in known[:LISTED_MAX]]
+        return [operator_view(each, self._clock()) for each in known[:LISTED_MAX]]
 
     async def _change(self, work: Callable[[sa.Connection], tuple[T, Collection[str]]]) -> T:
         await self._take_in()
@@ -163,7 +169,7 @@ class OperatorDesk:
         now = self._clock()
         fresh = [e for e in found if e.serial not in known and now < e.expires_at]
         if fresh:
-            await self._database.write(partial(_add_all, issued=fresh))
+            await self._database.write(partial(_take_on_record, issued=fresh, now=now))
         for each in fresh:
             log.warning("operator-made-on-this-machine", name=each.name, serial=each.serial)
 
@@ -210,26 +216,20 @@ def _refused_in(connection: sa.Connection) -> tuple[str, ...]:
     return stored_refusals(connection).serials
 
 
-def _add_all(connection: sa.Connection, issued: Sequence[Issued]) -> None:
+def _take_on_record(connection: sa.Connection, issued: Sequence[Issued], now: float) -> None:
+    """With an entry in the audit log, since no call left one."""
     for each in issued:
         add_operator(connection, each)
-
-
-def _view(issued: Issued, now: float) -> OperatorView:
-    ended = "revoked" if issued.revoked_at is not None else "expired"
-    return OperatorView(
-        name=issued.name,
-        roles=issued.roles,
-        serial=issued.serial,
-        state="valid" if issued.is_valid(now) else ended,
-        issued_at=_moment(issued.issued_at),
-        expires_at=_moment(issued.expires_at),
-        issued_by=issued.issued_by,
-        renewed_from=issued.renewed_from,
-        revoked_at=None if issued.revoked_at is None else _moment(issued.revoked_at),
-        reason=issued.reason,
-    )
-
-
-def _moment(at: float) -> datetime:
-    return datetime.fromtimestamp(round(at), UTC)
+        entry = AuditEntry(
+            seq=0,
+            at=moment(now),
+            step="done",
+            who=each.issued_by,
+            method="LOCAL",
+            path="/v1/operators",
+            parameters=msgspec.json.encode(
+                {"name": each.name, "roles": each.roles, "serial": each.serial}
+            ).decode(),
+            previous=NOTHING_BEFORE,
+        )
+        append_audit(connection, entry)
