@@ -19,6 +19,8 @@ CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUT
 ANY_USE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 DAY = dt.timedelta(days=1)
 ENCODING = serialization.Encoding
+SIGNS = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+SIGNS_NO_CERTIFICATES = x509.KeyUsage(True, False, False, False, False, False, True, False, False)
 
 
 class CompanyCa(msgspec.Struct, frozen=True):
@@ -32,10 +34,16 @@ class CompanyCa(msgspec.Struct, frozen=True):
     def pem(self) -> bytes:
         return self.certificate.public_bytes(ENCODING.PEM)
 
-    def below(self, *, permitted: Sequence[str] = (), path_length: int | None = 0) -> CompanyCa:
+    def below(
+        self,
+        *,
+        permitted: Sequence[str] = (),
+        path_length: int | None = 0,
+        usage: x509.KeyUsage | None = SIGNS,
+    ) -> CompanyCa:
         """A CA that this one issued, for names below *permitted* only."""
         key = new_key()
-        builder = authority(key, "Example Issuing CA", self.certificate.subject, path_length)
+        builder = authority(key, "Example Issuing CA", self.certificate.subject, path_length, usage)
         if permitted:
             names = [x509.DNSName(name) for name in permitted]
             constraints = x509.NameConstraints(permitted_subtrees=names, excluded_subtrees=None)
@@ -81,18 +89,21 @@ def certificate_with(key: CompanyKey, *chain: x509.Certificate) -> CompanyCertif
     )
 
 
-def new_company(name: str = "Example Root CA") -> CompanyCa:
+def new_company(name: str = "Example Root CA", usage: x509.KeyUsage | None = SIGNS) -> CompanyCa:
     key = new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    return CompanyCa(key, authority(key, name, subject, None).sign(key, hashes.SHA256()))
+    return CompanyCa(key, authority(key, name, subject, None, usage).sign(key, hashes.SHA256()))
 
 
 def authority(
-    key: ec.EllipticCurvePrivateKey, name: str, issuer: x509.Name, path_length: int | None
+    key: ec.EllipticCurvePrivateKey,
+    name: str,
+    issuer: x509.Name,
+    path_length: int | None,
+    usage: x509.KeyUsage | None,
 ) -> x509.CertificateBuilder:
-    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     subject_key = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .issuer_name(issuer)
@@ -101,9 +112,9 @@ def authority(
         .not_valid_before(now() - DAY)
         .not_valid_after(now() + 365 * DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(usage, critical=True)
         .add_extension(subject_key, critical=False)
     )
+    return builder if usage is None else builder.add_extension(usage, critical=True)
 
 
 def issuer_of(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:

@@ -44,6 +44,7 @@ from tests.p2ptracker.enrolment.company_ca import (
     DAY,
     DOMAIN,
     SERVER,
+    SIGNS_NO_CERTIFICATES,
     CompanyCa,
     certificate_with,
     new_company,
@@ -237,6 +238,28 @@ async def test_a_ca_below_a_ca_that_may_have_none_is_refused(company, ca) -> Non
 
 def read_leaf(certificate: CompanyCertificate):
     return x509.load_der_x509_certificate(certificate.chain[0])
+
+
+async def test_a_ca_that_signs_no_certificates_is_refused(company, ca) -> None:
+    other_work = ca.below(usage=SIGNS_NO_CERTIFICATES)
+    assert await refused(company, other_work.issue(H1_DNS)) == "certificate-refused"
+
+
+def test_a_root_without_a_key_usage_is_one_all_the_same(tmp_path: Path) -> None:
+    """As ``openssl req -x509`` makes it."""
+    root = new_company(usage=None)
+    path = tmp_path / "company.pem"
+    path.write_bytes(root.pem)
+    said = CompanyStatement(
+        authority=bytes(32),
+        host=H1,
+        public_key=bytes(32),
+        requests=new_leaf_keys().requests,
+        asked_at=time.time(),
+    )
+    request = root.issue(H1_DNS).sign(encode(said))
+    judge = load_company_authority(path, DOMAIN)
+    assert judge.require_host(request, bytes(32), now=time.time()) == said
 
 
 async def test_a_ca_for_other_names_cannot_name_our_hosts(company, ca) -> None:

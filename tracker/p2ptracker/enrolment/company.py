@@ -65,14 +65,18 @@ class CompanyAuthority:
     """
 
     def __init__(self, roots: Sequence[x509.Certificate], domain: str) -> None:
-        usage = ExtensionPolicy.webpki_defaults_ee().require_present(
+        of_hosts = ExtensionPolicy.webpki_defaults_ee().require_present(
             x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _demand_client
+        )
+        # Without a key usage a CA may sign certificates (RFC 5280 6.1.4 n): many a root has none.
+        of_authorities = ExtensionPolicy.webpki_defaults_ca().may_be_present(
+            x509.KeyUsage, Criticality.AGNOSTIC, _demand_signer
         )
         self._policy = (
             PolicyBuilder()
             .store(Store(list(roots)))
             .max_chain_depth(CHAIN_MAX)
-            .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=usage)
+            .extension_policies(ca_policy=of_authorities, ee_policy=of_hosts)
         )
         self._suffix = "." + domain.lower()
 
@@ -154,6 +158,13 @@ def _demand_client(
     """Any-purpose certificates are refused as well: they were not meant for this."""
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise ValueError("not for clients")
+
+
+def _demand_signer(
+    _policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None
+) -> None:
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("not for signing certificates")
 
 
 def _require_signed(leaf: x509.Certificate, signed: bytes, signature: bytes) -> None:
