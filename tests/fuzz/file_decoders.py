@@ -22,10 +22,10 @@ from p2pctl.targets import parse_targets
 from p2pdaemon.config import load_config as load_daemon_config
 from p2pdaemon.failure_note import FailureNote, _Note
 from p2pdaemon.journal import Journal
+from p2pdaemon.kept_inventory import read_inventory
 from p2pdaemon.services.records import ExitRecord, RunRecord
 from p2pdaemon.services.rundir import read_record
 from p2pdaemon.services.users import ServiceUsers
-from p2pdaemon.sync_cell import _decode as decode_inventory
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.errors import ConfigError, IntegrityError, P2PDeployError, PayloadError
 from p2pdeploy.ids import HostName, ServiceName
@@ -189,7 +189,7 @@ FILE_DECODERS = (
     ),
     of_json("failed-change.json", _Note, from_file("failed-change.json", read_note), refuses=()),
     of_json("users", dict[ServiceName, int], from_file("users", read_users)),
-    of_json("cached inventory", list[Host], decode_inventory),
+    of_json("cached inventory", list[Host], from_file("inventory", read_inventory)),
     of_json("fleet.json", FleetFile, from_file("fleet.json", lambda p: FleetDir(p.parent).read())),
     of_json(
         "audit export",
