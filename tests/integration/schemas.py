@@ -20,6 +20,8 @@ _OF_TWO_WORDS = {
     ("rollout", "plan"): "rollout-plan",
     ("rollout", "why"): "reasons",
     ("rollout", "history"): "rollouts",
+    ("keys", "generate"): "key",
+    ("keys", "rotate"): "key-rotation",
 }
 
 

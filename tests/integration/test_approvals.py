@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import subprocess
 from collections.abc import Iterator
@@ -11,16 +10,9 @@ from pathlib import Path
 import pytest
 
 from p2pdeploy.errors import NotFoundError
-from p2pdeploy.trust.private_files import write_private
-from p2pdeploy.trust.releases.files import sign_file
-from p2pdeploy.trust.releases.keys import RoleKeys
-from p2pdeploy.trust.releases.proposals import propose_targets
-from p2pdeploy.trust.signing import SigningKey
-from p2ptracker.authority.first_documents import order_keys_in
-from p2ptracker.authority.folder import open_trust
+from tests.integration.command_line import P2PCTL
 from tests.integration.fleet import CONTROL_PLANE, Fleet, running_fleet
 from tests.integration.payloads import write_payload
-from tests.trust_folder import add_trust
 
 pytestmark = pytest.mark.processes
 
@@ -32,26 +24,17 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder where each of the three has a key, and a stranger."""
     folder = tmp_path_factory.mktemp("keys")
     for name in (*PEOPLE, "eve"):
-        write_private(folder / name, SigningKey.generate(role="rollout").to_pem())
+        made = subprocess.run([P2PCTL, "keys", "generate", folder / name], check=False)
+        assert made.returncode == 0, name
     return folder
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Fleet]:
-    """Three hosts; its owner says who approves before anything runs."""
-    folder = tmp_path_factory.mktemp("fleet") / "dir"
-    add_trust(folder)
-    trust = open_trust(folder)
-    people = [SigningKey.from_pem((keys / name).read_bytes(), role="rollout") for name in PEOPLE]
-    approvers = RoleKeys(threshold=2, public_keys=tuple(key.public_key for key in people))
-    proposal = propose_targets(
-        None,
-        order_keys={**order_keys_in(trust.keys), "rollout": approvers},
-        services={},
-        now=dt.datetime.now(dt.UTC),
-    )
-    write_private(trust.paths.targets, sign_file(proposal, trust.keys["targets"]))
-    with running_fleet(folder, hosts=3, fault_domains=3) as running:
+    """Three hosts, whose control plane gave the approval of rollouts to the three people."""
+    with running_fleet(tmp_path_factory.mktemp("fleet") / "dir", 3, 3) as running:
+        publics = [word for name in PEOPLE for word in ("--public", keys / f"{name}.pub")]
+        running.ok("keys", "rotate", "rollout", *publics, "--threshold", "2")
         yield running
 
 
@@ -95,10 +78,10 @@ def test_what_is_given_up_before_it_is_signed_leaves_everything_as_it_is(
     fleet.publish("web", "2", write_payload(tmp_path / "tree", "web", note="2"))
     rollout = fleet.apply("web", "2")
     fleet.ok(*sign(fleet, rollout, keys / "bob"))
+    second = fleet.refused("rollout", "apply", "web", "1", "--env", "lab", "--mf", "web")
+    assert second["code"] == "rollout-under-way"
     fleet.restart(CONTROL_PLANE)
-    assert fleet.refused("rollout", "apply", "web", "1", "--env", "lab", "--mf", "web")["code"] == (
-        "rollout-under-way"
-    )
+    assert fleet.rollout(rollout)["reasons"][0]["message"][:6] == "1 of 2"
     assert fleet.ok("rollout", "abort", rollout)["state"] == "aborted"
     late = fleet.refused(*sign(fleet, rollout, keys / "ann"))
     assert late["code"] == "not-unsigned"
