@@ -19,7 +19,8 @@ Reading order:
 * :mod:`~p2pdeploy.gossip.sender_keys` and :mod:`~p2pdeploy.gossip.wire`: datagrams and frames,
   encrypted, each accepted once
 * :mod:`~p2pdeploy.gossip.sockets`, :mod:`~p2pdeploy.gossip.datagrams`,
-  :mod:`~p2pdeploy.gossip.streams`, :mod:`~p2pdeploy.gossip.stream_server`,
-  :mod:`~p2pdeploy.gossip.timers` and :mod:`~p2pdeploy.gossip.refusals`: parts of the shell
+  :mod:`~p2pdeploy.gossip.streams`, :mod:`~p2pdeploy.gossip.stream_calls`,
+  :mod:`~p2pdeploy.gossip.stream_server`, :mod:`~p2pdeploy.gossip.timers` and
+  :mod:`~p2pdeploy.gossip.refusals`: parts of the shell
 * :mod:`~p2pdeploy.gossip.shell`: the sockets and timers of one host
 """

@@ -45,8 +45,8 @@ from p2pdeploy.gossip.refusals import Refusals
 from p2pdeploy.gossip.sockets import bind_sockets
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
+from p2pdeploy.gossip.stream_calls import StreamCalls
 from p2pdeploy.gossip.stream_server import StreamServer
-from p2pdeploy.gossip.streams import STREAM_TIMEOUT_S, call_peer
 from p2pdeploy.gossip.timers import TimerHeap
 from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
 from p2pdeploy.ids import CellId, HostName
@@ -55,7 +55,6 @@ from p2pdeploy.trust.cell_keys import CellKeys
 
 __all__ = ["GossipShell", "Listener"]
 
-STREAMS_OPENED_MAX = 8  # each may hold one frame of 8 MiB
 LAG_MEASURED_EVERY_S = 1.0
 
 Listener = Callable[[ItemMerged | MemberChanged], None]
@@ -90,12 +89,12 @@ class GossipShell:
         self._timers = TimerHeap()
         self._listeners: list[Listener] = []
         self._calls_nursery: trio.Nursery | None = None  # while running; owns outgoing streams
-        self._calls_limiter = trio.CapacityLimiter(STREAMS_OPENED_MAX)
         self._replies: dict[int, Packet | None] = {}
         self._stream = 0
         self._statistics = ShellStatistics()
         self._refusals = Refusals()
         self._datagrams = DatagramDoor(self._seal, self._refusals, self._is_heard, self._statistics)
+        self._calls = StreamCalls(self._seal, me.address, self._refusals, self._is_heard)
         self._server = StreamServer(self._seal, self._answer, self._is_heard, self._statistics)
 
     def __repr__(self) -> str:
@@ -195,7 +194,7 @@ class GossipShell:
                     async with trio.open_nursery() as nursery:
                         self._calls_nursery = nursery
                         nursery.start_soon(self._datagrams.receive_datagrams, self._take)
-                        nursery.start_soon(self._serve_streams, listener)
+                        nursery.start_soon(self._server.serve_streams, listener)
                         nursery.start_soon(self._timers.fire_timers, self._fire)
                         nursery.start_soon(self._measure_loop_lag)
                         self._dispatch(Started())
@@ -211,9 +210,6 @@ class GossipShell:
         self._statistics.dropped_refused += is_refused
         return not is_refused
 
-    async def _serve_streams(self, listener: trio.SocketListener) -> None:
-        await trio.serve_listeners(self._server.serve_stream, [listener])
-
     def _answer(self, packet: Packet) -> Packet | None:
         self._stream += 1
         number = self._stream
@@ -221,18 +217,8 @@ class GossipShell:
         return self._replies.pop(number)  # the core answers every request at once
 
     async def _call_peer(self, effect: SendStream) -> None:
-        reply = None
-        refused = effect.address in self._refusals.addresses
-        with trio.move_on_after(0 if refused else STREAM_TIMEOUT_S):
-            async with self._calls_limiter:
-                reply = await call_peer(
-                    self._seal,
-                    effect.request,
-                    own_address=self._address,
-                    address=effect.address,
-                    port=effect.port,
-                )
-        if reply is None or not self._is_heard(reply):
+        reply = await self._calls.call(effect)
+        if reply is None:
             self._dispatch(StreamFailed(effect.address, effect.port, effect.request))
         else:
             self._dispatch(StreamAnswered(effect.address, effect.port, effect.request, reply))

@@ -41,7 +41,11 @@ class StreamServer:
         self._statistics = statistics
         self._served = 0
 
-    async def serve_stream(self, stream: trio.SocketStream) -> None:
+    async def serve_streams(self, listener: trio.SocketListener) -> None:
+        """Answer whoever connects, until cancelled."""
+        await trio.serve_listeners(self._serve_stream, [listener])
+
+    async def _serve_stream(self, stream: trio.SocketStream) -> None:
         """Answer one request; the caller closes the stream."""
         if self._served >= STREAMS_SERVED_MAX:
             self._statistics.streams_turned_away += 1

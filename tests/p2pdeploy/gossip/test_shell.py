@@ -15,8 +15,8 @@ from p2pdeploy.errors import ConfigError, TrustError
 from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
 from p2pdeploy.gossip.shell import GossipShell
+from p2pdeploy.gossip.stream_calls import call_peer
 from p2pdeploy.gossip.stream_server import STREAMS_SERVED_MAX
-from p2pdeploy.gossip.streams import call_peer
 from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
 from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
 from p2pdeploy.limits import DATAGRAM_BYTES_MAX
