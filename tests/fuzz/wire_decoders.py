@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from p2pdaemon.answers import refusal_of
 from p2pdaemon.control import _from_json as from_json
-from p2pdaemon.control import _refusal as refusal
 from p2pdeploy import bencode
 from p2pdeploy.codec import FrameReader, frame
-from p2pdeploy.errors import ProtocolError, TrustError
+from p2pdeploy.errors import ProtocolError, TrustError, UnavailableError
 from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX, MANIFEST_BYTES_MAX
@@ -101,6 +101,11 @@ MESSAGES = (
     of_message(TrustBundle, bytes_max=BUNDLE_BYTES_MAX),
     of_message(CellKeys, bytes_max=BUNDLE_BYTES_MAX),
 )
+
+
+def read_refusal(data: bytes) -> None:
+    """Whatever stands in it, there is an error to tell."""
+    refusal_of(500, data, where="https://127.0.0.1:7400", unclear=UnavailableError)
 
 
 def read_frames(data: bytes) -> None:
@@ -214,6 +219,6 @@ DOCUMENTS = (
         )
     ),
     of_json("json inventory", list[Host], lambda data: from_json(data, list[Host])),
-    of_json("json refusal", ErrorDocument, lambda data: refusal(500, data), refuses=()),
+    of_json("json refusal", ErrorDocument, read_refusal, refuses=()),
 )
 WIRE_DECODERS = (*MESSAGES, *STREAMS, *DOCUMENTS)
