@@ -14,12 +14,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment import RENEWAL_AGE_S_MAX
+from p2pdeploy.messages.keys import RotationRequest
 from p2pdeploy.trust.certificates import HOST_LIFETIME
+from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys, renewal
 from p2pdeploy.trust.identity import HostId, spiffe_id
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.issue import issue_host
 from p2ptracker.enrolment.gate import RETRY_S_MAX, WITHIN_MAX, BusyError, IssuingGate
+from p2ptracker.keys.rotation import Waits
 from tests.p2ptracker.enrolment.joined import join_as, renew_as
 
 H1, H2 = HostName("h01"), HostName("h02")
@@ -129,3 +132,33 @@ async def test_whoever_comes_when_it_is_full_is_told_when_to_come_back(tracker) 
     with_all[0].__exit__(None, None, None)
     with gate.admitted():
         pass
+
+
+async def test_who_stole_the_enrol_key_renews_as_nobody(tracker, config_of, token_for) -> None:
+    """Else his credential would be sealed anew when that key is rotated because of him."""
+    stolen = tracker.plane.trust.keys["enrol"]
+    async with join_as(tracker, config_of, token_for, H1) as host:
+        for enrolment in (host.identity.credential.enrolment, 99):
+            key = new_attestation_key(H1)
+            forged = msgspec.structs.replace(
+                host.identity.credential, public_key=key.public_key, enrolment=enrolment
+            )
+            key.credential = seal(forged, stolen)
+            request = renewal(key, new_leaf_keys(), now=time.time())
+            assert await refused(tracker, host, request) == "bad-credential"
+
+
+async def test_a_host_that_was_away_through_a_rotation_comes_back(
+    tracker, config_of, token_for
+) -> None:
+    async with join_as(tracker, config_of, token_for, H1) as host:
+        tracker.plane.keys.waits = Waits(step_s=0.0, credentials_s=0.0)
+        await tracker.plane.keys.rotate("enrol", RotationRequest())
+        await tracker.plane.keys._step("enrol")
+        await tracker.plane.keys._step("enrol")
+        with pytest.raises(TrustError):
+            open_envelope(host.identity.key.credential, tracker.plane.verifier)
+        request = renewal(host.identity.key, new_leaf_keys(), now=time.time())
+        issued = await renew_as(tracker, host, request)
+        credential = open_envelope(issued.credential, tracker.plane.verifier)
+        assert credential == host.identity.credential, "sealed anew"

@@ -90,7 +90,7 @@ async def test_used_tokens_are_forgotten_after_a_month(database: SqliteDatabase)
 
 async def test_the_enrolment_number_only_rises(database: SqliteDatabase) -> None:
     def enrol(connection: sa.Connection) -> tuple[int, int]:
-        known = rows.enrol_anew(connection, H1, enrolment_before=1, now=1.0)
+        known = rows.enrol_anew(connection, H1, enrolment_before=1, public_key=b"k", now=1.0)
         return known.enrolment, known.floor
 
     def revoke(connection: sa.Connection) -> tuple[int, int]:

@@ -118,7 +118,13 @@ class Admitter:
                 add_alarm(connection, alarm)
             return alarm
         host = self._inventory.get(admission.host)
-        enrolment = enrol_anew(connection, host.name, enrolment_before=host.enrolment, now=now)
+        enrolment = enrol_anew(
+            connection,
+            host.name,
+            enrolment_before=host.enrolment,
+            public_key=admission.public_key,
+            now=now,
+        )
         issued = issue_host(
             self._trust,
             msgspec.structs.replace(host, enrolment=enrolment.enrolment),

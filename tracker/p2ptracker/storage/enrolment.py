@@ -51,7 +51,10 @@ class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
-    """How one host stands: its last enrolment, and the least that is believed of it."""
+    """How one host stands: its last enrolment, and the least that is believed of it.
+
+    ``public_key``: the attestation key that it enrolled with; empty when that was not heard here.
+    """
 
     host: HostName
     enrolment: int
@@ -59,6 +62,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     enrolled_at: float | None = None
     revoked_at: float | None = None
     reason: str = ""
+    public_key: bytes = b""
 
     @property
     def is_revoked(self) -> bool:
@@ -66,10 +70,10 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusals(msgspec.Struct, frozen=True, kw_only=True):
-    """Everybody's standing, and the operators' certificates that are refused."""
+    """Everybody's standing, and since when which operators' certificates are refused."""
 
     enrolments: tuple[Enrolment, ...]
-    serials: tuple[str, ...]
+    serials: dict[str, float]
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +135,12 @@ def open_tokens(connection: sa.Connection, *, now: float) -> dict[HostName, floa
 
 
 def enrol_anew(
-    connection: sa.Connection, host: HostName, *, enrolment_before: int, now: float
+    connection: sa.Connection,
+    host: HostName,
+    *,
+    enrolment_before: int,
+    public_key: bytes,
+    now: float,
 ) -> Enrolment:
     """Count one more enrolment of *host*; everything before it is believed no more.
 
@@ -139,12 +148,16 @@ def enrol_anew(
         connection: In a transaction for writing.
         host: Who.
         enrolment_before: The inventory's; counts when the host never joined with a token.
+        public_key: The host's attestation key.
         now: Seconds since the epoch.
     """
     known = _enrolment_of(connection, host)
     last = max(known.enrolment, known.floor - 1) if known else 0
     number = max(last, enrolment_before) + 1
-    return _put(connection, Enrolment(host=host, enrolment=number, floor=number, enrolled_at=now))
+    standing = Enrolment(
+        host=host, enrolment=number, floor=number, enrolled_at=now, public_key=public_key
+    )
+    return _put(connection, standing)
 
 
 def revoke_host(
@@ -164,6 +177,7 @@ def revoke_host(
             enrolled_at=known.enrolled_at if known else None,
             revoked_at=now,
             reason=reason,
+            public_key=known.public_key if known else b"",
         ),
     )
 
@@ -189,9 +203,10 @@ def take_back(
 def stored_refusals(connection: sa.Connection) -> Refusals:
     """What a starting control plane must know."""
     rows = connection.execute(sa.select(enrolments).order_by(enrolments.c.host))
-    serials = connection.execute(sa.select(refused_serials.c.serial)).scalars()
+    refused = connection.execute(sa.select(refused_serials.c.serial, refused_serials.c.refused_at))
     return Refusals(
-        enrolments=tuple(Enrolment(**row._mapping) for row in rows), serials=tuple(sorted(serials))
+        enrolments=tuple(Enrolment(**row._mapping) for row in rows),
+        serials={row.serial: row.refused_at for row in refused},
     )
 
 

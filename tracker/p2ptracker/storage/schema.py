@@ -187,6 +187,7 @@ enrolments = sa.Table(
     sa.Column("enrolled_at", sa.Float),
     sa.Column("revoked_at", sa.Float),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("public_key", sa.LargeBinary, nullable=False, server_default=sa.text("x''")),
 )
 """``enrolment``: the last one; ``floor``: the least that is believed.  Both only ever rise."""
 
@@ -277,6 +278,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE orders ADD COLUMN issued BOOLEAN NOT NULL DEFAULT 0",
         "CREATE TABLE key_rotations (role TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",
     ),
+    ("ALTER TABLE enrolments ADD COLUMN public_key BLOB NOT NULL DEFAULT x''",),
 )
 VERSION = len(STEPS) + 1
 
