@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ssl
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from p2pctl.approving import read_proposal
+from p2pdeploy.codec import encode
 from p2pdeploy.errors import ProtocolError, TrustError
-from p2pdeploy.ids import CellId, FaultDomain, HostName
+from p2pdeploy.ids import CellId, FaultDomain, HostName, RolloutId
+from p2pdeploy.messages.approval import RolloutProposal
 from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.orders import Target
 from p2pdeploy.testing.fleet_keys import FleetKeys
-from p2pdeploy.testing.orders import a_go, a_plan, a_word, orders_of
+from p2pdeploy.testing.orders import a_go, a_plan, a_word, orders_of, rollout_of
 from p2pdeploy.trust.certificates import (
     HOST_LIFETIME,
     Authority,
@@ -111,11 +116,32 @@ def read_operator(der: bytes) -> None:
     is_issued_by(_AUTHORITY.pem, pem)
 
 
+def read_rollout(payload: bytes) -> None:
+    """As ``p2pctl rollout sign`` does with what it is asked to sign."""
+    proposal = RolloutProposal(rollout=_WEB_1, payloads=[payload], signed_by=[], threshold=2)
+    read_proposal(proposal, _WEB_1, NOON)
+
+
 def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
+_WEB_1 = RolloutId("web-1")
+_NAMED = Target(hosts=(HostName("h1"), HostName("h2")))
+_ROLLOUT = msgspec.structs.replace(
+    rollout_of(a_plan(now=NOON.timestamp()), failure_fraction_max=0.1), rollout_id=_WEB_1
+)
+
 TRUST_DECODERS = (
+    Decoder(
+        name="rollout-proposal",
+        read=read_rollout,
+        honest=(
+            encode(_ROLLOUT),
+            encode(msgspec.structs.replace(_ROLLOUT, target=_NAMED, bare=_NAMED.hosts)),
+        ),
+        refuses=(TrustError,),
+    ),
     Decoder(name="open_envelope", read=FLEET.open, honest=ENVELOPES, refuses=_ENVELOPE_REFUSALS),
     Decoder(
         name="cosign",

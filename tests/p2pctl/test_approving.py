@@ -20,7 +20,7 @@ from p2pctl.fleet_dir import FleetDir
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
-from p2pdeploy.messages.api import RolloutView
+from p2pdeploy.messages.api import RolloutRequest, RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Rollout, Target
 from p2pdeploy.testing.orders import NEW, OLD, a_build, a_plan, rollout_of
@@ -73,6 +73,9 @@ class LyingControlPlane(ApiClient):
 
     def rollouts(self, **_: object) -> list[RolloutView]:
         return [self.rollout("latest")]
+
+    def apply_rollout(self, request: RolloutRequest) -> RolloutView:
+        return self.rollout("web-1")
 
     def rollout_proposal(self, rollout_id: str) -> RolloutProposal:
         return RolloutProposal(rollout=WEB_1, payloads=self.payloads, signed_by=[], threshold=2)
@@ -133,6 +136,14 @@ def test_the_newest_rollout_is_signed_for_when_asked_so(p2pctl, api, key, tmp_pa
     assert (done.code, len(api.signed)) == (0, 1), done
 
 
+def test_who_applies_is_told_that_it_waits(p2pctl, api, tmp_path: Path) -> None:
+    apply = ("rollout", "apply", "web", "1", "--env", "lab", "--mf", "web", "--dir", tmp_path)
+    done = p2pctl(*apply)
+    assert done.code == 0, done
+    assert "p2pctl rollout sign web-1 --key FILE" in done.err
+    assert "unsigned" in done.out
+
+
 def test_nothing_is_signed_when_nobody_can_be_asked(p2pctl, api, key, tmp_path: Path) -> None:
     done = p2pctl(*sign(tmp_path))
     assert (done.code, api.signed) == (2, [])
@@ -184,6 +195,7 @@ ODD: list[tuple[str, RolloutProposal]] = [
         "a PLAN",
         RolloutProposal(rollout=WEB_1, payloads=[encode(a_plan().plan)], signed_by=[], threshold=1),
     ),
+    ("a name without end", proposal_of(a_rollout(build=a_build("2" * 100_000)))),
     ("no order", RolloutProposal(rollout=WEB_1, payloads=[b"\xc1"], signed_by=[], threshold=1)),
 ]
 
@@ -199,6 +211,7 @@ def test_an_odd_proposal_is_not_signed(what: str, proposal: RolloutProposal) -> 
         read_proposal(proposal, WEB_1, NOW)
     assert refused.value.code == "odd-proposal"
     assert "\x1b" not in str(refused.value)
+    assert len(str(refused.value)) < 500
 
 
 def test_bytes_that_two_readers_might_read_differently_are_not_signed() -> None:

@@ -24,6 +24,7 @@ from p2pdeploy.trust.envelope import Sealer, signed_part
 __all__ = ["check_release", "read_proposal", "sign_proposal"]
 
 _LIFETIME_MAX_S = 24 * 3600.0  # an approval that is good for longer is nobody's decision any more
+_REFUSAL_CHARS_MAX = 200  # it may quote what was sent
 _CLOCK_BEHIND_S = 300.0  # ours may be that far behind the control plane's
 _ROLLOUT_ID = re.compile(r"(?P<service>[a-z0-9._-]{1,63})-[0-9]{1,9}")
 
@@ -47,7 +48,7 @@ def read_proposal(
         for rollout in rollouts:
             _check_names(rollout)
     except P2PDeployError as error:
-        raise _odd(error.message) from error
+        raise _odd(error.message[:_REFUSAL_CHARS_MAX]) from error
     if not rollouts or any(rollout.rollout_id != rollout_id for rollout in rollouts):
         raise _odd(f"what would be signed is not rollout {rollout_id}")
     if len({rollout.cell for rollout in rollouts}) != len(rollouts):
