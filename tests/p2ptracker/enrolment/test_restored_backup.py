@@ -118,7 +118,7 @@ async def test_a_cell_that_counted_further_with_less_in_it_is_told_the_rest(
 
 def test_nothing_that_a_cell_says_lowers_a_floor() -> None:
     standing = Standing(
-        Refusals(enrolments=(Enrolment(host=H1, enrolment=5, floor=5),), serials=("AA",)),
+        Refusals(enrolments=(Enrolment(host=H1, enrolment=5, floor=5),), serials={"AA": 0.0}),
         Inventory([]),
     )
     word = Revocations(

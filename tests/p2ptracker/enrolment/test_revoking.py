@@ -150,4 +150,4 @@ def tracker_standing():
     from p2ptracker.enrolment.inventory import Inventory
     from p2ptracker.enrolment.standing import Standing
 
-    return Standing(Refusals(enrolments=(), serials=()), Inventory([]))
+    return Standing(Refusals(enrolments=(), serials={}), Inventory([]))

@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from p2pdeploy.codec import decode
-from p2pdeploy.errors import NotFoundError, RefusedError, TrustError
+from p2pdeploy.errors import NotFoundError, TrustError
 from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.operators import (
@@ -29,8 +30,11 @@ from p2pdeploy.trust.operator_certificate import operator_certificate
 from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.authority.folder import open_trust
+from p2ptracker.enrolment.inventory import Inventory
+from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing
 from p2ptracker.operators import rules
 from p2ptracker.operators.made_here import make_operator_here
+from p2ptracker.storage.enrolment import Refusals, refuse_serial
 from p2ptracker.storage.operators import known_operators
 from tests.p2ptracker.conftest import CELL, open_http
 from tests.p2ptracker.operators.asking import (
@@ -323,13 +327,35 @@ async def test_what_there_is_not_cannot_be_revoked(tracker) -> None:
 
 
 async def test_no_more_is_revoked_than_hosts_are_told_of(tracker) -> None:
-    for number in range(REFUSED_SERIALS_MAX):
-        tracker.plane.standing.refuse_serial(f"{number:040X}")
-    refused = tuple(f"{number:040X}" for number in range(REFUSED_SERIALS_MAX))
-    with pytest.raises(RefusedError) as refusal:
-        rules.require_room_to_refuse(refused, ["AB" * 20])
-    assert refusal.value.code == "too-many-serials"
-    rules.require_room_to_refuse(refused, refused[:1])
+    """What has expired meanwhile needs no telling, so the bound is one of a month."""
+
+    async def refuse_before(ago_s: float, first: int) -> None:
+        at = tracker.plane.operators._clock() - ago_s
+
+        def work(connection: sa.Connection) -> None:
+            for number in range(first, first + REFUSED_SERIALS_MAX):
+                refuse_serial(connection, f"A{number:039X}", reason="", now=at)
+
+        await tracker.plane.database.write(work)
+
+    async with person(tracker, "ann", "viewer"), person(tracker, "bob", "viewer"):
+        await refuse_before(REFUSED_FOR_S + 1, first=0)
+        assert code_of(await revoke(tracker.http, name="ann")) == (200, "")
+        await refuse_before(REFUSED_FOR_S - 60, first=REFUSED_SERIALS_MAX)
+        assert code_of(await revoke(tracker.http, name="bob")) == (409, "too-many-serials")
+        assert {row.name: row.state for row in await listed(tracker.http)}["bob"] == "valid"
+
+
+def test_hosts_are_told_of_a_refused_certificate_until_it_has_expired() -> None:
+    standing = Standing(Refusals(enrolments=(), serials={"A": 1_000.0}), Inventory([]))
+    standing.refuse_serial("B", 2_000.0)
+    seq = standing.seq
+    assert standing.serials_to_tell(2_000.0) == ("A", "B")
+    assert standing.serials_to_tell(1_500.0 + REFUSED_FOR_S) == ("B",)
+    assert standing.serials == {"A", "B"}
+    assert standing.seq == seq
+    standing.refuse_serial("A", 9_000.0)
+    assert standing.serials_to_tell(1_500.0 + REFUSED_FOR_S) == ("B",), "twice is once"
 
 
 # -- on the machine, and on record -------------------------------------------------------------

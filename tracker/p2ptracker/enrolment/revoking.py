@@ -124,7 +124,7 @@ class Revoker:
             self._standing.put(each)
             self._inventory.set_enrolment(each.host, each.enrolment)
         for serial in serials:
-            self._standing.refuse_serial(serial)
+            self._standing.refuse_serial(serial, self._clock())
         log.warning(
             "learnt-back", cell=cell, hosts=[each.host for each in known], serials=len(serials)
         )
@@ -145,7 +145,8 @@ class Revoker:
 
     def _word(self, cell: CellId) -> tuple[Revocations, bytes]:
         """What holds for *cell* now, sealed; the one before while nothing changed for it."""
-        word = _revocations(self._trust.fleet, cell, self.hosts_of(cell), self._standing)
+        serials = self._standing.serials_to_tell(self._clock())
+        word = _revocations(self._trust.fleet, cell, self.hosts_of(cell), self._standing, serials)
         said, held = self._said.get(cell), self._held_by(cell)
         held_seq = held.seq if held is not None else -1
         if said is not None and not _changed(said[0], word) and held_seq <= said[0].seq:
@@ -193,7 +194,11 @@ def forgotten(
 
 
 def _revocations(
-    fleet: str, cell: CellId, addresses: dict[HostName, str], standing: Standing
+    fleet: str,
+    cell: CellId,
+    addresses: dict[HostName, str],
+    standing: Standing,
+    serials: tuple[str, ...],
 ) -> Revocations:
     known = {name: standing.enrolments[name] for name in addresses if name in standing.enrolments}
     return Revocations(
@@ -202,7 +207,7 @@ def _revocations(
         seq=standing.seq,
         floors={name: each.floor for name, each in known.items()},
         refused={name: addresses[name] for name, each in known.items() if each.is_revoked},
-        serials=tuple(sorted(standing.serials)),
+        serials=serials,
     )
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from p2pdeploy.ids import HostName
+from p2pdeploy.trust.certificates import OPERATOR_LIFETIME
 from p2pdeploy.trust.identity import HostId
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.storage.enrolment import Enrolment, Refusals
 
-__all__ = ["Standing"]
+__all__ = ["REFUSED_FOR_S", "Standing"]
+
+
+# No certificate of an operator outlives its refusal by more; a day for clocks.
+REFUSED_FOR_S = OPERATOR_LIFETIME.total_seconds() + 86_400.0
 
 
 class Standing:
@@ -25,7 +30,7 @@ class Standing:
         self._inventory = inventory
         self._enrolments = {known.host: known for known in refusals.enrolments}
         self._floors = {known.host: known.floor for known in refusals.enrolments}
-        self._serials = set(refusals.serials)
+        self._serials = dict(refusals.serials)
         self._seq_more = 0
 
     def __repr__(self) -> str:
@@ -43,8 +48,12 @@ class Standing:
 
     @property
     def serials(self) -> frozenset[str]:
-        """Certificates of operators that are refused."""
+        """Certificates of operators that are refused, or were until they expired."""
         return frozenset(self._serials)
+
+    def serials_to_tell(self, now: float) -> tuple[str, ...]:
+        """Those that would be believed otherwise: the others have expired by *now*."""
+        return tuple(sorted(s for s, at in self._serials.items() if at > now - REFUSED_FOR_S))
 
     @property
     def seq(self) -> int:
@@ -60,9 +69,9 @@ class Standing:
         self._enrolments[known.host] = known
         self._floors[known.host] = max(known.floor, self._floors.get(known.host, 0))
 
-    def refuse_serial(self, serial: str) -> None:
-        """Take note of a change that is stored."""
-        self._serials.add(serial)
+    def refuse_serial(self, serial: str, at: float) -> None:
+        """Take note of a change that is stored, made *at* seconds since the epoch."""
+        self._serials.setdefault(serial, at)
 
     def is_believed(self, host: HostName, enrolment: int) -> bool:
         """Whether *host* is one of ours, and *enrolment* not overtaken or revoked."""

@@ -29,7 +29,7 @@ from p2pdeploy.trust.operator_certificate import operator_certificate
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_operator
-from p2ptracker.enrolment.standing import Standing
+from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing
 from p2ptracker.operators.made_here import certificates_made_here
 from p2ptracker.operators.roles import check_roles
 from p2ptracker.operators.rules import (
@@ -156,7 +156,7 @@ class OperatorDesk:
         await self._take_in()
         result, lost = await self._database.write(work)
         for serial in lost:
-            self._standing.refuse_serial(serial)
+            self._standing.refuse_serial(serial, self._clock())
             log.warning("certificate-refused", serial=serial)
         return result
 
@@ -207,12 +207,13 @@ class OperatorDesk:
     ) -> None:
         now = self._clock()
         require_admin_left(known_operators(connection), lost, caller=by.serial, now=now)
-        require_room_to_refuse(_refused_in(connection), lost)
+        refused = _refused_in(connection).items()
+        require_room_to_refuse([s for s, at in refused if at > now - REFUSED_FOR_S], lost)
         for serial in lost:
             refuse_serial(connection, serial, reason=reason, now=now)
 
 
-def _refused_in(connection: sa.Connection) -> tuple[str, ...]:
+def _refused_in(connection: sa.Connection) -> dict[str, float]:
     return stored_refusals(connection).serials
 
 
