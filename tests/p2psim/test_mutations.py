@@ -6,6 +6,7 @@ them; run a range of seeds with the same fault planted to find new ones.
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pdeploy.activation import host as activation_host
@@ -16,8 +17,9 @@ from p2pdeploy.activation.lease import Hold
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.activation.service import Duty, Slot
 from p2pdeploy.ids import HostName, ServiceName
-from p2pdeploy.messages.orders import Plan, Revert, Roster, RosterMember
-from p2pdeploy.planning import grants
+from p2pdeploy.messages.orders import Plan, Revert, Roster, RosterMember, Settled
+from p2pdeploy.planning import activating, grants
+from p2pdeploy.planning.cell_rollout import CellRollout, settled_of
 from p2psim.options import draw_options
 from p2psim.run import run_seed
 from p2psim.scenario import Scenario, build_of
@@ -59,7 +61,7 @@ def test_a_gate_that_is_blind_to_batches_is_found(monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_interlock_between_plans_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "interlock_hold", never_holds)
-    assert "I6" in found_in(8, 79)
+    assert "I6" in found_in(120)
 
 
 def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_missing_last_look_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation_host, "last_look", never_holds)
-    assert "I5" in found_in(119)
+    assert "I5" in found_in(315)
 
 
 def test_hosts_that_forget_an_abort_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +109,7 @@ def boots_with_an_aborted_build() -> set[str]:
     scenario = Scenario(draw_options(0, hosts=3, fault_domains=3), World())
     truth, host = scenario.truth, scenario.hosts[HostName("h01")]
     build = build_of(WEB, "1")
+    truth.approved[WEB] = {build.digest}
     truth.dead[WEB, build.digest] = 4
     host.disk.records[WEB] = ServiceRecord(
         service=WEB,
@@ -119,6 +122,21 @@ def boots_with_an_aborted_build() -> set[str]:
     host.boot()
     scenario.world.run_until(5.0)
     return {violation.invariant for violation in truth.violations}
+
+
+def test_a_settlement_that_nobody_approved_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_the_future(rollout: CellRollout, *, now: float) -> Settled | None:
+        settled = settled_of(rollout, now=now)
+        if settled is None or settled.service != WEB:
+            return settled
+        return msgspec.structs.replace(
+            settled, plan_seq=settled.plan_seq + 1, build=build_of(WEB, "3")
+        )
+
+    monkeypatch.setattr(activating, "settled_of", in_the_future)  # by a thief of the deployer key
+    assert "I18" not in found_in(0)
+    monkeypatch.setattr(rules, "settled_bounds", never_holds)
+    assert "I18" in found_in(0)
 
 
 def test_a_way_back_that_is_not_kept_on_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The invariants I1 to I6, I12 and I14, as independent judges of ground truth.
+"""The invariants I1 to I6, I12, I14 and I18, as independent judges of ground truth.
 
 They share no code with the cores: what a host may do is derived here once more from the plan,
 the orders as issued and the records as written.
@@ -55,6 +55,7 @@ def at_start(
     I4: nobody starts a build whose abort it can know of; what died is judged by the orders that
     were issued, not by what the host made of them.  A change that began before is finished, and
     whether it might begin was judged then.  I12: the build was kept on disk until then.
+    I18: people or CI approved it at some time, as what to run or as what to go back to.
     """
     died_at = truth.dead.get((record.service, build.digest))
     touch = truth.changing.get((host, record.service))
@@ -63,6 +64,8 @@ def at_start(
         yield "I4", f"{host} started {record.service} {build.version} of the aborted plan {died_at}"
     if build.digest not in on_disk:
         yield "I12", f"{host} has to start {record.service} {build.version}, which was collected"
+    if build.digest not in truth.approved.get(record.service, set()):
+        yield "I18", f"{host} started {record.service} {build.version}, which nobody approved"
 
 
 def _order(truth: Ledger, touch: Touch) -> Iterator[Finding]:

@@ -38,6 +38,8 @@ class Touch(msgspec.Struct, frozen=True):
 class Ledger:
     """The facts of one world.  Times of orders are seconds since the epoch, others of the world."""
 
+    approved: dict[ServiceName, set[Digest]] = field(default_factory=dict[ServiceName, set[Digest]])
+    """What any ROLLOUT issued so far lets anybody run: its build, or the baseline to go back to."""
     plans: dict[tuple[ServiceName, int], CellPlan] = field(
         default_factory=dict[tuple[ServiceName, int], CellPlan]
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.ids import Digest, HostName, ServiceName
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Build, Excuse, Go, Order, Settled
+from p2pdeploy.messages.orders import Abort, Build, Excuse, Go, Order, Rollout, Settled
 from p2pdeploy.planning.planner import CellPlan
 from p2psim import checkers
 from p2psim.ledger import Ledger, Touch, Violation
@@ -66,6 +66,10 @@ class Truth(Ledger):
 
     def issued(self, order: Order) -> None:
         match order:
+            case Rollout():
+                builds = (order.build, order.baseline)
+                digests = {build.digest for build in builds if build is not None}
+                self.approved.setdefault(order.service, set()).update(digests)
             case Abort():
                 key = (order.service, order.watermark)
                 self.aborted_at.setdefault(key, self.world.wall_s)
