@@ -20,7 +20,7 @@ from p2pctl.fleet_dir import FleetDir
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
-from p2pdeploy.messages.api import RolloutRequest, RolloutView
+from p2pdeploy.messages.api import RolloutRequest, RolloutState, RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Rollout, Target
 from p2pdeploy.testing.orders import NEW, OLD, a_build, a_plan, rollout_of
@@ -54,6 +54,7 @@ class LyingControlPlane(ApiClient):
     folder: Path
     payloads: list[bytes]
     signed: list[ApprovalRequest] = field(default_factory=list)
+    state: RolloutState = "unsigned"
 
     def __exit__(self, *_: object) -> None:
         """There is no connection."""
@@ -64,7 +65,7 @@ class LyingControlPlane(ApiClient):
             service=ServiceName("web"),
             version=Version("1"),
             baseline="",
-            state="unsigned",
+            state=self.state,
             created_at=NOW,
             finished_at=None,
             fault_domains=[],
@@ -142,6 +143,14 @@ def test_who_applies_is_told_that_it_waits(p2pctl, api, tmp_path: Path) -> None:
     assert done.code == 0, done
     assert "p2pctl rollout sign web-1 --key FILE" in done.err
     assert "unsigned" in done.out
+
+
+def test_a_rollout_that_fails_with_the_last_signature_is_told_by_the_exit_code(
+    p2pctl, api, key, tmp_path: Path
+) -> None:
+    api.state = "failed"
+    done = p2pctl(*sign(tmp_path, "-y", "-o", "json"))
+    assert (done.code, done.document()["state"]) == (1, "failed")
 
 
 def test_nothing_is_signed_when_nobody_can_be_asked(p2pctl, api, key, tmp_path: Path) -> None:

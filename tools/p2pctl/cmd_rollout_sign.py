@@ -18,6 +18,8 @@ from p2pdeploy.errors import RefusedError
 
 __all__ = ["sign"]
 
+EXIT_FAILED = 1
+
 
 @click.command("sign")
 @click.argument("rollout_id", metavar="ID", type=NAME)
@@ -32,10 +34,11 @@ __all__ = ["sign"]
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_option
 @fleet_option
-def sign(rollout_id: str, key_file: Path, yes: bool, output: Output, fleet: FleetDir) -> None:
+def sign(rollout_id: str, key_file: Path, yes: bool, output: Output, fleet: FleetDir) -> int:
     """Approve a rollout that waits for signatures; with the last that it needs, it begins.
 
     What you approve is shown first, as it stands in the bytes that you sign.
+    Exits with 1 when it was the last signature and the rollout fits no more what was signed.
     """
     from p2pctl.approving import check_release, read_proposal, sign_proposal
     from p2pctl.render.approval import view_approval
@@ -53,6 +56,7 @@ def sign(rollout_id: str, key_file: Path, yes: bool, output: Output, fleet: Flee
         _confirm(f"Sign that as {key.key_id}?", yes=yes)
         found = api.sign_rollout(wanted, sign_proposal(proposal.payloads, key))
     output.show(found, rollout_line)
+    return EXIT_FAILED if found.state == "failed" else 0
 
 
 def _confirm(question: str, *, yes: bool) -> None:

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from typing import get_args
 
 import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from p2pctl.render.glyphs import bar
+from p2pctl.render.glyphs import bar, look
 from p2pctl.render.rollout import fault_domain_state, rollout_line, view_history, view_rollout
 from p2pdeploy.messages.api import (
     FaultDomainView,
     HostView,
     Reason,
+    RolloutState,
     RolloutView,
     ServiceView,
 )
@@ -142,3 +144,21 @@ def test_a_bar_is_full_only_when_all_is_done_and_empty_only_when_nothing_is(
     done: int, failed: int, total: int, cells: int
 ) -> None:
     assert bar(done, failed, total).count("█") == cells
+
+
+def test_every_state_of_a_rollout_has_its_own_look() -> None:
+    assert all(look(state).glyph != "?" for state in get_args(RolloutState))
+
+
+def test_a_rollout_that_waits_for_signatures_says_so_everywhere() -> None:
+    text = "1 of 2 signatures: p2pctl rollout sign r-7 --key FILE"
+    waiting = msgspec.structs.replace(
+        ROLLOUT, state="unsigned", reasons=[Reason(code="unsigned", message=text)]
+    )
+    for shown in (
+        text_of(view_rollout(waiting, NOW)),
+        text_of(view_history([waiting], NOW)),
+        rollout_line(waiting),
+    ):
+        assert "unsigned" in shown
+        assert text in " ".join(shown.split())

@@ -22,7 +22,7 @@ from p2ptracker.rollouts.steering import Verb
 from p2ptracker.storage.releases import find_release
 from p2ptracker.storage.schema import releases
 from tests.p2ptracker.approvers import Approvers, request_by
-from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, World, asks, open_world
+from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, WEB_CELL, World, asks, open_world
 
 HELLO_1 = RolloutId("hello-1")
 DAY_S = 86_400.0
@@ -228,6 +228,30 @@ async def test_a_host_that_came_back_meanwhile_takes_part_within_the_signed_limi
     assert isinstance(rollout, Rollout)
     assert sum(domain.size for domain in plan.fault_domains) == 4
     assert plan.max_unavailable == rollout.max_unavailable == 1
+
+
+async def test_a_cell_in_which_nobody_is_left_alive_is_left_out(
+    world: World, approvers: Approvers, mock_clock: MockClock
+) -> None:
+    world.sync(cell=DB_CELL)
+    await world.desk.apply(asks(hosts=("w1", "d1")))
+    await approvers.sign("hello-1", 0)
+    mock_clock.jump(DELEGATE_SILENT_S + 1)
+    world.sync()
+    view = await approvers.sign("hello-1", 1)
+    assert view.state == "running"
+    assert {domain.cell for domain in view.fault_domains} == {WEB_CELL}
+    assert world.order("rollout/hello", DB_CELL) is None
+
+
+async def test_it_fails_when_nobody_is_left_alive_at_all(
+    world: World, approvers: Approvers, mock_clock: MockClock
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    mock_clock.jump(DELEGATE_SILENT_S + 1)
+    view = await approvers.sign("hello-1", 1)
+    assert (view.state, view.reasons[0].code) == ("failed", "stale-approval")
 
 
 async def test_the_plan_ends_when_the_approval_does(world: World, approvers: Approvers) -> None:
