@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId, Version
+from p2pdeploy.messages.api import RolloutRequest
 from p2pdeploy.messages.approval import ApprovalRequest
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Rollout
@@ -19,6 +20,7 @@ from p2pdeploy.trust.envelope import Envelope
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.replica import DELEGATE_SILENT_S
 from p2ptracker.rollouts.steering import Verb
+from p2ptracker.rollouts.survey import Survey, Surveyor
 from p2ptracker.storage.releases import find_release
 from p2ptracker.storage.schema import releases
 from tests.p2ptracker.approvers import Approvers, request_by
@@ -202,6 +204,23 @@ async def test_keys_that_left_the_role_count_no_more(world: World, approvers: Ap
     approvers.use(approvers.people[1:], threshold=2)
     assert (await approvers.proposal("hello-1")).signed_by == []
     assert (await approvers.sign("hello-1", 1)).state == "unsigned"
+    assert (await approvers.sign("hello-1", 2)).state == "running"
+
+
+async def test_keys_that_leave_the_role_while_it_is_planned_anew_count_no_more(
+    world: World, approvers: Approvers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    survey = Surveyor.survey
+
+    async def and_rotate(self: Surveyor, request: RolloutRequest) -> Survey:
+        approvers.use(approvers.people[1:], threshold=2)
+        return await survey(self, request)
+
+    monkeypatch.setattr(Surveyor, "survey", and_rotate)
+    assert (await approvers.sign("hello-1", 1)).state == "unsigned"
+    assert (await approvers.proposal("hello-1")).signed_by == [approvers.people[1].key_id]
     assert (await approvers.sign("hello-1", 2)).state == "running"
 
 

@@ -115,6 +115,9 @@ class Approvals:
             text = f"what was signed fits no more ({error.message}): apply it again"
             await self._close(document, "failed", "stale-approval", text)
             return
+        if not self._ledger.signers.is_enough(approval):  # keys left the role meanwhile
+            await self._ledger.commit([], document)
+            return
         envelopes = self._ledger.signers.envelopes(approval)
         approved = dict(zip(document.cells, envelopes, strict=True))
         cells = tuple(conducted.cell for conducted, _ in changes)
