@@ -81,7 +81,11 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         "`p2pctl keys status --folder`, `p2pctl keys export-offline OUT`",
     ),
     ("key", NewKey, "`p2pctl keys generate OUT`"),
-    ("key-rotation", RotationAnswer, "`p2pctl keys rotate ROLE`"),
+    (
+        "key-rotation",
+        RotationAnswer,
+        "`p2pctl keys rotate ROLE`, `p2pctl keys renew root|targets|SVC`",
+    ),
     ("audit-entry", AuditEntry, "`p2pctl audit export`, one document a line"),
     ("audit-report", AuditReport, "`p2pctl audit verify`"),
 ]

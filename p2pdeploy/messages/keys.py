@@ -5,6 +5,8 @@
 ``POST /v1/keys/{role}/rotation`` with a :class:`RotationRequest` makes the next step of a rotation.
 What must be signed with a key that lies offline comes back as proposals, in state ``unsigned``:
 p2pctl looks at them, signs them, and posts the same request again with them in ``signed``.
+``POST /v1/keys/{role}/renewal`` and ``POST /v1/keys/renewal/{service}`` with a
+:class:`RenewalRequest` have what expires signed again, in the same way.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ __all__ = [
     "ROTATION_BYTES_MAX",
     "KeyPlace",
     "KeyView",
+    "RenewalRequest",
     "RotationAnswer",
     "RotationRequest",
     "RotationState",
@@ -70,6 +73,12 @@ class RotationRequest(Document, frozen=True, forbid_unknown_fields=True):
     public_keys: Annotated[tuple[_PublicKey, ...], msgspec.Meta(max_length=_KEYS_MAX)] = ()
     threshold: Annotated[int, msgspec.Meta(ge=1, le=_KEYS_MAX)] = 1
     finish: bool = False
+    signed: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=_PROPOSALS_MAX)] = ()
+
+
+class RenewalRequest(Document, frozen=True, forbid_unknown_fields=True):
+    """Sign a document again.  ``signed``: the proposals of an ``unsigned`` answer."""
+
     signed: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=_PROPOSALS_MAX)] = ()
 
 

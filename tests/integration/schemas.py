@@ -22,6 +22,8 @@ _OF_TWO_WORDS = {
     ("rollout", "history"): "rollouts",
     ("keys", "generate"): "key",
     ("keys", "rotate"): "key-rotation",
+    ("keys", "renew"): "key-rotation",
+    ("keys", "export-offline"): "key-files",
 }
 
 

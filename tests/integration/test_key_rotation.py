@@ -10,7 +10,11 @@ from tests.integration.monitor import watch_service
 from tests.integration.payloads import Publish
 from tests.integration.waiting import wait_for
 
-pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("deployed")]
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.timeout(300),  # two steps of a rotation, three bakes
+    pytest.mark.usefixtures("deployed"),
+]
 
 STEP_S = 15  # the least there is
 ROLES = ("go", "deployer", "abort")

@@ -10,7 +10,7 @@ In reading order:
 * ``cmd_*.py``: one family of commands each; ``render/``: documents as tables and trees
 * :mod:`~p2pctl.publishing`, :mod:`~p2pctl.uploading`: a publish, and its chunks on their way
 * :mod:`~p2pctl.signing`, :mod:`~p2pctl.delegating`: what publishers sign, and who they are;
-  :mod:`~p2pctl.rotating`: other keys for a role
+  :mod:`~p2pctl.rotating`, :mod:`~p2pctl.reviewing`: other keys for a role
 * :mod:`~p2pctl.watching`: a rollout until it is final
 * ``lab/``: a fleet of real processes on one machine, for ``up``, ``down`` and ``demo``
 * ``demo/``: the story that ``p2pctl demo`` tells and checks

@@ -121,3 +121,31 @@ def rotate(
     )
     with fleet.connect() as api:
         output.show(rotate_key(api, role, request, key_files), view_rotation)
+
+
+@keys.command("renew")
+@click.argument("what", metavar="root|targets|SVC", type=NAME)
+@click.option(
+    "--key",
+    "key_files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The key that signs it; repeatable. Of a service, else DIR's own publisher's key.",
+)
+@output_option
+@fleet_option
+def renew(what: str, key_files: tuple[Path, ...], output: Output, fleet: FleetDir) -> None:
+    """Sign a document again before it expires: what it says stays as it is.
+
+    The root holds for a year, targets for 90 days, what is live of a service for a year.  Where
+    the key lies with the control plane, targets are renewed by themselves.
+    """
+    from p2pctl.rotating import renew_document
+
+    is_role = what in ("root", "targets")
+    own = fleet.path / "operator" / "publisher.key"
+    if not is_role and not key_files and own.exists():
+        key_files = (own,)
+    with fleet.connect() as api:
+        output.show(renew_document(api, what, key_files, is_role=is_role), view_rotation)

@@ -1,12 +1,10 @@
 """Rotating keys from here: what keys that lie offline must sign is looked at and signed here.
 
-The control plane says what is to be signed, and is believed in nothing: what is in force is judged
-by the root of releases in ``DIR/ca``, and a proposal may change the role that is rotated alone.
+The control plane says what is to be signed, and is believed in nothing (:mod:`p2pctl.reviewing`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +12,12 @@ import msgspec
 
 from p2pctl.client import ApiClient
 from p2pctl.signing import read_key, read_release_root
-from p2pdeploy.errors import ConfigError, RefusedError, TrustError
-from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
-from p2pdeploy.trust.keyring import NEXT
+from p2pdeploy.errors import ConfigError, RefusedError
+from p2pdeploy.messages.keys import RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.signing import SigningKey
 
-__all__ = ["NewKey", "generate_key", "rotate_key"]
+__all__ = ["NewKey", "generate_key", "renew_document", "rotate_key"]
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,49 +58,43 @@ def rotate_key(
     answer = api.rotate_key(role, request)
     if answer.state != "unsigned":
         return answer
-    if not key_files:
-        raise ConfigError(
-            "the targets key lies offline, and must sign this",
-            hint="name it with --key FILE",
-            code="no-key",
-        )
-    signed = _signed(api, answer, request, key_files)
+    signed = _signed(api, answer, key_files, changing=role, to=request.public_keys)
     return api.rotate_key(role, msgspec.structs.replace(request, signed=signed))
 
 
+def renew_document(
+    api: ApiClient, what: str, key_files: Sequence[Path], *, is_role: bool
+) -> RotationAnswer:
+    """Have the document of a role or a service signed again; errors as :func:`rotate_key`."""
+    answer = api.renew_document(what, RenewalRequest(), is_role=is_role)
+    if answer.state != "unsigned":
+        return answer
+    signed = _signed(api, answer, key_files)
+    return api.renew_document(what, RenewalRequest(signed=signed), is_role=is_role)
+
+
 def _signed(
-    api: ApiClient, answer: RotationAnswer, request: RotationRequest, key_files: Sequence[Path]
+    api: ApiClient,
+    answer: RotationAnswer,
+    key_files: Sequence[Path],
+    *,
+    changing: str = "",
+    to: tuple[bytes, ...] = (),
 ) -> tuple[bytes, ...]:
+    from p2pctl.reviewing import Trusted
     from p2pdeploy.trust.releases.proposals import Proposal, sign
 
+    if not key_files:
+        raise ConfigError(
+            "keys that lie offline must sign this",
+            hint="name each with --key FILE",
+            code="no-key",
+        )
+    trusted = Trusted(read_release_root(api.folder), answer.bundle)
     found: list[bytes] = []
     for data in answer.proposals:
         proposal = Proposal.from_bytes(data)
-        _require_rotation(api, proposal, answer, request)
+        trusted.require_only(proposal, changing=changing, to=to)
         signatures = dict(sign(proposal, read_key(path, proposal.role)) for path in key_files)
         found.append(msgspec.structs.replace(proposal, signatures=signatures).to_bytes())
     return tuple(found)
-
-
-def _require_rotation(
-    api: ApiClient, proposal: object, answer: RotationAnswer, request: RotationRequest
-) -> None:
-    """Return if *proposal* changes who signs in the role that is rotated, and nothing else."""
-    from p2pdeploy.trust.releases.bundle import ReleaseBundle
-    from p2pdeploy.trust.releases.proposals import Proposal, services_of
-    from p2pdeploy.trust.releases.reading import order_keys_proposed, services_proposed
-    from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys
-
-    assert isinstance(proposal, Proposal)
-    seen, now = first_seen(read_release_root(api.folder)), dt.datetime.now(dt.UTC)
-    trusted = verify_order_keys(answer.bundle, seen, now=now)
-    current = ReleaseBundle.from_bytes(answer.bundle).targets
-    role, said = answer.role, order_keys_proposed(proposal)
-    concerned = {role, role + NEXT}
-    others = {name: keys for name, keys in said.items() if name not in concerned}
-    before = {name: keys for name, keys in trusted.order_keys.items() if name not in concerned}
-    if others != before or services_proposed(proposal) != services_of(current):
-        raise TrustError(f"this would change more than the {role} key", code="other-proposal")
-    wanted = {said[name].public_keys for name in concerned if name in said}
-    if request.public_keys and request.public_keys not in wanted:
-        raise TrustError("this would make other keys known", code="other-proposal")

@@ -28,6 +28,7 @@ from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import Revoker
 from p2ptracker.enrolment.rotating import RingFiles, RingRotator
 from p2ptracker.enrolment.standing import Standing
+from p2ptracker.keys.release_roles import ReleaseRoles
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.rotator import KeyRotator
 from p2ptracker.metrics import Metrics
@@ -87,6 +88,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     revoker: Revoker
     rotator: RingRotator
     keys: KeyRotator
+    release_roles: ReleaseRoles
     operators: OperatorDesk
     database: Database
     store: BlobStore
@@ -210,6 +212,7 @@ def _assemble(
         revoker=revoker,
         rotator=rotator,
         keys=keys,
+        release_roles=ReleaseRoles(trust, repository),
         operators=OperatorDesk(trust, standing, database, clock),
         database=database,
         store=store,

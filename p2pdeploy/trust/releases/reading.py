@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from p2pdeploy.trust.releases.documents import keys_of_role, parse_document, parse_payload
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, service_role
+from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, TopKeys, service_role
 from p2pdeploy.trust.releases.library import Root, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.proposals import Proposal
 from p2pdeploy.trust.releases.release_target import ReleaseTarget, live_releases
@@ -20,6 +20,9 @@ __all__ = [
     "order_keys_proposed",
     "proposed_by",
     "services_proposed",
+    "top_keys_in",
+    "top_keys_of",
+    "top_keys_proposed",
     "version_of_targets",
 ]
 
@@ -68,6 +71,26 @@ def services_proposed(proposal: Proposal) -> dict[str, RoleKeys]:
     signed = parse_payload(proposal.payload, Targets, where="targets")
     roles = signed.delegations.roles if signed.delegations else None
     return {name.removeprefix("svc/"): keys_of_role(signed, name) for name in roles or {}}
+
+
+def top_keys_of(root: Root) -> TopKeys:
+    """Who signs root, targets, snapshot and timestamp."""
+    return TopKeys(
+        root=keys_of_role(root, "root"),
+        targets=keys_of_role(root, "targets"),
+        snapshot=keys_of_role(root, "snapshot"),
+        timestamp=keys_of_role(root, "timestamp"),
+    )
+
+
+def top_keys_in(root: bytes) -> TopKeys:
+    """The same, from a root document that is trusted already."""
+    return top_keys_of(parse_document(root, Root, where="root").signed)
+
+
+def top_keys_proposed(proposal: Proposal) -> TopKeys:
+    """The same, as *proposal*, which is of a root, would make it."""
+    return top_keys_of(parse_payload(proposal.payload, Root, where="root"))
 
 
 def version_of_targets(targets: bytes) -> int:

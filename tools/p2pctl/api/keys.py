@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from p2pctl.api.calls import Calls, api_path
-from p2pdeploy.messages.keys import KeyView, RotationAnswer, RotationRequest
+from p2pdeploy.messages.keys import KeyView, RenewalRequest, RotationAnswer, RotationRequest
 
 __all__ = ["KeyCalls"]
 
@@ -24,3 +24,10 @@ class KeyCalls(Calls):
             RotationAnswer,
             document=msgspec.to_builtins(request),
         )
+
+    def renew_document(
+        self, what: str, request: RenewalRequest, *, is_role: bool
+    ) -> RotationAnswer:
+        """Have the document of a role or a service signed again, or be told what must be signed."""
+        path = api_path("keys", what, "renewal") if is_role else api_path("keys", "renewal", what)
+        return self._wire.post(path, RotationAnswer, document=msgspec.to_builtins(request))

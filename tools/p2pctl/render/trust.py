@@ -102,7 +102,7 @@ def view_rotation(answer: RotationAnswer) -> RenderableType:
     """Where a rotation stands, in a line or two."""
     names = ", ".join(answer.key_ids)
     if answer.state == "done" or answer.next_at is None:
-        return Text(f"{answer.role}: {names} alone from now on")
+        return Text(f"{answer.role}: {names} and no other from now on")
     at = show_time(answer.next_at)
     what = "hosts learn" if answer.state == "announced" else "hosts learn, and who signs now is"
     if answer.by_itself:

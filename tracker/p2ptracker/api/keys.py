@@ -9,13 +9,16 @@ from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
+from p2pdeploy.errors import NotFoundError, RefusedError
 from p2pdeploy.messages.keys import (
     ROTATION_BYTES_MAX,
     KeyView,
+    RenewalRequest,
     RotationAnswer,
     RotationRequest,
 )
 from p2ptracker.api.failures import REFUSALS
+from p2ptracker.authority.folder import OFFLINE_ROLES, RELEASE_ROLES
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.keys.status import key_views
 
@@ -42,6 +45,39 @@ def key_routes(plane: ControlPlane) -> ControllerRouterHandler:
     )
     async def rotate_key(role: FromPath[str], data: JSONBody[RotationRequest]) -> RotationAnswer:
         """Begin or finish the rotation of a role's keys (p2pdeploy/messages/keys.py)."""
+        if role in RELEASE_ROLES:
+            return await plane.release_roles.rotate(role, data)
         return await plane.keys.rotate(role, data)
 
-    return Router("/keys", route_handlers=[get_keys, rotate_key])
+    @post(
+        "/renewal/{service:str}",
+        opt={"permission": "publish"},
+        request_max_body_size=ROTATION_BYTES_MAX,
+        status_code=200,
+        responses=REFUSALS,
+    )
+    async def renew_service_document(
+        service: FromPath[str], data: JSONBody[RenewalRequest]
+    ) -> RotationAnswer:
+        """Sign what is live of a service again, before it expires."""
+        if service in OFFLINE_ROLES:
+            raise RefusedError("that is a role, not a service", code="not-a-service")
+        return await plane.release_roles.renew(service, data.signed)
+
+    @post(
+        "/{role:str}/renewal",
+        opt={"permission": "admin"},
+        request_max_body_size=ROTATION_BYTES_MAX,
+        status_code=200,
+        responses=REFUSALS,
+    )
+    async def renew_role_document(
+        role: FromPath[str], data: JSONBody[RenewalRequest]
+    ) -> RotationAnswer:
+        """Sign the root or the targets document again, before it expires."""
+        if role not in OFFLINE_ROLES:
+            raise NotFoundError(f"{role[:20]!r} is not signed by people", code="no-role")
+        return await plane.release_roles.renew(role, data.signed)
+
+    handlers = [get_keys, rotate_key, renew_service_document, renew_role_document]
+    return Router("/keys", route_handlers=handlers)

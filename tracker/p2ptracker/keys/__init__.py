@@ -1,7 +1,8 @@
 """Signing keys come and go, while the control plane runs and without an outage.
 
 * :mod:`~p2ptracker.keys.rotation`: the steps of a rotation of a key that signs orders; pure
-* :mod:`~p2ptracker.keys.next_keys`: a key that takes over, as a file
 * :mod:`~p2ptracker.keys.rotator`: makes the steps, and each of them once
+* :mod:`~p2ptracker.keys.release_roles`: the keys of releases themselves, and documents that are
+  signed again before they expire
 * :mod:`~p2ptracker.keys.status`: how every key stands
 """

@@ -27,9 +27,9 @@ from p2pdeploy.trust.releases.reading import (
 )
 from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
 from p2ptracker.authority.folder import TrustFolder
+from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key, put_in_place
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.cells.sealing_anew import SealedAnew, refused, replace_in_cells, sealed_anew
-from p2ptracker.keys.next_keys import drop_key, make_next_key, next_key, put_in_place
 from p2ptracker.keys.rotation import (
     Rotation,
     Waits,

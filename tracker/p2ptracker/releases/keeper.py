@@ -132,7 +132,9 @@ class RepositoryKeeper:
         self._fleet = trust.fleet
         rows = await self._database.read(stored_documents)
         if rows:
-            self._show(from_rows(rows))
+            repository = from_rows(rows)
+            await trio.to_thread.run_sync(self.keys.take_named, repository.root)
+            self._show(repository)
         else:
             begun = await self._hop(partial(_begin, trust, self.keys, self.now()))
             await self._store(None, begun, _nothing_else)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from p2pdeploy.errors import ConfigError
+from p2pdeploy.trust.releases.documents import keys_of_role
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
+from p2pdeploy.trust.releases.library import Root
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import read_publishers
 from p2ptracker.authority.folder import ONLINE_RELEASE_ROLES, TrustFolder
+from p2ptracker.authority.next_keys import next_key, put_in_place
 
 __all__ = ["ReleaseKeys", "release_keys"]
 
@@ -30,6 +35,22 @@ class ReleaseKeys:
         """What signs by itself."""
         keys = self._trust.keys
         return OnlineKeys(snapshot=keys["snapshot"], timestamp=keys["timestamp"])
+
+    def take_named(self, root: Root) -> None:
+        """Use the keys that *root* names: a kill may have left one that takes over in its file.
+
+        Blocking.  Raises ConfigError: a file is damaged, or others can read it.
+        """
+        for role in ONLINE_RELEASE_ROLES:
+            self.take_next(role, keys_of_role(root, role).public_keys)
+
+    def take_next(self, role: str, named: Collection[bytes]) -> None:
+        """Put the key that takes over in *role* in its place if it is one of *named*."""
+        paths = self._trust.paths
+        if paths.next_key(role).exists() and next_key(paths, role).public_key in named:
+            key = put_in_place(paths, role)
+            if role in ONLINE_RELEASE_ROLES:
+                self._trust.keys[role] = key
 
     @property
     def has_targets(self) -> bool:
