@@ -92,6 +92,7 @@ class Api:
             "cell": WEB_CELL,
             "host": "w1",
             "rollout": "hello-1",
+            "role": "go",
         }
 
     def caller(self, path: str) -> IdentityFiles:
