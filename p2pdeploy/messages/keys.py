@@ -37,14 +37,14 @@ _PublicKey = Annotated[
     bytes, msgspec.Meta(min_length=_PUBLIC_KEY_BYTES, max_length=_PUBLIC_KEY_BYTES)
 ]
 
-KeyPlace = Literal["here", "offline", "missing"]
+KeyPlace = Literal["here", "offline", "elsewhere", "missing"]
 RotationState = Literal["unsigned", "announced", "sealing", "done"]
 """``unsigned``: nothing has changed, a key that lies offline must sign.  ``announced``: hosts learn
 who takes over.  ``sealing``: the new keys sign, the old ones still count.  ``done``."""
 
 
 class KeyView(Document, frozen=True):
-    """One role: who signs in it, and where the key is that the control plane's folder knows.
+    """One role, or a service (``svc/NAME``): who signs in it, and where the key is that the control plane's folder knows.
 
     ``key_ids`` and ``threshold`` as hosts know them; ``next_key_ids`` are who takes over.
     ``expires_at``: until when the document holds that the role signs; of orders nothing expires.

@@ -176,3 +176,29 @@ def test_a_public_key_is_named_by_its_file_its_digits_or_its_private_half(
         "private": str(tmp_path / "ann.key"),
     }[form]
     assert public_key_in(text) == key.public_key
+
+
+def test_what_expires_within_a_month_and_needs_people_is_told() -> None:
+    from p2pctl.render.trust import expiring_soon
+    from p2pdeploy.messages.keys import KeyView
+
+    def view(role: str, days: int, belongs: str) -> KeyView:
+        return KeyView(
+            role=role,
+            key_ids=("k",),
+            threshold=1,
+            place="offline",
+            belongs=belongs,
+            stolen="",
+            expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(days=days),
+        )
+
+    keys = [
+        view("root", 200, "offline"),
+        view("targets", 20, "offline"),
+        view("timestamp", 1, "online"),
+        view("svc/hello", 3, "publisher"),
+    ]
+    lines = expiring_soon(keys)
+    assert [line.split()[0] for line in lines] == ["targets", "svc/hello"]
+    assert lines[1].endswith("p2pctl keys renew hello")

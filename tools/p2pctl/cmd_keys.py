@@ -11,7 +11,13 @@ from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output
-from p2pctl.render.trust import view_key_files, view_keys, view_new_key, view_rotation
+from p2pctl.render.trust import (
+    expiring_soon,
+    view_key_files,
+    view_keys,
+    view_new_key,
+    view_rotation,
+)
 from p2pdeploy.messages.keys import RotationRequest
 
 __all__ = ["keys"]
@@ -34,7 +40,10 @@ def status(output: Output, fleet: FleetDir, is_folder: bool) -> None:
         output.show(key_statuses(fleet.path), view_key_files)
         return
     with fleet.connect() as api:
-        output.show(api.keys(), view_keys)
+        found = api.keys()
+    output.show(found, view_keys)
+    for line in expiring_soon(found):
+        click.echo(line, err=True)
 
 
 @keys.command("export-offline")

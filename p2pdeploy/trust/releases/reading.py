@@ -19,6 +19,7 @@ __all__ = [
     "order_keys_of",
     "order_keys_proposed",
     "proposed_by",
+    "service_expiries",
     "services_proposed",
     "top_keys_in",
     "top_keys_of",
@@ -96,6 +97,14 @@ def top_keys_proposed(proposal: Proposal) -> TopKeys:
 def version_of_targets(targets: bytes) -> int:
     """The number of a targets document that is trusted already."""
     return parse_document(targets, Targets, where="targets").signed.version
+
+
+def service_expiries(repository: Repository) -> dict[str, dt.datetime]:
+    """When what is live of each service expires, in UTC, by its name."""
+    return {
+        name: parse_document(document, Targets, where=service_role(name)).signed.expires
+        for name, document in sorted(repository.services.items())
+    }
 
 
 def expiries(repository: Repository) -> dict[str, dt.datetime]:

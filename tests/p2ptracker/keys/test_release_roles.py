@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from p2pdeploy.messages.keys import RenewalRequest, RotationAnswer, RotationRequest
+from p2pdeploy.messages.keys import KeyView, RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.releases.proposals import Proposal, propose_root, sign
 from p2pdeploy.trust.releases.reading import expiries, top_keys_of
 from p2pdeploy.trust.releases.repository import bundle_for
@@ -188,6 +188,10 @@ async def test_what_is_live_of_a_service_is_signed_again_by_its_publisher(tracke
     assert await refusal(tracker, "renewal/hello", thief) == "release-wrong-key"
     done = RenewalRequest(signed=signed(asked, tracker.publisher_key()))
     assert (await ask(tracker, "renewal/hello", done)).state == "done"
+    views = msgspec.json.decode((await tracker.http.get("/v1/keys")).content, type=list[KeyView])
+    assert [v.key_ids for v in views if v.role == "svc/hello"] == [
+        (tracker.publisher_key().key_id,)
+    ]
     assert list(tracker.plane.repository.live("hello")) == ["1.0.0"]
     assert await refusal(tracker, "renewal/other", RenewalRequest()) == "not-found"
     for role, status in (("publisher:other", 403), ("viewer", 403), ("publisher:hello", 200)):

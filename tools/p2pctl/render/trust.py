@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from p2pctl.rotating import NewKey
 
 __all__ = [
+    "expiring_soon",
     "view_audit",
     "view_issued",
     "view_key_files",
@@ -75,18 +76,30 @@ def view_keys(keys: Sequence[KeyView]) -> RenderableType:
         misplaced = key.place == "here" and key.belongs == "offline"
         shown = [key_id.partition("/")[2] for key_id in key.key_ids]
         shown += [f"+{key_id.partition('/')[2]}" for key_id in key.next_key_ids]
-        is_soon = key.expires_at is not None and key.expires_at - now < _EXPIRES_SOON
-        stands = _stands(key, now)
+        is_soon = bool(expiring_soon([key]))
         table.add_row(
             key.role,
             "\n".join(shown) or "-",
             f"{key.threshold} of {len(key.key_ids) or len(key.next_key_ids)}",
             Text(key.place, style="yellow" if misplaced else ""),
             key.belongs,
-            Text(stands, style="yellow" if is_soon and key.belongs == "offline" else ""),
+            Text(_stands(key, now), style="yellow" if is_soon else ""),
             key.stolen,
         )
     return table
+
+
+def expiring_soon(keys: Sequence[KeyView]) -> list[str]:
+    """A line for each document that only people sign again, and that expires within a month."""
+    now = dt.datetime.now(dt.UTC)
+    return [
+        f"{key.role} expires in {max((key.expires_at - now).days, 0)} days, and hosts start nothing"
+        f" new then: p2pctl keys renew {key.role.removeprefix('svc/')}"
+        for key in keys
+        if key.expires_at is not None
+        and key.belongs != "online"
+        and key.expires_at - now < _EXPIRES_SOON
+    ]
 
 
 def _stands(key: KeyView, now: dt.datetime) -> str:

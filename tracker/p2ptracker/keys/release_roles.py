@@ -15,26 +15,17 @@ import msgspec
 import structlog
 import trio
 
-from p2pdeploy.errors import NotFoundError, RefusedError
-from p2pdeploy.ids import ServiceName, check_service
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.ids import check_service
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
-from p2pdeploy.trust.releases.files import proposal_in, sign_file
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys, TopKeys
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
-    propose_renewal,
     propose_root,
-    propose_targets,
-    services_of,
 )
 from p2pdeploy.trust.releases.reading import (
-    order_keys_of,
-    order_keys_proposed,
-    proposed_by,
-    services_proposed,
     top_keys_of,
-    top_keys_proposed,
 )
 from p2pdeploy.trust.releases.repository import (
     Repository,
@@ -50,6 +41,13 @@ from p2ptracker.authority.folder import (
     TrustFolder,
 )
 from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key
+from p2ptracker.keys.release_proposals import (
+    as_proposed,
+    kind,
+    same_service,
+    same_targets,
+    sign,
+)
 from p2ptracker.releases.keeper import RepositoryKeeper
 
 __all__ = ["ReleaseRoles"]
@@ -92,7 +90,7 @@ class ReleaseRoles:
             before = self._keeper.repository
             top = msgspec.structs.replace(top_keys_of(before.root), **{role: keys})
             proposals = self._proposals(before, top, with_targets=role == "targets")
-            signed = _as_proposed(request.signed, proposals) or await self._signed(
+            signed = as_proposed(request.signed, proposals) or await self._signed(
                 proposals, role, request
             )
             if signed is None:
@@ -126,7 +124,7 @@ class ReleaseRoles:
         now = self._keeper.now()
         proposals = [propose_root(before.roots[-1], top, now=now)]
         if with_targets:
-            proposals.append(_same_targets(before, now))
+            proposals.append(same_targets(before, now))
         return proposals
 
     async def _signed(
@@ -142,7 +140,7 @@ class ReleaseRoles:
         signers: dict[str, list[SigningKey]] = {"root": [root], "targets": [coming]}
         if role == "root":
             signers["root"].append(coming)
-        return [_sign(proposal, *signers[proposal.role]) for proposal in proposals]
+        return [sign(proposal, *signers[proposal.role]) for proposal in proposals]
 
     def _online(self, role: str) -> OnlineKeys:
         online = self._keeper.keys.online
@@ -178,22 +176,22 @@ class ReleaseRoles:
                 again = (
                     propose_root(before.roots[-1], top_keys_of(before.root), now=now)
                     if what == "root"
-                    else _same_targets(before, now)
+                    else same_targets(before, now)
                 )
             else:
-                again, keys = _same_service(before, check_service(what), now)
-            given = _as_proposed(signed, [again]) or await self._signed_here(what, again)
+                again, keys = same_service(before, check_service(what), now)
+            given = as_proposed(signed, [again]) or await self._signed_here(what, again)
             if given is None:
                 return self._unsigned(what, keys, [again])
             await self._keeper.change(partial(_renewed, given[0], self._keeper.keys.online))
         log.info("release-metadata-renewed", document=what)
-        return RotationAnswer(role=what, state="done", key_ids=keys.key_ids(_kind(what)))
+        return RotationAnswer(role=what, state="done", key_ids=keys.key_ids(kind(what)))
 
     async def _signed_here(self, what: str, again: Proposal) -> list[Proposal] | None:
         if what not in OFFLINE_ROLES:
             return None
         key = await self._hop(partial(self._keeper.keys.read, what))
-        return None if key is None else [_sign(again, key)]
+        return None if key is None else [sign(again, key)]
 
     # -- what both need ----------------------------------------------------------------------
 
@@ -203,7 +201,7 @@ class ReleaseRoles:
         return RotationAnswer(
             role=role,
             state="unsigned",
-            key_ids=keys.key_ids(_kind(role)),
+            key_ids=keys.key_ids(kind(role)),
             by_itself=False,
             proposals=tuple(proposal.to_bytes() for proposal in proposals),
             bundle=bundle_for(repository, service, root_version=0),
@@ -211,60 +209,6 @@ class ReleaseRoles:
 
     async def _hop(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._files)
-
-
-def _kind(what: str) -> str:
-    return what if what in (*OFFLINE_ROLES, *ONLINE_RELEASE_ROLES) else "publisher"
-
-
-def _same_targets(before: Repository, now: dt.datetime) -> Proposal:
-    return propose_targets(
-        before.targets,
-        order_keys=order_keys_of(before.targets),
-        services=services_of(before.targets),
-        now=now,
-    )
-
-
-def _same_service(
-    before: Repository, service: ServiceName, now: dt.datetime
-) -> tuple[Proposal, RoleKeys]:
-    current = before.services.get(service)
-    publishers = services_of(before.targets).get(service)
-    if current is None or publishers is None:
-        raise NotFoundError("no release of this service is signed", where=service)
-    return propose_renewal(current, service, now=now), publishers
-
-
-def _sign(proposal: Proposal, *keys: SigningKey) -> Proposal:
-    return proposal_in(sign_file(proposal, *keys), proposal.role)
-
-
-def _as_proposed(signed: Sequence[bytes], proposals: Sequence[Proposal]) -> list[Proposal] | None:
-    """What was signed, which must say what *proposals* say; None when nothing was.
-
-    Raises:
-        RefusedError: it says something else.
-    """
-    if not signed:
-        return None
-    given = [Proposal.from_bytes(data) for data in signed]
-    if [_said(proposal) for proposal in given] != [_said(proposal) for proposal in proposals]:
-        raise RefusedError(
-            "something else was signed than is proposed by now",
-            hint="run the command again",
-            code="stale-proposal",
-        )
-    return given
-
-
-def _said(proposal: Proposal) -> object:
-    """Everything in it but its version and expiry: those are judged when it is accepted."""
-    if proposal.role == "root":
-        return proposal.role, top_keys_proposed(proposal)
-    if proposal.role == "targets":
-        return proposal.role, order_keys_proposed(proposal), services_proposed(proposal)
-    return proposal.role, proposed_by(proposal)
 
 
 def _with_root(

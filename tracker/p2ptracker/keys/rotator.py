@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -12,24 +12,15 @@ import structlog
 import trio
 
 from p2pdeploy.codec import decode, encode
-from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, RefusedError, TrustError
+from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, RefusedError
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
-from p2pdeploy.messages.orders import Rollout
-from p2pdeploy.trust.envelope import open_envelope
-from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier
-from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys
-from p2pdeploy.trust.releases.proposals import Proposal, propose_targets, services_of
-from p2pdeploy.trust.releases.reading import (
-    order_keys_of,
-    order_keys_proposed,
-    services_proposed,
-)
-from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
+from p2pdeploy.trust.keyring import ORDER_ROLES
+from p2pdeploy.trust.releases.keys import RoleKeys
+from p2pdeploy.trust.releases.proposals import Proposal
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key, put_in_place
 from p2ptracker.cells.replicas import Cells
-from p2ptracker.cells.sealing_anew import SealedAnew, refused, replace_in_cells, sealed_anew
+from p2ptracker.keys.publishing import OrderKeyPublisher
 from p2ptracker.keys.rotation import (
     Rotation,
     Waits,
@@ -39,16 +30,11 @@ from p2ptracker.keys.rotation import (
     finished_keys,
     seal_from,
 )
-from p2ptracker.releases.keeper import RepositoryKeeper, in_force
+from p2ptracker.keys.standing_orders import StandingOrders
+from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.key_rotations import forget_rotation, save_rotation, stored_rotations
-from p2ptracker.storage.rollouts import (
-    StoredOrder,
-    delete_orders,
-    open_rollouts,
-    replace_envelopes,
-    stored_orders,
-)
+from p2ptracker.storage.rollouts import delete_orders
 
 __all__ = ["KeyRotator"]
 
@@ -85,7 +71,9 @@ class KeyRotator:
         waits: Waits,
     ) -> None:
         self._trust, self._keeper, self._database = trust, keeper, database
-        self._cells, self._tell_anew = cells, tell_anew
+        self._publisher = OrderKeyPublisher(keeper)
+        self._standing = StandingOrders(trust.fleet, database, cells)
+        self._tell_anew = tell_anew
         self._clock, self.waits = clock, waits
         self._rotations: dict[str, Rotation] = {}
         self._lock = trio.Lock()
@@ -149,11 +137,11 @@ class KeyRotator:
         keys = await self._who_takes_over(role, request)
         is_ours = not request.public_keys
         rotation = begin_rotation(
-            role, keys, current=self._order_keys(), is_ours=is_ours, now=self._clock()
+            role, keys, current=self._publisher.order_keys(), is_ours=is_ours, now=self._clock()
         )
-        said = announced_keys(self._order_keys(), rotation)
+        said = announced_keys(self._publisher.order_keys(), rotation)
         save = partial(save_rotation, role=role, document=encode(rotation))
-        proposals = await self._publish(said, request.signed, also=save)
+        proposals = await self._publisher.publish(said, request.signed, also=save)
         if proposals:
             return self._unsigned(rotation, proposals)
         self._rotations[role] = rotation
@@ -188,51 +176,27 @@ class KeyRotator:
                 hint=f"the next step may be made at {_time(due)}",
                 code="too-early",
             )
-        await self._seal_anew(rotation)  # whatever was under way when the new key took over
-        said = finished_keys(self._order_keys(), rotation)
-        gone = await self._nobody_believes(said)
+        # Whatever was under way when the new key took over.
+        await self._standing.seal_anew(
+            role, self._trust.keys.get(role) if rotation.is_ours else None
+        )
+        said = finished_keys(self._publisher.order_keys(), rotation)
+        gone = await self._standing.nobody_believes(said)
 
         def also(connection: sa.Connection) -> None:
             forget_rotation(connection, role)
             delete_orders(connection, gone)
 
-        proposals = await self._publish(said, request.signed, also=also)
+        proposals = await self._publisher.publish(said, request.signed, also=also)
         if proposals:
             return self._unsigned(rotation, proposals)
         del self._rotations[role]
-        for replica in self._cells.all():
-            replica.drop_unverified()
+        self._standing.forget_refused()
         if not rotation.is_ours and role not in self._trust.keys:
             await self._hop(partial(drop_key, self._trust.paths, role))
         log.info("key-rotation-done", role=role, forgotten=len(gone))
         key_ids = rotation.keys.key_ids(role)
         return RotationAnswer(role=role, state="done", key_ids=key_ids)
-
-    async def _nobody_believes(self, said: OrderKeys) -> list[StoredOrder]:
-        """What will be refused by the keys of *said*.
-
-        Raises:
-            RefusedError: a rollout that is under way is among it.
-        """
-        judge = FleetVerifier(in_force(self._trust.fleet, said))
-        stored = await self._database.read(stored_orders)
-        gone = refused(stored, partial(open_envelope, verifier=judge))
-        running = {row.id for row in await self._database.read(open_rollouts)}
-        for row in gone:
-            order = self._opened(row)
-            if isinstance(order, Rollout) and order.rollout_id in running:
-                raise RefusedError(
-                    f"{order.rollout_id} was approved with keys that leave",
-                    hint=f"wait for it, or 'p2pctl rollout abort {order.rollout_id}'",
-                    code="rollout-under-way",
-                )
-        return gone
-
-    def _opened(self, row: StoredOrder) -> object:
-        try:
-            return self._cells.verify(row.envelope)
-        except P2PDeployError:
-            return None
 
     # -- what happens by itself --------------------------------------------------------------
 
@@ -255,34 +219,17 @@ class KeyRotator:
                 return
             if rotation.step == "announced":
                 await self._seal_from_now(rotation)
-            elif self._keeper.keys.has_targets and rotation.is_ours:
+            elif self._publisher.is_alone_enough and rotation.is_ours:
                 await self._finish(role, RotationRequest(finish=True))
 
     async def _seal_from_now(self, rotation: Rotation) -> None:
         """Step 2: everything that stands is stored under the new key, then the key signs."""
         sealing = seal_from(rotation, self._clock())
-        await self._seal_anew(rotation, also=sealing)
+        key = await self._hop(partial(next_key, self._trust.paths, rotation.role))
+        await self._standing.seal_anew(rotation.role, key, also=sealing)
         self._rotations[rotation.role] = sealing
         await self._take_over(sealing)
         log.info("key-in-use", role=rotation.role)
-
-    async def _seal_anew(self, rotation: Rotation, *, also: Rotation | None = None) -> None:
-        """Seal what stands with the new key, if it is ours; store *also* with it."""
-        role, anew = rotation.role, list[SealedAnew]()
-        if rotation.is_ours:
-            load = next_key if rotation.step == "announced" else put_in_place
-            key = await self._hop(partial(load, self._trust.paths, role))
-            stored = await self._database.read(stored_orders)
-            anew = sealed_anew(stored, role, key, self._cells.verify)
-        rows = [each.row for each in anew]
-
-        def work(connection: sa.Connection) -> None:
-            replace_envelopes(connection, rows)
-            if also is not None:
-                save_rotation(connection, role, encode(also))
-
-        await self._database.write(work)
-        replace_in_cells(self._cells, anew)
 
     async def _take_over(self, rotation: Rotation) -> None:
         """Sign with the new key from now on, or not at all if it is of people."""
@@ -296,37 +243,6 @@ class KeyRotator:
 
     # -- what hosts are told -----------------------------------------------------------------
 
-    def _order_keys(self) -> OrderKeys:
-        return order_keys_of(self._keeper.repository.targets)
-
-    async def _publish(
-        self,
-        said: OrderKeys,
-        signed: Iterable[bytes],
-        *,
-        also: Callable[[sa.Connection], None],
-    ) -> tuple[Proposal, ...]:
-        """Make *said* known, in one transaction with *also*; or return what must be signed."""
-        current = self._keeper.repository.targets
-        services = services_of(current)
-        given = [Proposal.from_bytes(each) for each in signed]
-        if given:
-            proposal = _the_one(given, said, services)
-        else:
-            proposal = propose_targets(
-                current, order_keys=said, services=services, now=self._keeper.now()
-            )
-            key = await self._hop(partial(self._keeper.keys.read, "targets"))
-            if key is None:
-                return (proposal,)
-            proposal = proposal_in(sign_file(proposal, key), "targets")
-
-        def work(before: Repository, now: dt.datetime) -> Repository:
-            return accept_targets(before, proposal, self._keeper.keys.online, now=now)
-
-        await self._keeper.change(work, also=also)
-        return ()
-
     def _unsigned(self, rotation: Rotation, proposals: tuple[Proposal, ...]) -> RotationAnswer:
         return RotationAnswer(
             role=rotation.role,
@@ -334,7 +250,7 @@ class KeyRotator:
             key_ids=rotation.keys.key_ids(rotation.role),
             by_itself=False,
             proposals=tuple(proposal.to_bytes() for proposal in proposals),
-            bundle=bundle_for(self._keeper.repository, "", root_version=0),
+            bundle=self._publisher.bundle(),
         )
 
     def _answer(self, rotation: Rotation) -> RotationAnswer:
@@ -343,25 +259,11 @@ class KeyRotator:
             state=rotation.step,
             key_ids=rotation.keys.key_ids(rotation.role),
             next_at=_moment(due_at(rotation, self.waits)),
-            by_itself=rotation.is_ours and self._keeper.keys.has_targets,
+            by_itself=rotation.is_ours and self._publisher.is_alone_enough,
         )
 
     async def _hop(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._files)
-
-
-def _the_one(given: list[Proposal], said: OrderKeys, services: dict[str, RoleKeys]) -> Proposal:
-    """The proposal in *given*, which must say *said* and nothing else."""
-    if len(given) != 1 or given[0].role != "targets":
-        raise TrustError("a targets document is to be signed", code="other-proposal")
-    same_keys = order_keys_proposed(given[0]) == said
-    if not same_keys or services_proposed(given[0]) != services:
-        raise RefusedError(
-            "something else was signed than is proposed by now",
-            hint="run the command again",
-            code="stale-proposal",
-        )
-    return given[0]
 
 
 def _moment(at: float) -> dt.datetime:

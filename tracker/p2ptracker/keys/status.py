@@ -8,8 +8,9 @@ from pathlib import Path
 from p2pdeploy.messages.keys import KeyView
 from p2pdeploy.trust.key_files import KEY_ROLES, KeyStatus, key_statuses
 from p2pdeploy.trust.releases.documents import keys_of_role
-from p2pdeploy.trust.releases.keys import RoleKeys
-from p2pdeploy.trust.releases.reading import expiries, order_keys_of
+from p2pdeploy.trust.releases.keys import RoleKeys, service_role
+from p2pdeploy.trust.releases.proposals import services_of
+from p2pdeploy.trust.releases.reading import expiries, order_keys_of, service_expiries
 from p2pdeploy.trust.releases.repository import Repository
 from p2ptracker.keys.rotation import due_at
 from p2ptracker.keys.rotator import KeyRotator
@@ -25,7 +26,7 @@ def key_views(folder: Path, repository: Repository, rotator: KeyRotator) -> list
     """
     orders, ends = order_keys_of(repository.targets), expiries(repository)
     files = {status.role: status for status in key_statuses(folder)}
-    return [
+    roles = [
         _view(
             files[role.name],
             orders.get(role.name) or keys_of_role(repository.root, role.name),
@@ -33,6 +34,23 @@ def key_views(folder: Path, repository: Repository, rotator: KeyRotator) -> list
             rotator,
         )
         for role in KEY_ROLES
+    ]
+    return roles + _service_views(repository)
+
+
+def _service_views(repository: Repository) -> list[KeyView]:
+    ends = service_expiries(repository)
+    return [
+        KeyView(
+            role=service_role(service),
+            key_ids=keys.key_ids("publisher"),
+            threshold=keys.threshold,
+            place="elsewhere",
+            belongs="publisher",
+            stolen=f"sign releases of {service}" if keys.threshold == 1 else "nothing alone",
+            expires_at=ends.get(service),
+        )
+        for service, keys in sorted(services_of(repository.targets).items())
     ]
 
 
