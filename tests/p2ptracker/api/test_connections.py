@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 from collections.abc import AsyncGenerator
@@ -132,6 +133,27 @@ async def test_one_host_has_so_many_connections_and_no_more(tracker) -> None:
         await gets_in(tracker)
         assert (await tracker.as_host("h02").get("/v1/time")).status_code == 200
     assert turned_away(tracker, "host") == 1
+
+
+async def test_who_has_gone_holds_no_place(
+    fleet_dir: Path, started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that their client closed are not kept for its next request."""
+    monkeypatch.setattr(tls, "IDLE_S", 3_600.0)
+    async with started(fleet_dir) as tracker:
+        files = host_files(tracker.folder, tracker.plane.inventory.get("h01"))
+        context = client_context(files, is_control_plane, who="the control plane")
+        for _ in range(3 * tls.HOSTS_OF_ONE_MAX):
+            await trio.to_thread.run_sync(ask_and_go, tracker.ports.api, context)
+        assert turned_away(tracker, "host") == 0
+
+
+def ask_and_go(port: int, context: ssl.SSLContext) -> None:
+    """As a client does that knows nothing of trio: blocking."""
+    client = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5)
+    client.request("GET", "/v1/time")
+    assert client.getresponse().read()
+    client.close()
 
 
 async def ask_time(stream: trio.abc.Stream, tracker) -> None:

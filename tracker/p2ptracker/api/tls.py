@@ -17,6 +17,7 @@ import hypercorn.trio.run
 import structlog
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Event, Updated
 from hypercorn.trio.tcp_server import TCPServer
 from prometheus_client import Counter
 
@@ -123,6 +124,12 @@ class _PeerServer(TCPServer):
             await super()._read_data()
         finally:
             self._heard_all.set()
+        await self.idle_task.stop()  # it would hold the place of a client that has gone
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Updated) and event.idle and self._heard_all.is_set():
+            return  # nothing more can be asked: there is nothing to be idle for
+        await super().protocol_send(event)
 
     async def _close(self) -> None:
         """End our side and let the other finish: closing with bytes unread would be a reset, and
