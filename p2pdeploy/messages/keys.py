@@ -44,8 +44,9 @@ who takes over.  ``sealing``: the new keys sign, the old ones still count.  ``do
 
 
 class KeyView(Document, frozen=True):
-    """One role, or a service (``svc/NAME``): who signs in it, and where the key is that the control plane's folder knows.
+    """One role, or a service (``svc/NAME``): who signs in it, and where that key is.
 
+    ``place``: ``here`` is the control plane's folder; people have what is ``elsewhere``.
     ``key_ids`` and ``threshold`` as hosts know them; ``next_key_ids`` are who takes over.
     ``expires_at``: until when the document holds that the role signs; of orders nothing expires.
     ``state`` and ``next_at``: where a rotation stands, and when its next step may be made.
