@@ -14,6 +14,7 @@ from p2pdaemon.renew import order_of, renew
 from p2pdaemon.verify_release import ReleaseJudge
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import HostName
+from p2pdeploy.messages.keys import RotationRequest
 from p2pdeploy.testing.orders import a_go
 from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.host_identity import load_identity, load_known_orders
@@ -25,6 +26,7 @@ from p2pdeploy.trust.releases.proposals import propose_targets
 from p2pdeploy.trust.releases.reading import order_keys_of
 from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
 from p2pdeploy.trust.signing import SigningKey
+from p2ptracker.keys.rotation import Waits
 
 H1 = HostName("h01")
 GO = a_go()
@@ -191,3 +193,26 @@ async def test_who_joins_with_keys_that_no_targets_key_signed_is_no_host(
         await join(config, await token_for(tracker, H1))
     assert not config.identity_dir.exists()
     assert not (config.state_dir / SEEN_FILE).exists()
+
+
+@pytest.mark.processes
+async def test_a_host_whose_credential_was_rotated_away_renews_at_once(
+    tracker, config_of, token_for
+) -> None:
+    """It was away while every other host got another one."""
+    config = await joined(tracker, config_of, token_for)
+    host, rotator = Following(tracker, config), tracker.plane.keys
+    rotator.waits = Waits(step_s=0.0, credentials_s=0.0)
+    await rotator.rotate("enrol", RotationRequest())
+    await rotator._step("enrol")
+    await rotator._step("enrol")
+    await host.ask()
+    assert host.gossip.dropped == [True], "what others said under older credentials as well"
+    assert host.renewals == 1
+    before = load_identity(config.identity_dir, H1).key.credential
+    await renew(order_of(config))
+    fresh = load_identity(config.identity_dir, H1)
+    assert fresh.key.credential != before
+    assert open_envelope(fresh.key.credential, host.verifier) == fresh.credential
+    host.follower.take_renewed(fresh)
+    assert host.renewals == 1
