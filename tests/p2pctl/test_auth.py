@@ -148,6 +148,22 @@ def test_roles_that_a_request_asks_for_are_not_given_unseen(
     assert certificate_in(tmp_path / "eve").roles == ("viewer",)
 
 
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [("ann\nwill get    viewer", "admin"), ("ann", "viewer\x1b[2Kadmin\r\nwill get    viewer")],
+)
+def test_a_request_does_not_write_on_the_admins_screen(
+    p2pctl, fleet: Path, tmp_path: Path, name: str, role: str
+) -> None:
+    path = tmp_path / "x.request"
+    asked = OperatorRequest(name=name, roles=(role,), request=signing_request(new_key()))
+    path.write_bytes(msgspec.json.encode(asked))
+    done = p2pctl("auth", "issue", path, "--role", "viewer", "-y", "--dir", fleet)
+    assert "\x1b" not in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith("will get")]
+    assert lines in ([], ["will get    viewer, for 30 days"])
+
+
 def test_a_role_that_there_is_not_is_one_clear_line(p2pctl, fleet: Path, tmp_path: Path) -> None:
     path = asked(p2pctl, tmp_path / "fay", "fay")
     done = p2pctl("auth", "issue", path, "--role", "boss", "-y", "--dir", fleet)

@@ -15,6 +15,7 @@ from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output, note
 from p2pctl.render.trust import view_issued
+from p2pdeploy.ids import check_label
 from p2pdeploy.messages.operators import (
     DAYS_MAX,
     IssueRequest,
@@ -71,6 +72,7 @@ def issue(
     from p2pdeploy.trust.private_files import write_private
 
     asked = read_document(file, OperatorRequest)
+    check_label(asked.name, "operator name")  # before it is shown: it may hold anything
     _confirm(asked, roles, days, yes=yes)
     wanted = IssueRequest(
         name=asked.name,
