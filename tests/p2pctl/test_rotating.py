@@ -15,11 +15,16 @@ from p2pctl.rotating import renew_document, rotate_key
 from p2pdeploy.errors import ConfigError, TrustError
 from p2pdeploy.messages.keys import RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
-from p2pdeploy.trust.releases.files import proposal_in
+from p2pdeploy.trust.releases.files import proposal_in, sign_file
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
 from p2pdeploy.trust.releases.proposals import Proposal, propose_root, propose_targets
 from p2pdeploy.trust.releases.reading import order_keys_of, top_keys_of
-from p2pdeploy.trust.releases.repository import Repository, bundle_for, new_repository
+from p2pdeploy.trust.releases.repository import (
+    Repository,
+    accept_targets,
+    bundle_for,
+    new_repository,
+)
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.folder import open_trust
 from tests.trust_folder import add_trust
@@ -76,6 +81,25 @@ class ControlPlane:
             now=NOW,
         )
 
+    def orders(self, keys: dict[str, RoleKeys], *, without: str = "") -> None:
+        """Ask for targets with *keys* of orders beside those in force, and not with *without*."""
+        said = {**order_keys_of(self.repository.targets), **keys}
+        said.pop(without, None)
+        self.asks_for = propose_targets(
+            self.repository.targets, order_keys=said, services={}, now=NOW
+        )
+
+    def publish(self, keys: dict[str, RoleKeys]) -> None:
+        """Have *keys* in force, as the owner of the targets key signed them before."""
+        self.orders(keys)
+        assert self.asks_for is not None
+        trust = open_trust(self.folder)
+        owner, online = trust.offline_key("targets"), trust.keys
+        assert owner is not None
+        signed = proposal_in(sign_file(self.asks_for, owner), "targets")
+        keys_online = OnlineKeys(snapshot=online["snapshot"], timestamp=online["timestamp"])
+        self.repository = accept_targets(self.repository, signed, keys_online, now=NOW)
+
     def root(self, **roles: SigningKey) -> None:
         """Ask for a root with other keys of *roles*."""
         keys: Any = {
@@ -96,6 +120,11 @@ def rotate(plane: ControlPlane, role: str, *public: bytes, key: str = "targets")
     path = plane.folder / "trust" / "keys" / f"{key}.key"
     request = RotationRequest(public_keys=public)
     return rotate_key(cast(ApiClient, plane), role, request, [path])
+
+
+def finish(plane: ControlPlane, role: str) -> RotationAnswer:
+    path = plane.folder / "trust" / "keys" / "targets.key"
+    return rotate_key(cast(ApiClient, plane), role, RotationRequest(finish=True), [path])
 
 
 def test_the_rotation_that_was_asked_for_is_signed(plane: ControlPlane) -> None:
@@ -128,6 +157,60 @@ def test_a_stolen_control_plane_gets_none_of_its_keys_signed_for_those_of_people
         rotate(plane, "rollout", person.public_key)
     plane.targets(**{"rollout-next": person})
     assert rotate(plane, "rollout", person.public_key).state == "done"
+
+
+def people(*keys: SigningKey, threshold: int) -> RoleKeys:
+    return RoleKeys(threshold=threshold, public_keys=tuple(key.public_key for key in keys))
+
+
+def test_a_stolen_control_plane_does_not_lower_the_threshold_that_was_asked_for(
+    plane: ControlPlane,
+) -> None:
+    ann, bob = SigningKey.generate(), SigningKey.generate()
+    path = plane.folder / "trust" / "keys" / "targets.key"
+    request = RotationRequest(public_keys=(ann.public_key, bob.public_key), threshold=2)
+    plane.orders({"rollout-next": people(ann, bob, threshold=1)})
+    with pytest.raises(TrustError, match="other keys"):
+        rotate_key(cast(ApiClient, plane), "rollout", request, [path])
+    plane.orders({"rollout-next": people(ann, bob, threshold=2)})
+    assert rotate_key(cast(ApiClient, plane), "rollout", request, [path]).state == "done"
+
+
+def test_a_stolen_control_plane_gets_no_key_of_its_own_beside_those_of_people(
+    plane: ControlPlane,
+) -> None:
+    person = SigningKey.generate()
+    plane.orders(
+        {"rollout": people(THIEF, threshold=1), "rollout-next": people(person, threshold=1)}
+    )
+    with pytest.raises(TrustError, match="other keys"):
+        rotate(plane, "rollout", person.public_key)
+    assert plane.signed == (), "nothing left this machine"
+
+
+def test_finishing_leaves_the_role_to_those_who_were_announced(plane: ControlPlane) -> None:
+    ann, bob = SigningKey.generate(), SigningKey.generate()
+    plane.publish({"rollout-next": people(ann, bob, threshold=2)})
+    for others in (people(THIEF, threshold=1), people(ann, bob, threshold=1)):
+        plane.orders({"rollout": others}, without="rollout-next")
+        with pytest.raises(TrustError, match="other keys"):
+            finish(plane, "rollout")
+    plane.orders({"rollout": people(ann, bob, threshold=2)})
+    with pytest.raises(TrustError, match="other keys"):
+        finish(plane, "rollout")  # and yet not finished
+    plane.orders({"rollout": people(ann, bob, threshold=2)}, without="rollout-next")
+    assert finish(plane, "rollout").state == "done"
+
+
+def test_finishing_leaves_the_role_to_a_key_that_counted_already(plane: ControlPlane) -> None:
+    old, new = order_keys_of(plane.repository.targets)["go"], SigningKey.generate()
+    both = RoleKeys(threshold=1, public_keys=(*old.public_keys, new.public_key))
+    plane.publish({"go": both})
+    plane.orders({"go": people(THIEF, threshold=1)})
+    with pytest.raises(TrustError, match="other keys"):
+        finish(plane, "go")
+    plane.orders({"go": people(new, threshold=1)})
+    assert finish(plane, "go").state == "done"
 
 
 def test_a_renewal_changes_nobodys_keys(plane: ControlPlane) -> None:

@@ -42,10 +42,16 @@ class Trusted:
         parts = ReleaseBundle.from_bytes(bundle)
         self._services, self._service = services_of(parts.targets), parts.service
 
-    def require_only(self, proposal: Proposal, *, changing: str, to: tuple[bytes, ...]) -> None:
-        """Return if *proposal* gives the role *changing* other keys, *to* if given, and no more.
+    def require_only(
+        self, proposal: Proposal, *, changing: str, to: RoleKeys | None = None, finish: bool = False
+    ) -> None:
+        """Return if *proposal* makes the asked-for step for the role *changing*, and no other.
 
-        Without a role it may change nothing but expiry.
+        Args:
+            proposal: What the control plane wants signed.
+            changing: The role; without one nothing may change but expiry.
+            to: Who takes over; None: a key of the control plane's own choice.
+            finish: Those who were announced stay, and nobody else.
 
         Raises:
             TrustError: it says more; sign nothing.
@@ -59,13 +65,21 @@ class Trusted:
         else:
             self._require_same_releases(proposal)
             return
-        concerned = {changing, changing + NEXT}
+        concerned = {changing, changing + NEXT} if changing in before else set[str]()
         if _without(before, concerned) != _without(after, concerned):
             raise _more_than(changing)
-        if to and changing in before:
-            named = {keys.public_keys for role, keys in after.items() if role in concerned}
-            if to not in named:
-                raise TrustError("this would make other keys known", code="other-proposal")
+        if not concerned:
+            return
+        if finish:
+            fits = _is_finished(before, after, changing)
+        elif to is None:
+            fits = True  # whom the control plane names is its own business
+        elif proposal.role == "root":
+            fits = after.get(changing) == to
+        else:  # until that is finished, those of before still count
+            fits = after == {**before, changing + NEXT: to}
+        if not fits:
+            raise TrustError("this would make other keys known", code="other-proposal")
 
     def _require_same_releases(self, proposal: Proposal) -> None:
         service = proposal.role.removeprefix("svc/")
@@ -81,6 +95,16 @@ class Trusted:
             publishers=publishers,
             now=self._now,
         )
+
+
+def _is_finished(before: dict[str, RoleKeys], after: dict[str, RoleKeys], role: str) -> bool:
+    """Whether *role* is left to those who were announced: as its ``-next``, or beside the old."""
+    if role + NEXT in after or role not in after:
+        return False
+    if role + NEXT in before:
+        return after[role] == before[role + NEXT]
+    old, new = before[role], after[role]
+    return new.threshold == old.threshold and set(new.public_keys) <= set(old.public_keys)
 
 
 def _without(keys: dict[str, RoleKeys], roles: set[str]) -> dict[str, RoleKeys]:

@@ -15,6 +15,7 @@ from p2pctl.signing import read_key, read_release_root
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.messages.keys import RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
+from p2pdeploy.trust.releases.keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 __all__ = ["NewKey", "generate_key", "renew_document", "rotate_key"]
@@ -55,11 +56,19 @@ def rotate_key(
         TrustError: what would be signed is more than this rotation, or the keys may not sign it.
         RefusedError: not now; says when.
     """
+    to = _who_takes_over(request)
     answer = api.rotate_key(role, request)
     if answer.state != "unsigned":
         return answer
-    signed = _signed(api, answer, key_files, changing=role, to=request.public_keys)
+    signed = _signed(api, answer, key_files, changing=role, to=to, finish=request.finish)
     return api.rotate_key(role, msgspec.structs.replace(request, signed=signed))
+
+
+def _who_takes_over(request: RotationRequest) -> RoleKeys | None:
+    """The people whom *request* names; raises ConfigError for a threshold that can't be met."""
+    if not request.public_keys:
+        return None
+    return RoleKeys(threshold=request.threshold, public_keys=request.public_keys)
 
 
 def renew_document(
@@ -79,7 +88,8 @@ def _signed(
     key_files: Sequence[Path],
     *,
     changing: str = "",
-    to: tuple[bytes, ...] = (),
+    to: RoleKeys | None = None,
+    finish: bool = False,
 ) -> tuple[bytes, ...]:
     from p2pctl.reviewing import Trusted
     from p2pdeploy.trust.releases.proposals import Proposal, sign
@@ -94,7 +104,7 @@ def _signed(
     found: list[bytes] = []
     for data in answer.proposals:
         proposal = Proposal.from_bytes(data)
-        trusted.require_only(proposal, changing=changing, to=to)
+        trusted.require_only(proposal, changing=changing, to=to, finish=finish)
         signatures = dict(sign(proposal, read_key(path, proposal.role)) for path in key_files)
         found.append(msgspec.structs.replace(proposal, signatures=signatures).to_bytes())
     return tuple(found)
