@@ -108,7 +108,8 @@ def _stands(key: KeyView, now: dt.datetime) -> str:
         return f"{key.state}, next step {show_time(key.next_at)}"
     if key.expires_at is None:
         return "-"
-    return f"{max((key.expires_at - now).days, 0)} days left"
+    left = max(key.expires_at - now, dt.timedelta())
+    return f"{left.days} days left" if left.days else f"{left.seconds // 3600} hours left"
 
 
 def view_rotation(answer: RotationAnswer) -> RenderableType:
@@ -116,14 +117,15 @@ def view_rotation(answer: RotationAnswer) -> RenderableType:
     names = ", ".join(answer.key_ids)
     if answer.state == "done" or answer.next_at is None:
         return Text(f"{answer.role}: {names} and no other from now on")
-    at = show_time(answer.next_at)
-    what = "hosts learn" if answer.state == "announced" else "hosts learn, and who signs now is"
-    if answer.by_itself:
-        return Text(f"{answer.role}: {what} {names}; the next step follows by itself at {at}")
-    return Text(
-        f"{answer.role}: {what} {names}\n"
-        f"finish it from {at} on: p2pctl keys rotate {answer.role} --finish --key targets.key"
-    )
+    at, finish = show_time(answer.next_at), f"p2pctl keys rotate {answer.role} --finish"
+    if answer.state == "announced":
+        lines = [f"{answer.role}: hosts learn {names}, which signs from {at} on"]
+        if not answer.by_itself:
+            lines.append(f"'p2pctl keys status' says when to finish it: {finish} --key targets.key")
+    else:
+        lines = [f"{answer.role}: {names} signs now, and hosts learn that"]
+        lines.append(f"finish it from {at} on: {finish}, with the targets key if it is offline")
+    return Text("\n".join(lines))
 
 
 def view_new_key(key: NewKey) -> RenderableType:
