@@ -37,3 +37,7 @@ CLOCK_ERROR_S = 1.0
 LEASE_S = 30.0  # how long a GO allows starts; the halt bound under any partition
 LEASE_RENEW_S = 10.0  # three chances to renew before a lease lapses
 assert LEASE_RENEW_S * 2 < LEASE_S, "one lost renewal must not stall a rollout"
+
+# How often one plan may be tried again.  Each time its brakes count anew, so without an end the
+# thief of a deployer key could let any number of hosts fail.
+ATTEMPTS_MAX = 5

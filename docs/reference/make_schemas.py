@@ -64,7 +64,7 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     (
         "rollout",
         RolloutView,
-        "`p2pctl rollout apply|sign|get|status|pause|resume|abort|revert|excuse`; "
+        "`p2pctl rollout apply|sign|get|status|pause|resume|retry|abort|revert|excuse`; "
         "with `get -w` one document a line",
     ),
     ("rollouts", list[RolloutView], "`p2pctl rollout history`"),

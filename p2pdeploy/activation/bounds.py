@@ -1,8 +1,8 @@
 """Whether an order stays inside what its ROLLOUT approves; one function per order.  Pure.
 
-People or CI sign the ROLLOUT; the keys of PLAN, REVERT, SETTLED and EXCUSE are online and may be
-stolen.  So these orders count only inside the ROLLOUT that they cite, and only while it is the
-newest that this host ever verified.  Comparisons are written so that NaN is outside.
+People or CI sign the ROLLOUT; the keys of PLAN, REVERT, SETTLED, EXCUSE and RETRY are online and
+may be stolen.  So these orders count only inside the ROLLOUT that they cite, and only while it is
+the newest that this host ever verified.  Comparisons are written so that NaN is outside.
 """
 
 from __future__ import annotations
@@ -13,9 +13,18 @@ from collections.abc import Iterable
 from p2pdeploy.activation.lease import Hold
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.ids import HostName
+from p2pdeploy.limits import ATTEMPTS_MAX
 from p2pdeploy.messages.orders import Plan, Revert, Rollout, Roster, Settled
 
-__all__ = ["excuse_bounds", "has_ended", "plan_bounds", "revert_bounds", "settled_bounds", "some"]
+__all__ = [
+    "excuse_bounds",
+    "has_ended",
+    "plan_bounds",
+    "retry_bounds",
+    "revert_bounds",
+    "settled_bounds",
+    "some",
+]
 
 
 def plan_bounds(
@@ -94,6 +103,11 @@ def excuse_bounds(plan: Plan, roster: Roster, excused: frozenset[HostName]) -> H
         if count > domain.failures_max:
             return _outside(f"too many hosts are excused in {domain.name}")
     return None
+
+
+def retry_bounds(attempt: int) -> Hold | None:
+    """None while a plan has not been tried too often."""
+    return _outside("the plan was tried too often") if attempt > ATTEMPTS_MAX else None
 
 
 def has_ended(

@@ -19,9 +19,11 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.orders import Plan, Roster, RosterMember
 
 __all__ = [
+    "attempt_hold",
     "brakes_hold",
     "doomed",
     "evidence_hold",
+    "in_attempt",
     "interlock_hold",
     "live_hold",
     "member_of",
@@ -38,6 +40,21 @@ def member_of(roster: Roster, host: HostName) -> tuple[int, RosterMember] | None
         if member.host == host:
             return position, member
     return None
+
+
+def in_attempt(evidence: Evidence, plan: Plan, attempt: int) -> Evidence:
+    """*evidence* as it counts in this attempt at *plan*: outcomes of earlier ones are over.
+
+    A host that has such an outcome accepted the plan and has nothing under way.
+    """
+    if not attempt:
+        return evidence
+    return {
+        host: msgspec.structs.replace(word, rank=Rank.ACCEPTED)
+        if word.plan_seq == plan.plan_seq and word.attempt < attempt and word.rank >= Rank.HEALTHY
+        else word
+        for host, word in evidence.items()
+    }
 
 
 def rank_in(evidence: Evidence, host: HostName, plan: Plan) -> Rank:
@@ -72,6 +89,32 @@ def interlock_hold(
         f"{some(missing)} may still be busy with the plan before this one",
         now.boot_s + wait_s + 0.01,  # just past the instant: the comparison above is strict
     )
+
+
+def attempt_hold(
+    plan: Plan,
+    roster: Roster,
+    evidence: Evidence,
+    excused: frozenset[HostName],
+    attempt: int,
+) -> Hold | None:
+    """No two attempts in flight: everybody left the one before.
+
+    Whoever attests this attempt has nothing under way of an earlier one and begins nothing of it
+    any more.  No time replaces that; a host that is lost has to be excused.
+    """
+    missing = [
+        member.host
+        for member in roster.members
+        if member.host not in excused and not _entered(evidence.get(member.host), plan, attempt)
+    ]
+    if not attempt or not missing:
+        return None
+    return Hold("interlock", f"{some(missing)} may still be busy with the attempt before this one")
+
+
+def _entered(word: Attestation | None, plan: Plan, attempt: int) -> bool:
+    return _accepted(word, plan) and word is not None and word.attempt >= attempt
 
 
 def _accepted(word: Attestation | None, plan: Plan) -> bool:

@@ -268,7 +268,7 @@ class HostActivation:
         """Attest whenever the truth differs from what was last said."""
         if not slot.known:
             return []
-        plan_seq, rank = slot.rank(slot.duty())
+        plan_seq, attempt, rank = slot.rank(slot.duty())
         shown = slot.record.running
         if slot.changing is not None and slot.state != "rolling-back":
             shown = slot.changing.build or shown
@@ -281,6 +281,7 @@ class HostActivation:
             epoch=self._epoch,
             seq=last.seq if last else 0,
             plan_seq=plan_seq,
+            attempt=attempt,
             rank=rank,
             state=slot.state,
             version=shown.version if shown else Version(""),

@@ -26,6 +26,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     bake_s: float
     activation_max_s: float
     settled: bool = False
+    attempt: int = 0
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     service: ServiceName
     accepted_seq: int = 0  # highest plan_seq persisted; nothing below it starts
+    accepted_attempt: int = 0  # at that plan; nothing of an earlier one starts
     watermark: int = 0  # highest ABORT seen; nothing up to it starts
     rollout_seq: int = 0  # highest of a ROLLOUT verified here; none below it approves anything
     rollout_watermark: int = 0  # highest ROLLOUT that was aborted; no plan of those up to it starts
@@ -49,6 +51,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     started: Started | None = None
     outcome_seq: int = 0
     outcome: Rank = Rank.NONE
+    outcome_attempt: int = 0
     reason_code: str = ""
     reason: str = ""
 

@@ -11,13 +11,16 @@ import msgspec
 from p2pdeploy.activation.bounds import (
     excuse_bounds,
     plan_bounds,
+    retry_bounds,
     revert_bounds,
     settled_bounds,
 )
 from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.gate import (
+    attempt_hold,
     brakes_hold,
     evidence_hold,
+    in_attempt,
     interlock_hold,
     live_hold,
     member_of,
@@ -89,6 +92,8 @@ def last_look(slot: Slot, started: Started, context: Context) -> Hold | None:
     duty = slot.duty()
     if duty is None or duty.plan_seq != started.plan_seq:
         return Hold("superseded", "another order governs now")
+    if started.attempt < slot.attempt(started.plan_seq):
+        return Hold("superseded", "the plan is tried anew")
     if hold := _bounds_hold(slot, duty):
         return hold
     if isinstance(duty, Plan) and context.me in slot.excused(duty.plan_seq):
@@ -107,15 +112,21 @@ def _bounds_hold(slot: Slot, duty: Duty) -> Hold | None:
         return _ROSTER_UNKNOWN
     if isinstance(duty, Revert):
         return revert_bounds(duty, roster, slot.rollout, slot.record, slot.me)
-    return plan_bounds(duty, roster, slot.rollout, slot.record) or excuse_bounds(
-        duty, roster, slot.excused(duty.plan_seq)
+    return (
+        plan_bounds(duty, roster, slot.rollout, slot.record)
+        or excuse_bounds(duty, roster, slot.excused(duty.plan_seq))
+        or retry_bounds(slot.attempt(duty.plan_seq))
     )
 
 
 def _accept(slot: Slot, duty: Duty) -> Decision:
-    """From here on nothing below this plan_seq can start on this host."""
+    """From here on nothing below this plan_seq and attempt can start on this host."""
     record = msgspec.structs.replace(
-        slot.record, accepted_seq=duty.plan_seq, reason_code="", reason=""
+        slot.record,
+        accepted_seq=duty.plan_seq,
+        accepted_attempt=slot.attempt(duty.plan_seq),
+        reason_code="",
+        reason="",
     )
     return Decision(record=record)
 
@@ -125,10 +136,12 @@ def _conclude(slot: Slot, duty: Duty, outcome: Rank) -> Decision:
     record = msgspec.structs.replace(
         slot.record,
         accepted_seq=duty.plan_seq,
+        accepted_attempt=slot.attempt(duty.plan_seq),
         running_seq=duty.plan_seq,
         running_settled=not isinstance(duty, Plan),
         outcome_seq=duty.plan_seq,
         outcome=outcome,
+        outcome_attempt=slot.attempt(duty.plan_seq),
     )
     return Decision(record=record)
 
@@ -151,6 +164,7 @@ def _started(slot: Slot, duty: Duty, bake_s: float) -> Started:
         bake_s=bake_s,
         activation_max_s=duty.activation_max_s,
         settled=not isinstance(duty, Plan),
+        attempt=slot.attempt(duty.plan_seq),
     )
 
 
@@ -169,7 +183,8 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         return Decision(hold=Hold("plan-expired", "the plan has expired"))
     if slot.has_outcome(plan.plan_seq):
         return Decision()
-    if slot.record.accepted_seq < plan.plan_seq:
+    accepted = (slot.record.accepted_seq, slot.record.accepted_attempt)
+    if accepted < (plan.plan_seq, slot.attempt(plan.plan_seq)):
         return _accept(slot, plan)
     if slot.runs(plan.build) and slot.state == "healthy":
         return _conclude(slot, plan, Rank.HEALTHY)
@@ -209,11 +224,14 @@ def _plan_gate(
     excused = slot.excused(plan.plan_seq)
     grant = grant_of(context.go, plan.service, plan.plan_seq, "activate")
     quiet_at = grant.predecessor_quiet_at if grant else float("inf")
+    attempt = slot.attempt(plan.plan_seq)
+    evidence = in_attempt(slot.evidence, plan, attempt)
     return (
-        brakes_hold(plan, roster, slot.evidence)
-        or interlock_hold(plan, roster, slot.evidence, excused, quiet_at, context.now)
-        or evidence_hold(plan, roster, me, slot.evidence, excused)
-        or live_hold(plan, roster, me, slot.evidence, context.alive, excused)
+        brakes_hold(plan, roster, evidence)
+        or attempt_hold(plan, roster, evidence, excused, attempt)
+        or interlock_hold(plan, roster, evidence, excused, quiet_at, context.now)
+        or evidence_hold(plan, roster, me, evidence, excused)
+        or live_hold(plan, roster, me, evidence, context.alive, excused)
     )
 
 

@@ -22,6 +22,7 @@ from p2pdeploy.messages.orders import (
     Build,
     Excuse,
     Plan,
+    Retry,
     Revert,
     Rollout,
     Roster,
@@ -46,6 +47,7 @@ class Slot:
     roster: Roster | None = None
     roster_digest: str = ""
     excuse: Excuse | None = None
+    retry: Retry | None = None
     settled: Settled | None = None
     evidence: dict[HostName, Attestation] = field(default_factory=dict[HostName, Attestation])
 
@@ -91,6 +93,11 @@ class Slot:
                 known = (self.excuse.plan_seq, self.excuse.excuse_seq) if self.excuse else (-1, -1)
                 if (message.plan_seq, message.excuse_seq) > known:
                     self.excuse = message
+            case Retry():
+                known = (self.retry.plan_seq, self.retry.attempt) if self.retry else (-1, -1)
+                if (message.plan_seq, message.attempt) > known:
+                    self.retry = message
+                    self.gate_open_since = None
             case Settled():
                 known = (self.settled.plan_seq, self.settled.issued_at) if self.settled else (-1, 0)
                 if (message.plan_seq, message.issued_at) > known:
@@ -162,6 +169,13 @@ class Slot:
             return frozenset()
         return frozenset(self.excuse.hosts)
 
+    def attempt(self, plan_seq: int) -> int:
+        """Which attempt at this plan is under way; 0 is the first."""
+        record, retry = self.record, self.retry
+        accepted = record.accepted_attempt if record.accepted_seq == plan_seq else 0
+        told = retry.attempt if retry is not None and retry.plan_seq == plan_seq else 0
+        return max(accepted, told)
+
     def runs(self, build: Build | None) -> bool:
         """Whether *build* is the last one that became healthy here (None: nothing is).
 
@@ -176,17 +190,20 @@ class Slot:
         return self.staging_problem
 
     def has_outcome(self, plan_seq: int) -> bool:
+        """Whether this host ended its part of the order, in the attempt that is under way."""
         record = self.record
-        return record.outcome_seq == plan_seq and record.outcome >= Rank.HEALTHY
+        ended = record.outcome_seq == plan_seq and record.outcome >= Rank.HEALTHY
+        return ended and record.outcome_attempt >= self.attempt(plan_seq)
 
-    def rank(self, duty: Duty | None) -> tuple[int, Rank]:
-        """(plan_seq, rank) to attest: how far this host is with *duty*."""
+    def rank(self, duty: Duty | None) -> tuple[int, int, Rank]:
+        """(plan_seq, attempt, rank) to attest: how far this host is with *duty*."""
         record = self.record
         if self.changing is not None:
-            return self.changing.plan_seq, Rank.STARTED
+            return self.changing.plan_seq, self.changing.attempt, Rank.STARTED
+        ended = record.outcome_seq, record.outcome_attempt, record.outcome
         if duty is None or record.accepted_seq < duty.plan_seq:
-            return record.outcome_seq, record.outcome
-        if self.has_outcome(duty.plan_seq):
-            return duty.plan_seq, record.outcome
+            return ended
+        if ended >= (duty.plan_seq, record.accepted_attempt, Rank.HEALTHY):
+            return ended
         staged = duty.build is None or duty.build.digest in self.staged
-        return duty.plan_seq, Rank.STAGED if staged else Rank.ACCEPTED
+        return duty.plan_seq, record.accepted_attempt, Rank.STAGED if staged else Rank.ACCEPTED

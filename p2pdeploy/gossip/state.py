@@ -13,6 +13,7 @@ key                       version
 ``revocations``           seq, 0
 ``abort/SERVICE``         watermark, 0
 ``excuse/SERVICE``        plan_seq, excuse_seq
+``retry/SERVICE``         plan_seq, attempt
 ``settled/SERVICE``       plan_seq, issued_at in ms
 ``att/SERVICE/HOST``      epoch, seq
 ========================  =============================================================
@@ -36,6 +37,7 @@ from p2pdeploy.messages.orders import (
     Excuse,
     Go,
     Plan,
+    Retry,
     Revert,
     Rollout,
     Roster,
@@ -56,7 +58,7 @@ __all__ = [
 ]
 
 # Every host attests every service that it hears of, so a cell has no more names than a host.
-ORDER_KEYS_MAX = 7 * SERVICES_PER_HOST_MAX + 2
+ORDER_KEYS_MAX = 8 * SERVICES_PER_HOST_MAX + 2
 ATTESTATION_KEYS_MAX = CELL_HOSTS_MAX * SERVICES_PER_HOST_MAX
 # Four times the largest real one: bounds the table at ATTESTATION_KEYS_MAX * 4 KiB.
 ATTESTATION_BYTES_MAX = 4 * 1024
@@ -114,6 +116,8 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
             return f"abort/{service}", (message.watermark, 0)
         case Excuse():
             return f"excuse/{service}", (message.plan_seq, message.excuse_seq)
+        case Retry():
+            return f"retry/{service}", (message.plan_seq, message.attempt)
         case Settled():
             return f"settled/{service}", (message.plan_seq, message.issued_at * 1000)
 

@@ -31,7 +31,7 @@ REASON_CHARS_MAX = 160  # keeps an attestation inside one datagram
 
 
 class Rank(IntEnum):
-    """How far a host is with one plan.  Under one plan it only rises."""
+    """How far a host is with one plan.  In one attempt at it, it only rises."""
 
     NONE = 0
     ACCEPTED = 1
@@ -45,7 +45,7 @@ class Rank(IntEnum):
 class Attestation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="att"):
     """A host's word on one service.
 
-    ``plan_seq`` and ``rank`` tell how far it is with a plan; the rest tells what
+    ``plan_seq``, ``attempt`` and ``rank`` tell how far it is with a plan; the rest tells what
     runs there now: ``version`` and ``digest`` (empty when absent), ``state``, ``port`` on the
     host's own address (0 when nothing listens), ``since`` in seconds since the epoch.
     ``epoch`` is the enrolment number (upper 32 bits) and the persisted boot counter.
@@ -58,6 +58,7 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     epoch: int
     seq: int
     plan_seq: int = 0
+    attempt: int = 0
     rank: Rank = Rank.NONE
     state: ServiceState = "absent"
     version: Version = Version("")

@@ -25,6 +25,7 @@ __all__ = [
     "Grant",
     "Order",
     "Plan",
+    "Retry",
     "Revert",
     "Rollout",
     "Roster",
@@ -213,6 +214,18 @@ class Excuse(Order, frozen=True, tag="excuse"):
     excuse_seq: int
     hosts: tuple[HostName, ...]
     reason: str
+
+
+class Retry(Order, frozen=True, tag="retry"):
+    """Try a plan again: hosts that failed under it may start once more.
+
+    ``attempt`` counts upwards from 1, at most to ``ATTEMPTS_MAX``; the first try is 0.
+    """
+
+    cell: CellId
+    service: ServiceName
+    plan_seq: int
+    attempt: int
 
 
 class Settled(Order, frozen=True, tag="settled"):

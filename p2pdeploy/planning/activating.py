@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from p2pdeploy.activation.gate import doomed
+from p2pdeploy.activation.gate import doomed, in_attempt
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Rank
@@ -59,7 +59,8 @@ def look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, list
 def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason | None:
     """The reason to stop: the hosts' own brakes hold, or a gate can't open any more."""
     plan, roster = rollout.plan, rollout.cell_plan.roster
-    stuck = doomed(plan, roster, view.evidence, frozenset(rollout.excused))
+    evidence = in_attempt(view.evidence, plan, rollout.attempt)
+    stuck = doomed(plan, roster, evidence, frozenset(rollout.excused))
     if not failed or (len(failed) < plan.brakes_max and not stuck):
         return None
     first = min(failed)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from p2pdeploy.activation.gate import in_attempt
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation, Rank
@@ -61,6 +62,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase = "activating"
     result: Result = ""
     paused: bool = False
+    attempt: int = 0
     excused: tuple[HostName, ...] = ()
     excuse_seq: int = 0
     lost_since: dict[HostName, float] = {}
@@ -141,11 +143,15 @@ def with_rank(
     index: int | None = None,
     reverting: bool = False,
 ) -> set[HostName]:
-    """Roster hosts that attested one of *ranks* for the plan (or its way back)."""
+    """Roster hosts that attested one of *ranks* for the plan (or its way back).
+
+    Outcomes of earlier attempts at the plan count no more.
+    """
     plan_seq = rollout.plan.plan_seq + (1 if reverting else 0)
+    evidence = in_attempt(view.evidence, rollout.plan, rollout.attempt)
     found: set[HostName] = set()
     for member in rollout.cell_plan.roster.members:
-        word = view.evidence.get(member.host)
+        word = evidence.get(member.host)
         if index is not None and member.fault_domain != index:
             continue
         if word is not None and word.plan_seq == plan_seq and word.rank in ranks:

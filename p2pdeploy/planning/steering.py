@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from p2pdeploy.ids import HostName
+from p2pdeploy.limits import ATTEMPTS_MAX
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Excuse, Order
+from p2pdeploy.messages.orders import Abort, Excuse, Order, Retry
 from p2pdeploy.planning.cell_rollout import CellRollout, Result, View, is_quiet, with_rank
 
-__all__ = ["ask_abort", "excuse"]
+__all__ = ["ask_abort", "excuse", "retry"]
 
 
 def ask_abort(
@@ -41,6 +42,25 @@ def ask_abort(
         reason=reason.message,
     )
     return rollout, [abort]
+
+
+def retry(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
+    """Try the plan again in a cell where hosts failed under it; the brakes count anew.
+
+    Nothing where it goes back or has ended, none failed, it was tried ``ATTEMPTS_MAX`` times, or
+    an excused host may be changing right now: nobody would wait for that.
+    """
+    failed = with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
+    quiet = all(is_quiet(rollout, view, host) for host in rollout.excused)
+    tried_out = rollout.attempt >= ATTEMPTS_MAX
+    if rollout.phase != "activating" or not failed or tried_out or not quiet:
+        return rollout, []
+    rollout = msgspec.structs.replace(rollout, attempt=rollout.attempt + 1)
+    plan = rollout.plan
+    order = Retry(
+        cell=plan.cell, service=plan.service, plan_seq=plan.plan_seq, attempt=rollout.attempt
+    )
+    return rollout, [order]
 
 
 def excuse(

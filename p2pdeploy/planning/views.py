@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from p2pdeploy.activation.gate import evidence_hold, rank_in
+from p2pdeploy.activation.gate import evidence_hold, in_attempt, rank_in
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
 from p2pdeploy.messages.api import (
     FaultDomainView,
@@ -123,6 +123,7 @@ def _waits_for(cell: CellRollout, evidence: Evidence, fault_domain: int) -> str:
     """Why the first host of a fault domain that has no outcome yet does not start, by the gates."""
     plan, roster = cell.plan, cell.cell_plan.roster
     excused = frozenset(cell.excused)
+    evidence = in_attempt(evidence, plan, cell.attempt)
     for member in roster.members:
         open_here = rank_in(evidence, member.host, plan) < Rank.STARTED
         if member.fault_domain == fault_domain and member.host not in excused and open_here:

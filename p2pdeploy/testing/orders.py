@@ -13,7 +13,7 @@ from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, Serv
 from p2pdeploy.limits import LEASE_S
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.messages.orders import Abort, Build, Go, Grant, Rollout, Settled, Target
+from p2pdeploy.messages.orders import Abort, Build, Go, Grant, Retry, Rollout, Settled, Target
 from p2pdeploy.planning.bounds import bounds_of
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
 from p2pdeploy.topology import Host
@@ -36,6 +36,7 @@ __all__ = [
     "hosts_of",
     "name_to_go_back",
     "orders_of",
+    "retry_of",
     "rollout_of",
 ]
 
@@ -166,6 +167,12 @@ def an_abort(watermark: int, *, service: ServiceName = WEB) -> Abort:
     )
 
 
+def retry_of(cell_plan: CellPlan, attempt: int = 1) -> Retry:
+    """The RETRY of *cell_plan*."""
+    plan = cell_plan.plan
+    return Retry(cell=CELL, service=plan.service, plan_seq=plan.plan_seq, attempt=attempt)
+
+
 def a_settled(
     build: Build | None, plan_seq: int, *, issued_at: float = EPOCH_S, hosts: tuple[str, ...] = ()
 ) -> Settled:
@@ -185,16 +192,19 @@ def a_settled(
     )
 
 
-def a_word(host: str, plan_seq: int, rank: Rank, *, runs: Build | None = OLD) -> Attestation:
-    """What *host* says of itself; a later plan or rank is a newer word."""
+def a_word(
+    host: str, plan_seq: int, rank: Rank, *, runs: Build | None = OLD, attempt: int = 0
+) -> Attestation:
+    """What *host* says of itself; a later plan, attempt or rank is a newer word."""
     return Attestation(
         cell=CELL,
         host=HostName(host),
         service=WEB,
         fault_domain=FaultDomain("fd0"),
         epoch=1,
-        seq=plan_seq * 1_000 + rank,
+        seq=plan_seq * 1_000 + attempt * 10 + rank,
         plan_seq=plan_seq,
+        attempt=attempt,
         rank=rank,
         version=runs.version if runs else Version(""),
         digest=runs.digest if runs else Digest(""),

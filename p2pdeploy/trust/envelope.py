@@ -21,6 +21,7 @@ from p2pdeploy.messages.orders import (
     Excuse,
     Go,
     Plan,
+    Retry,
     Revert,
     Rollout,
     Roster,
@@ -51,6 +52,7 @@ Sealed = (
     | Go
     | Abort
     | Excuse
+    | Retry
     | Settled
     | Attestation
     | Credential
@@ -65,6 +67,7 @@ ROLE_OF: dict[type, str] = {
     Revert: "deployer",
     Roster: "deployer",
     Excuse: "deployer",
+    Retry: "deployer",
     Settled: "deployer",
     Go: "go",
     Abort: "abort",

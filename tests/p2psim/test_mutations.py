@@ -29,9 +29,9 @@ WEB = ServiceName("web")
 pytestmark = pytest.mark.slow
 
 
-def found_in(*seeds: int) -> set[str]:
+def found_in(*seeds: int, hosts: int = 6) -> set[str]:
     """The invariants that these worlds see violated."""
-    verdicts = [run_seed(seed, hosts=6, fault_domains=3) for seed in seeds]
+    verdicts = [run_seed(seed, hosts=hosts, fault_domains=3) for seed in seeds]
     return {violation.invariant for verdict in verdicts for violation in verdict.violations}
 
 
@@ -62,6 +62,12 @@ def test_a_gate_that_is_blind_to_batches_is_found(monkeypatch: pytest.MonkeyPatc
 def test_a_missing_interlock_between_plans_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "interlock_hold", never_holds)
     assert "I6" in found_in(120)
+
+
+def test_a_missing_interlock_between_attempts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found_in(167, hosts=12) == set()
+    monkeypatch.setattr(rules, "attempt_hold", never_holds)
+    assert "I2" in found_in(167, hosts=12)
 
 
 def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,7 @@ class World:
         rank: Rank,
         *,
         runs: str = "",
+        attempt: int = 0,
         service: ServiceName = HELLO,
         cell: CellId = WEB_CELL,
     ) -> None:
@@ -196,6 +197,7 @@ class World:
                 epoch=1,
                 seq=self._seq,
                 plan_seq=plan_seq,
+                attempt=attempt,
                 rank=rank,
                 state=_STATES[rank],
                 version=Version(runs),

@@ -161,6 +161,7 @@ def _order(verb: str, summary: str) -> None:
 
 _order("pause", "Start no further host; what began goes on to its end.")
 _order("resume", "Go on with a rollout that was paused.")
+_order("retry", "Let the hosts that failed try again; the brakes count anew.")
 _order("abort", "Stop a rollout and bring the hosts that switched back.")
 _order("revert", "Bring every host back to the version before.")
 

@@ -24,10 +24,11 @@ from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Build, Order, Target
 from p2pdeploy.planning.bounds import bounds_of
+from p2pdeploy.planning.cell_rollout import View
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
 from p2pdeploy.planning.conductor import conduct, open_rollout
 from p2pdeploy.planning.planner import CellFacts, Limits, plan_cell
-from p2pdeploy.planning.steering import ask_abort
+from p2pdeploy.planning.steering import ask_abort, retry
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import ROLE_OF, Sealed, seal
 from p2psim.host import SimHost
@@ -159,6 +160,17 @@ class SimControl:
         rollout, orders = ask_abort(
             entry.rollout, result="aborted", reason=reason, now=self._world.wall_s
         )
+        self.conducted = replace_rollout(self.conducted, rollout)
+        self._issue(orders)
+        return bool(orders)
+
+    def retry(self, service: ServiceName) -> bool:
+        """An operator lets the hosts that failed try again; True if there were any."""
+        entry = latest(self.conducted, service)
+        if not self.up or entry is None:
+            return False
+        view = View(self.evidence(service), self.alive(), self._world.wall_s)
+        rollout, orders = retry(entry.rollout, view)
         self.conducted = replace_rollout(self.conducted, rollout)
         self._issue(orders)
         return bool(orders)

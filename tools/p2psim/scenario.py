@@ -34,6 +34,8 @@ CELL = CellId("lab.web.c0")
 TICK_S = 0.5
 SYNC_S = 1.0
 START_TIMEOUT_S = 8.0
+RETRYING_WORLDS = 0.5  # the share of worlds with an operator who does not accept failures
+RETRY_EVERY_S = 2.0
 
 
 def build_of(service: ServiceName, version: str) -> Build:
@@ -85,6 +87,8 @@ class Scenario:
             self.world.at(self._rng.uniform(4.0, 60.0), partial(self._apply, service, "1"))
         if self.options.operator_pause:
             self.world.at(self._rng.uniform(10.0, 100.0), self._pause)
+        if rng_for(self.options.seed, "retry").random() < RETRYING_WORLDS:
+            self.world.at(RETRY_EVERY_S, self._retry)
         self._faults.schedule()
 
     def wanted(self, service: ServiceName) -> bool:
@@ -166,6 +170,15 @@ class Scenario:
                 self.truth.happened("a rollout was paused")
                 self.world.note(f"operator pauses {service}")
                 self.world.after(self._rng.uniform(5.0, 90.0), partial(self._resume, service))
+
+    def _retry(self) -> None:
+        """Let every host that failed a plan under way try again, as often as that is allowed."""
+        for service in self.services:
+            if self.control.retry(service):
+                self.truth.happened("a plan was tried again")
+                self.world.note(f"operator retries {service}")
+        if not self.network.healed:
+            self.world.after(RETRY_EVERY_S, self._retry)
 
     def _resume(self, service: ServiceName) -> None:
         if not self.control.up:

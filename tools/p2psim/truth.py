@@ -28,6 +28,7 @@ SITUATIONS = (
     "a lost host was excused",
     "a partition spanned an abort",
     "a plan was opened while a late host caught up",
+    "a plan was tried again",
     "a rollout was paused",
     "a rollout went back",
     "a service regressed",

@@ -14,7 +14,7 @@ from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import BUCKETS
-from p2pdeploy.messages.orders import Abort, Excuse, Go, Settled
+from p2pdeploy.messages.orders import Abort, Excuse, Go, Retry, Settled
 
 CELL = CellId("lab.web.c0")
 WEB = ServiceName("web")
@@ -132,6 +132,8 @@ def test_each_kind_of_message_has_its_key_and_version() -> None:
     assert item_of(abort, b"e") == Item("abort/web", (5, 0), b"e")
     excuse = Excuse(cell=CELL, service=WEB, plan_seq=5, excuse_seq=2, hosts=(host,), reason="dead")
     assert item_of(excuse, b"e") == Item("excuse/web", (5, 2), b"e")
+    retry = Retry(cell=CELL, service=WEB, plan_seq=5, attempt=2)
+    assert item_of(retry, b"e") == Item("retry/web", (5, 2), b"e")
     settled = Settled(
         cell=CELL,
         service=WEB,

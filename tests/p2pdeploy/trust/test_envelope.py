@@ -23,6 +23,7 @@ from p2pdeploy.testing.orders import (
     a_word,
     abort_of,
     activate,
+    retry_of,
     rollout_of,
 )
 from p2pdeploy.trust.envelope import ROLE_OF, Envelope, Sealed, open_envelope, seal
@@ -37,6 +38,7 @@ ORDERS: tuple[Sealed, ...] = (
     a_go(activate(PLAN)),
     abort_of(PLAN),
     Excuse(cell=CELL, service=WEB, plan_seq=4, excuse_seq=1, hosts=(), reason="gone"),
+    retry_of(PLAN),
     a_settled(NEW, 4),
 )
 WORD = a_word("h1", 4, Rank.HEALTHY)

@@ -15,7 +15,7 @@ from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.limits import LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Settled
+from p2pdeploy.messages.orders import Abort, Retry, Roster, Settled
 from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, inventory, open_world
 
 HELLO_1, HELLO_2, API_1 = RolloutId("hello-1"), RolloutId("hello-2"), RolloutId("api-1")
@@ -91,6 +91,26 @@ async def test_a_host_that_fails_aborts_the_plan_and_everybody_goes_back(world: 
     assert await finished(world, HELLO_2) == {"fd0": first_at + 7, "fd1": first_at}
     assert settled_in(world).build == plan.baseline
     assert settled_in(world).plan_seq == back
+
+
+async def test_hosts_that_failed_try_again_when_an_operator_says_so(world: World) -> None:
+    await world.apply("1", failure_fraction_max=0.5)
+    await world.look()
+    plan = world.plan()
+    tolerant = next(k for k, d in enumerate(plan.fault_domains) if max(d.batches) > 1)
+    roster = world.order("roster/hello")
+    assert isinstance(roster, Roster)
+    failing = next(m.host for m in roster.members if m.fault_domain == tolerant)
+    world.say(EVERYBODY, plan.plan_seq, Rank.ACCEPTED)
+    world.say((failing,), plan.plan_seq, Rank.FAILED)
+    await world.look()
+    assert (await world.desk.steer(HELLO_1, "retry")).state == "running"
+    retry = world.order("retry/hello")
+    assert isinstance(retry, Retry)
+    assert (retry.plan_seq, retry.attempt) == (plan.plan_seq, 1)
+    world.say(EVERYBODY, plan.plan_seq, Rank.HEALTHY, runs="1", attempt=1)
+    await world.look()
+    assert await world.state(HELLO_1) == "complete"
 
 
 async def test_an_operators_abort_reaches_the_hosts_at_once(world: World) -> None:

@@ -200,6 +200,8 @@ async def test_history_is_newest_first_page_by_page(world: World) -> None:
         (("abort", "pause"), "wrong-state"),
         (("abort", "abort"), "wrong-state"),
         (("revert", "resume"), "wrong-state"),
+        (("abort", "retry"), "wrong-state"),
+        (("retry",), "nothing-to-retry"),
     ],
 )
 async def test_a_verb_is_refused_when_the_state_forbids_it(

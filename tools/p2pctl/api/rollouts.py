@@ -48,7 +48,7 @@ class RolloutCalls(Calls):
         return self._wire.get(api_path("rollouts", rollout_id), RolloutView, timeout_s=timeout_s)
 
     def order_rollout(self, rollout_id: str, verb: str) -> RolloutView:
-        """``pause``, ``resume``, ``abort`` or ``revert`` a rollout."""
+        """``pause``, ``resume``, ``retry``, ``abort`` or ``revert`` a rollout."""
         return self._wire.post(api_path("rollouts", rollout_id, verb), RolloutView)
 
     def excuse(self, rollout_id: str, hosts: tuple[str, ...], reason: str) -> RolloutView:

@@ -57,7 +57,7 @@ class RolloutDesk(Protocol):
         ...
 
     async def steer(self, rollout: RolloutId, verb: Verb) -> RolloutView:
-        """Pause, resume, abort or revert it."""
+        """Pause, resume, retry, abort or revert it."""
         ...
 
     async def excuse(
@@ -129,7 +129,7 @@ def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         responses=REFUSALS,
     )
     async def steer_rollout(rollout: FromPath[str], verb: FromPath[Verb]) -> RolloutView:
-        """Pause, resume, abort or revert a rollout."""
+        """Pause, resume, retry, abort or revert a rollout."""
         return await desk.steer(RolloutId(rollout), verb)
 
     @post(

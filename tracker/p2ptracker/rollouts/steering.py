@@ -13,16 +13,17 @@ from p2pdeploy.messages.api import Reason, RolloutState, RolloutView
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.cell_rollout import CellRollout
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
-from p2pdeploy.planning.steering import ask_abort, excuse
+from p2pdeploy.planning.steering import ask_abort, excuse, retry
 from p2ptracker.rollouts.view import CellSight, rollout_in
 
 __all__ = ["Verb", "excuse_hosts", "steer"]
 
-Verb = Literal["pause", "resume", "abort", "revert"]
+Verb = Literal["pause", "resume", "retry", "abort", "revert"]
 
 _STATES_FOR: dict[Verb | str, tuple[RolloutState, ...]] = {
     "pause": ("planned", "running"),
     "resume": ("paused",),
+    "retry": ("planned", "running", "paused"),
     "abort": ("planned", "running", "paused"),
     "revert": ("planned", "running", "paused", "complete"),
     "excuse hosts": ("planned", "running", "paused", "rolling-back"),
@@ -32,13 +33,21 @@ _STATES_FOR: dict[Verb | str, tuple[RolloutState, ...]] = {
 def steer(
     view: RolloutView, verb: Verb, cells: Sequence[CellSight]
 ) -> list[tuple[Conducted, list[Order]]]:
-    """Pause, resume, abort or revert in every cell of the rollout.
+    """Pause, resume, retry, abort or revert in every cell of the rollout.
 
     Raises:
-        RefusedError: its state forbids that, or a newer rollout has taken its place.
+        RefusedError: its state forbids that, a newer rollout has taken its place, or there is
+            nothing to try again.
     """
     _refuse_state(view, verb, code="wrong-state")
-    return [_steered(view, verb, cell) for cell in cells]
+    changes = [_steered(view, verb, cell) for cell in cells]
+    if verb == "retry" and not any(orders for _, orders in changes):
+        raise RefusedError(
+            f"{view.id} has nothing to try again: no host failed, or it was tried too often",
+            hint=f"p2pctl rollout status {view.id}",
+            code="nothing-to-retry",
+        )
+    return changes
 
 
 def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted, list[Order]]:
@@ -53,6 +62,8 @@ def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted,
     match verb:
         case "pause" | "resume":
             rollout = _set_paused(rollout, paused=verb == "pause")
+        case "retry":
+            rollout, orders = retry(rollout, cell.view_of(view.service))
         case "abort":
             reason = Reason(code="operator", message="aborted by an operator")
             rollout, orders = ask_abort(rollout, result="aborted", reason=reason, now=cell.now)
