@@ -32,6 +32,13 @@ CHUNK_INDEX_BYTES_MAX = 32 * 1024 * 1024
 FILES_PER_RELEASE_MAX = 200_000
 PATH_BYTES_MAX = 1_024  # one path inside a payload; PATH_MAX of Linux is 4,096 with our prefix
 
+# Numbers of orders and revocations only rise, and one that nothing could follow would be the last:
+# higher ones than NUMBER_MAX are refused, and who counts on counts on from the first half of that.
+NUMBER_MAX = 2**62  # fits every database; a thousand a second for a hundred million years
+NUMBER_FOLLOWED_MAX = NUMBER_MAX // 2
+ENROLMENT_MAX = 2**31  # one is the upper half of an epoch (messages/attestation.py)
+ENROLMENT_FOLLOWED_MAX = ENROLMENT_MAX // 2
+
 # Two hosts whose clocks differ by more than this do not agree on a lease.
 CLOCK_ERROR_S = 1.0
 LEASE_S = 30.0  # how long a GO allows starts; the halt bound under any partition

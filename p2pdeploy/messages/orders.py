@@ -10,11 +10,12 @@ per (cell, service) for ever; the REVERT of plan *n* is *n* + 1, the next plan i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, ServiceName, Version
+from p2pdeploy.limits import NUMBER_MAX
 
 __all__ = [
     "Abort",
@@ -33,6 +34,9 @@ __all__ = [
     "Settled",
     "Target",
 ]
+
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +70,7 @@ class Rollout(Order, frozen=True, tag="rollout"):
     cell: CellId
     service: ServiceName
     rollout_id: RolloutId
-    rollout_seq: int
+    rollout_seq: _Number
     build: Build
     baseline: Build | None
     target: Target
@@ -105,7 +109,7 @@ class Plan(Order, frozen=True, tag="plan"):
     cell: CellId
     service: ServiceName
     rollout_id: RolloutId
-    plan_seq: int
+    plan_seq: _Number
     kind: Literal["install"]
     build: Build
     baseline: Build | None
@@ -131,7 +135,7 @@ class Revert(Order, frozen=True, tag="revert"):
     cell: CellId
     service: ServiceName
     rollout_id: RolloutId
-    plan_seq: int  # the plan's + 1
+    plan_seq: _Number  # the plan's + 1
     build: Build | None  # the plan's baseline; None: stop and remove
     roster_digest: Digest
     max_unavailable: int
@@ -157,7 +161,7 @@ class Roster(Order, frozen=True, tag="roster"):
 
     cell: CellId
     service: ServiceName
-    plan_seq: int
+    plan_seq: _Number
     members: tuple[RosterMember, ...]
 
 
@@ -170,7 +174,7 @@ class Grant(Order, frozen=True):
     """
 
     service: ServiceName
-    plan_seq: int
+    plan_seq: _Number
     phase: Literal["activate", "revert", "converge"]
     up_to: int = -1
     hosts: tuple[HostName, ...] = ()
@@ -185,7 +189,7 @@ class Go(Order, frozen=True, tag="go"):
     """
 
     cell: CellId
-    lease_seq: int
+    lease_seq: _Number
     issued_at: float
     not_after: float
     grants: tuple[Grant, ...]
@@ -199,8 +203,8 @@ class Abort(Order, frozen=True, tag="abort"):
 
     cell: CellId
     service: ServiceName
-    watermark: int
-    rollout_seq: int
+    watermark: _Number
+    rollout_seq: _Number
     code: str
     reason: str
 
@@ -210,8 +214,8 @@ class Excuse(Order, frozen=True, tag="excuse"):
 
     cell: CellId
     service: ServiceName
-    plan_seq: int
-    excuse_seq: int
+    plan_seq: _Number
+    excuse_seq: _Number
     hosts: tuple[HostName, ...]
     reason: str
 
@@ -238,7 +242,7 @@ class Settled(Order, frozen=True, tag="settled"):
     cell: CellId
     service: ServiceName
     rollout_id: RolloutId
-    plan_seq: int
+    plan_seq: _Number
     build: Build | None
     max_unavailable: int
     activation_max_s: float

@@ -11,14 +11,16 @@ from typing import Annotated
 import msgspec
 
 from p2pdeploy.ids import CellId, HostName
-from p2pdeploy.limits import CELL_HOSTS_MAX
+from p2pdeploy.limits import CELL_HOSTS_MAX, ENROLMENT_MAX, NUMBER_MAX
 
 __all__ = ["REFUSED_SERIALS_MAX", "Revocations"]
 
 # Operators' certificates that were refused before they expired; the oldest expire after 30 days.
 REFUSED_SERIALS_MAX = 500
 
-_Floors = Annotated[dict[HostName, int], msgspec.Meta(max_length=2 * CELL_HOSTS_MAX)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+_Enrolment = Annotated[int, msgspec.Meta(ge=0, le=ENROLMENT_MAX)]
+_Floors = Annotated[dict[HostName, _Enrolment], msgspec.Meta(max_length=2 * CELL_HOSTS_MAX)]
 _Hosts = Annotated[dict[HostName, str], msgspec.Meta(max_length=2 * CELL_HOSTS_MAX)]
 _Serials = Annotated[tuple[str, ...], msgspec.Meta(max_length=REFUSED_SERIALS_MAX)]
 
@@ -35,7 +37,7 @@ class Revocations(
 
     fleet: str
     cell: CellId
-    seq: int
+    seq: _Number
     floors: _Floors
     refused: _Hosts
     serials: _Serials = ()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 from structlog.testing import capture_logs
 
 from p2pdeploy.codec import decode, encode
+from p2pdeploy.errors import ProtocolError
 from p2pdeploy.gossip.anti_entropy import admit, answer_diff, offer
 from p2pdeploy.gossip.state import CellState, item_of
 from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.limits import ENROLMENT_MAX, NUMBER_MAX
 from p2pdeploy.messages.api import HostView, VersionsView, WhereRow
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Status
@@ -25,6 +28,8 @@ from p2pdeploy.messages.sync import (
     SyncOffer,
 )
 from p2pdeploy.testing.fleet_keys import FleetKeys
+from p2pdeploy.trust.envelope import Sealed
+from p2pdeploy.trust.revocations import Revocations
 from p2ptracker.storage.rollouts import save_orders
 
 CELL = CellId("lab.web.c0")
@@ -198,3 +203,55 @@ async def test_observations_survive_a_restart(fleet_dir, started) -> None:
         shown = await hosts(tracker)
         assert shown["h01"].services[0].version == "1.0.0"
         assert not shown["h01"].alive
+
+
+async def test_a_host_that_claims_the_last_plan_number_leaves_room_for_the_next(tracker) -> None:
+    delegate, cell = Delegate(tracker), tracker.plane.cells.get(CELL)
+    delegate.attest(plan_seq=2**64 - 1)
+    delegate.attest("h02", plan_seq=7)
+    await delegate.sync()
+    assert cell.evidence[HELLO]["h01"].plan_seq == 2**64 - 1, "it is heard"
+    assert cell.plan_seq_max(HELLO) == 7
+
+
+def last_words(fleet: str, number: int, *, enrolment: int) -> list[Sealed]:
+    """What a thief of each key would say to leave nobody a number; the last one wins."""
+    stop: dict[str, Any] = {"cell": CELL, "service": HELLO, "code": "x", "reason": ""}
+    revoked: dict[str, Any] = {"fleet": fleet, "cell": CELL, "refused": {}}
+    return [
+        Go(cell=CELL, lease_seq=number, issued_at=1.0, not_after=31.0, grants=()),
+        Abort(watermark=number, rollout_seq=1, **stop),
+        Abort(watermark=1, rollout_seq=number, **stop),
+        Revocations(seq=10**6, floors={HostName("h01"): enrolment}, **revoked),
+        Revocations(seq=number, floors={HostName("h01"): 3}, **revoked),
+    ]
+
+
+async def test_numbers_that_nothing_could_follow_are_refused(tracker) -> None:
+    delegate, cell = Delegate(tracker), tracker.plane.cells.get(CELL)
+    for word in last_words(tracker.plane.trust.fleet, 2**64 - 1, enrolment=2**64 - 1):
+        envelope = delegate.keys.seal(word)
+        with pytest.raises(ProtocolError):
+            delegate.keys.open(envelope)
+        delegate.state = CellState(CELL)
+        delegate.state.merge(item_of(word, envelope))
+        before = cell.refused_items
+        await delegate.sync()
+        assert cell.refused_items == before + 1
+
+
+async def test_the_control_plane_survives_the_highest_numbers_there_are(fleet_dir, started) -> None:
+    for _ in range(2):  # what is stored is met again at the next start
+        async with started(fleet_dir) as tracker:
+            delegate, plane = Delegate(tracker), tracker.plane
+            delegate.attest(plan_seq=2**62)
+            fleet = plane.trust.fleet
+            for word in last_words(fleet, NUMBER_MAX, enrolment=ENROLMENT_MAX):
+                delegate.state.merge(item_of(word, delegate.keys.seal(word)))
+                await delegate.sync()
+                await plane.cells.store_unsaved()
+                await plane.orchestrator.look()
+                with trio.move_on_after(0.5):  # it tells at once, and again in two seconds
+                    await plane.revoker.tell_cells()
+            assert "h01" in await hosts(tracker)
+            assert plane.cells.get(CELL).lease_seq_max() < NUMBER_MAX

@@ -18,6 +18,7 @@ from p2pdeploy.gossip.anti_entropy import (
 )
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.ids import CellId, HostName, ServiceName
+from p2pdeploy.limits import NUMBER_FOLLOWED_MAX
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item, Status
 from p2pdeploy.messages.orders import Abort, Rollout
@@ -37,6 +38,10 @@ __all__ = ["CellReplica"]
 
 # Delegates sync every two seconds at the latest; two lost syncs fit in between.
 DELEGATE_SILENT_S = 6.0
+
+# One host's word, by its own key: a plan each millisecond for nine thousand years.  So no host
+# that lies brings us near the last number there is.
+_CLAIMED_MAX = 2**48
 
 _BELIEVED_ALIVE = (Status.ALIVE, Status.SUSPECT)
 
@@ -99,13 +104,14 @@ class CellReplica:
         """The highest plan number that anything in this cell's state names."""
         keys = (f"{kind}/{service}" for kind in ("plan", "revert", "settled", "abort"))
         of_orders = [item.version[0] for key in keys if (item := self.state.get(key))]
-        of_hosts = [word.plan_seq for word in self._evidence.get(service, {}).values()]
-        return max((*of_orders, *of_hosts), default=0)
+        words = self._evidence.get(service, {}).values()
+        of_hosts = [w.plan_seq for w in words if w.plan_seq <= _CLAIMED_MAX]
+        return max(_followed(of_orders), *of_hosts, 0)
 
     def rollout_seq_max(self, service: ServiceName) -> int:
         """The highest number of a ROLLOUT that this cell was shown, or that was aborted there."""
         orders = (self.order(f"rollout/{service}"), self.order(f"abort/{service}"))
-        return max((o.rollout_seq for o in orders if isinstance(o, Rollout | Abort)), default=0)
+        return _followed([o.rollout_seq for o in orders if isinstance(o, Rollout | Abort)])
 
     def services(self) -> frozenset[ServiceName]:
         """Every service that this cell was ever told of, or that a host of it attested."""
@@ -115,7 +121,7 @@ class CellReplica:
     def lease_seq_max(self) -> int:
         """The lease of the newest GO in this cell's state; 0 when there is none."""
         item = self.state.get("go")
-        return item.version[0] if item else 0
+        return _followed([item.version[0]] if item else [])
 
     # -- what comes in -----------------------------------------------------------------------
 
@@ -171,12 +177,13 @@ class CellReplica:
             self.state.merge(item)
             self._take(item, message, 0.0)
 
-    def drop_unverified(self) -> list[str]:
-        """Forget what no longer verifies after keys were rotated; returns where it stood.
+    def drop_unverified(self, *, attestations: bool) -> list[str]:
+        """Forget orders that no longer verify after keys were rotated; returns where they stood.
 
-        What was read from it is known as before: only who asks for the item gets none.
+        What was read from them is known as before: only who asks for the item gets none.
+        *attestations*: those as well.
         """
-        return drop_unverified(self.state, self._verify, attestations=True)
+        return drop_unverified(self.state, self._verify, attestations=attestations)
 
     def restore(self, envelope: bytes, seen_at: float) -> None:
         """Put back what the database holds; raises what ``open_item`` does."""
@@ -199,3 +206,8 @@ class CellReplica:
         """What was taken could not be stored; what came meanwhile is newer and stays."""
         for entry in unsaved:
             self._unsaved.setdefault(entry[0].key, entry)
+
+
+def _followed(numbers: Iterable[int]) -> int:
+    """The highest of *numbers*, but for those that leave too few to count on from."""
+    return max((number for number in numbers if number <= NUMBER_FOLLOWED_MAX), default=0)

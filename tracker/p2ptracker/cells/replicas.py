@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 import trio
 
-from p2pdeploy.errors import NotFoundError, TrustError, UnavailableError
+from p2pdeploy.errors import NotFoundError, ProtocolError, TrustError, UnavailableError
 from p2pdeploy.gossip.state import attestation_key, item_of
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.attestation import Attestation
@@ -130,7 +130,7 @@ class Cells:
             return
         try:
             replica.restore(envelope, seen_at)
-        except TrustError as error:
+        except (TrustError, ProtocolError) as error:
             log.warning("not-restored", cell=cell, key=key, reason=str(error))
 
     def verify(self, envelope: bytes) -> Sealed:

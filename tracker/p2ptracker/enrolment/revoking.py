@@ -16,6 +16,7 @@ import trio
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.gossip.state import REVOCATIONS_KEY, item_of
 from p2pdeploy.ids import CellId, HostName
+from p2pdeploy.limits import ENROLMENT_FOLLOWED_MAX, NUMBER_FOLLOWED_MAX
 from p2pdeploy.messages.enrolment import CellTrust
 from p2pdeploy.trust.envelope import seal
 from p2pdeploy.trust.revocations import Revocations
@@ -130,9 +131,12 @@ class Revoker:
         )
 
     def _held_by(self, cell: CellId) -> Revocations | None:
-        """The newest word that *cell* holds; ours, whoever brought it."""
+        """The newest word that *cell* holds; ours, whoever brought it.
+
+        None also when its number leaves none to count on from: a thief's, whose key is rotated.
+        """
         held = self._cells.get(cell).order(REVOCATIONS_KEY)
-        if not isinstance(held, Revocations):
+        if not isinstance(held, Revocations) or held.seq > NUMBER_FOLLOWED_MAX:
             return None
         return held if (held.fleet, held.cell) == (self._trust.fleet, cell) else None
 
@@ -179,7 +183,7 @@ def forgotten(
     """What *held* says and *standing* doesn't know: hosts, and serial numbers that are refused."""
     known: list[Enrolment] = []
     for host, floor in held.floors.items():
-        if floor > standing.floors.get(host, 0):
+        if standing.floors.get(host, 0) < floor <= ENROLMENT_FOLLOWED_MAX:
             is_out = host in held.refused
             known.append(
                 Enrolment(
