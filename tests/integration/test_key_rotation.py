@@ -12,7 +12,6 @@ from tests.integration.waiting import wait_for
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.timeout(300),  # two steps of a rotation, three bakes
     pytest.mark.usefixtures("deployed"),
 ]
 
