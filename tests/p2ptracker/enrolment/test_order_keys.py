@@ -153,7 +153,7 @@ async def test_a_stolen_control_plane_cannot_name_other_order_keys(
     host = Following(tracker, config)
     thief = SigningKey.generate(role="go")
     evil = with_go_keys(tracker, SigningKey.generate(role="targets"), thief)
-    tracker.plane.repository._repository = forced(tracker, evil)
+    tracker.plane.repository._show(forced(tracker, evil))
     with pytest.raises(TrustError) as refused:
         await host.ask()
     assert refused.value.code == "release-wrong-key"
@@ -176,7 +176,7 @@ async def test_an_older_document_does_not_bring_a_dropped_key_back(
     await renew(order_of(config))
     known = load_known_orders(config.identity_dir)
     assert known.orders.roles["go"].keys == (new.public_key,)
-    tracker.plane.repository._repository = replayed
+    tracker.plane.repository._show(replayed)
     with pytest.raises(TrustError) as refused:
         await renew(order_of(config))
     assert refused.value.code == "release-rollback"
@@ -187,7 +187,7 @@ async def test_who_joins_with_keys_that_no_targets_key_signed_is_no_host(
     tracker, config_of, token_for
 ) -> None:
     evil = with_go_keys(tracker, SigningKey.generate(role="targets"), SigningKey.generate())
-    tracker.plane.repository._repository = forced(tracker, evil)
+    tracker.plane.repository._show(forced(tracker, evil))
     config = config_of(tracker.plane.inventory.get(H1))
     with pytest.raises(TrustError, match="no signature"):
         await join(config, await token_for(tracker, H1))

@@ -191,7 +191,7 @@ class KeyRotator:
         if proposals:
             return self._unsigned(rotation, proposals)
         del self._rotations[role]
-        self._standing.forget_refused()
+        await self._standing.forget_refused(role)
         if not rotation.is_ours and role not in self._trust.keys:
             await self._hop(partial(drop_key, self._trust.paths, role))
         log.info("key-rotation-done", role=role, forgotten=len(gone))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
+import trio
 
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import P2PDeployError, RefusedError
@@ -14,7 +17,12 @@ from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.releases.keys import OrderKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.replicas import Cells
-from p2ptracker.cells.sealing_anew import refused, replace_in_cells, sealed_anew
+from p2ptracker.cells.sealing_anew import (
+    SealedAnew,
+    refused,
+    replace_in_cells,
+    sealed_anew,
+)
 from p2ptracker.keys.rotation import Rotation
 from p2ptracker.releases.keeper import in_force
 from p2ptracker.storage.interfaces import Database
@@ -28,12 +36,15 @@ from p2ptracker.storage.rollouts import (
 
 __all__ = ["StandingOrders"]
 
+T = TypeVar("T")
+
 
 class StandingOrders:
     """Orders in *database* and in *cells*, of one *fleet*."""
 
     def __init__(self, fleet: str, database: Database, cells: Cells) -> None:
         self._fleet, self._database, self._cells = fleet, database, cells
+        self._verifying = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
         return f"<StandingOrders of {self._fleet}>"
@@ -45,8 +56,10 @@ class StandingOrders:
 
         Without a key, which is people's then, everything stays as they signed it.
         """
-        stored = await self._database.read(stored_orders) if key is not None else []
-        anew = sealed_anew(stored, role, key, self._cells.verify) if key is not None else []
+        anew: list[SealedAnew] = []
+        if key is not None:
+            stored = await self._database.read(stored_orders)
+            anew = await self._hop(partial(sealed_anew, stored, role, key, self._cells.verify))
         rows = [each.row for each in anew]
 
         def work(connection: sa.Connection) -> None:
@@ -65,7 +78,7 @@ class StandingOrders:
         """
         judge = FleetVerifier(in_force(self._fleet, said))
         stored = await self._database.read(stored_orders)
-        gone = refused(stored, partial(open_envelope, verifier=judge))
+        gone = await self._hop(partial(refused, stored, partial(open_envelope, verifier=judge)))
         running = {row.id for row in await self._database.read(open_rollouts)}
         for row in gone:
             order = self._opened(row)
@@ -77,10 +90,14 @@ class StandingOrders:
                 )
         return gone
 
-    def forget_refused(self) -> None:
-        """Take out of the cells what no longer verifies."""
+    async def forget_refused(self, role: str) -> None:
+        """Take out of the cells what no longer verifies since *role* has other keys."""
         for replica in self._cells.all():
-            replica.drop_unverified()
+            replica.drop_unverified(attestations=role == "enrol")
+            await trio.lowlevel.checkpoint()  # the verifications of one cell at a time
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._verifying)
 
     def _opened(self, row: StoredOrder) -> object:
         try:

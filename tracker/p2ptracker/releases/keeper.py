@@ -76,6 +76,7 @@ class RepositoryKeeper:
     ) -> None:
         self._database, self._clock = database, clock
         self._hear, self._fleet = hear, ""
+        self._targets_version, self._order_keys = 0, OrderKeys("", {})
         self.keys = keys
         self._repository: Repository | None = None
         self._changing = trio.Lock()
@@ -101,12 +102,12 @@ class RepositoryKeeper:
     @property
     def targets_version(self) -> int:
         """Of the document that says who publishes what and whose orders count."""
-        return version_of_targets(self.repository.targets)
+        return self._targets_version
 
     @property
     def order_keys(self) -> OrderKeys:
         """Who signs orders."""
-        return in_force(self._fleet, order_keys_of(self.repository.targets))
+        return self._order_keys
 
     def for_hosts(self) -> tuple[bytes, bytes]:
         """The newest root, and the signed metadata without any service's.
@@ -204,7 +205,10 @@ class RepositoryKeeper:
     def _show(self, repository: Repository) -> None:
         before, self._repository = self._repository, repository
         if before is None or before.targets != repository.targets:
-            self._hear(self.order_keys)
+            # Once for each document: every host asks for the version once a minute.
+            self._targets_version = version_of_targets(repository.targets)
+            self._order_keys = in_force(self._fleet, order_keys_of(repository.targets))
+            self._hear(self._order_keys)
         self._expires_at = {role: at.timestamp() for role, at in expiries(repository).items()}
 
     def _expires_in_s(self, role: str) -> float:
