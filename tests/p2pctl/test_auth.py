@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from p2pctl.cli import main_group
+from p2pctl.operator_folder import authority_of
 from p2pctl.own_certificate import warn_before_expiry
 from p2pdeploy.messages.operators import OperatorPass, OperatorRequest
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
@@ -239,6 +240,27 @@ def test_a_pass_of_another_fleet_than_the_folders_is_refused(
     (folder / "ca").mkdir()
     (folder / "ca" / "fleet.pem").write_bytes(other.fleet_ca.pem)
     refuses(p2pctl, folder, given, "of another fleet than this folder")
+
+
+def test_a_pass_with_another_root_of_releases_shows_in_the_number(
+    p2pctl, fleet: Path, waiting
+) -> None:
+    folder, given = waiting
+    swapped = replaced(given, release_root=b"a root of somebody else")
+    assert accepted(p2pctl, folder, swapped).code == 0
+    assert authority_of(folder) != authority_of(fleet)
+    (folder / "ca" / "release-root.json").write_bytes(open_trust(fleet).release_root)
+    assert authority_of(folder) == authority_of(fleet)
+
+
+def test_a_pass_does_not_replace_the_root_of_releases(p2pctl, fleet: Path, waiting) -> None:
+    folder, given = waiting
+    (folder / "ca").mkdir()
+    known = open_trust(fleet).release_root
+    (folder / "ca" / "release-root.json").write_bytes(known)
+    swapped = replaced(given, release_root=b"a root of somebody else")
+    refuses(p2pctl, folder, swapped, "another root of releases")
+    assert accepted(p2pctl, folder, replaced(given, release_root=known)).code == 0
 
 
 def test_an_expired_pass_is_refused(p2pctl, fleet: Path, waiting) -> None:

@@ -86,7 +86,7 @@ def issue(
     path = out or file.with_name(f"{asked.name}.pass")
     write_private(path, make_pass(fleet, issued))
     output.show(issued, view_issued)
-    note(f"Send {path} back; the fleet's authority is {authority_of(fleet.path)}.")
+    note(f"Send {path} back; the fleet's number is {authority_of(fleet.path)}.")
 
 
 def _confirm(asked: OperatorRequest, roles: tuple[str, ...], days: int, *, yes: bool) -> None:
@@ -126,5 +126,7 @@ def accept(file: Path, folder: Path) -> None:
     found = accept_pass(folder.absolute(), given, now=dt.datetime.now(dt.UTC))
     identity = found.identity
     note(f"You are {identity.name} of {identity.fleet}: {_list(found.roles)}.")
-    note(f"Its authority is {authority_of(folder)}: ask the admin whether theirs is that, too.")
+    note(
+        f"The fleet's number is {authority_of(folder)}: ask the admin whether theirs is that."
+    )
     click.echo(f"export {FOLDER_VARIABLE}={folder.absolute()}")

@@ -15,6 +15,7 @@ Request and pass hold no secret; the key never leaves the folder.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -88,16 +89,12 @@ def make_request(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, s
 def make_pass(fleet: FleetDir, issued: IssuedOperator) -> bytes:
     """What the requester gets: the certificate, and all that is public in the folder *fleet*."""
     file = fleet.read()
-    try:
-        release_root = read_release_root(fleet.path)
-    except ConfigError:  # an operator who publishes nothing may have none
-        release_root = b""
     return _text(
         OperatorPass(
             api=file.api,
             announce=file.announce,
             authority_pem=read_private(_authority(fleet.path), hint="it is the fleet's CA"),
-            release_root=release_root,
+            release_root=_release_root(fleet.path),
             certificate_pem=issued.certificate_pem,
         )
     )
@@ -127,7 +124,8 @@ def accept_pass(folder: Path, given: OperatorPass, *, now: dt.datetime) -> Opera
 
     Raises:
         TrustError: the certificate is not for the key here, not of the fleet that the pass names,
-            expired, or the folder belongs to another fleet.  Nothing was changed.
+            expired, or the folder belongs to another fleet or believes another root of releases.
+            Nothing was changed.
         ConfigError: there is no key in the folder.
     """
     key_pem = read_private(_key(folder), hint="'p2pctl auth request' makes it")
@@ -141,6 +139,8 @@ def accept_pass(folder: Path, given: OperatorPass, *, now: dt.datetime) -> Opera
     pinned = _authority(folder)
     if pinned.exists() and pinned.read_bytes() != given.authority_pem:
         raise _refused("the pass is of another fleet than this folder", folder, "other-fleet")
+    if given.release_root and _release_root(folder) not in (b"", given.release_root):
+        raise _refused("the pass has another root of releases", folder, "other-root")
     make_private_folder(pinned.parent)
     write_private(pinned, given.authority_pem)
     if given.release_root:
@@ -153,9 +153,14 @@ def accept_pass(folder: Path, given: OperatorPass, *, now: dt.datetime) -> Opera
 
 
 def authority_of(folder: Path) -> str:
-    """A short name of the CA that *folder* believes, which two people read to each other."""
+    """A short name of what *folder* believes, which two people read to each other.
+
+    Of the CA and the root of releases: whoever could put in another root of his own would say
+    which releases, and whose keys, count for who signs in that folder.
+    """
     pem = read_private(_authority(folder), hint="it is the fleet's CA")
-    return fingerprint(pem)[:_FINGERPRINT_DIGITS]
+    both = bytes.fromhex(fingerprint(pem)) + hashlib.sha256(_release_root(folder)).digest()
+    return hashlib.sha256(both).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def renew_key() -> tuple[bytes, bytes]:
@@ -183,6 +188,13 @@ def _refused(message: str, folder: Path, code: str) -> TrustError:
 
 def _text(document: OperatorRequest | OperatorPass) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
+
+
+def _release_root(folder: Path) -> bytes:
+    """Empty when there is none: an operator who publishes nothing needs it not."""
+    if not (folder / "ca" / "release-root.json").exists():
+        return b""
+    return read_release_root(folder)
 
 
 def _key(folder: Path) -> Path:
