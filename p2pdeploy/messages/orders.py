@@ -35,7 +35,6 @@ __all__ = [
     "Target",
 ]
 
-
 _Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 
 
@@ -228,8 +227,8 @@ class Retry(Order, frozen=True, tag="retry"):
 
     cell: CellId
     service: ServiceName
-    plan_seq: int
-    attempt: int
+    plan_seq: _Number
+    attempt: _Number
 
 
 class Settled(Order, frozen=True, tag="settled"):
