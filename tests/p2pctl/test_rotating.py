@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import stat
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from p2pctl.client import ApiClient
+from p2pctl.render.trust import expiring_soon, view_keys
 from p2pctl.rotating import renew_document, rotate_key
 from p2pdeploy.errors import ConfigError, TrustError
-from p2pdeploy.messages.keys import RenewalRequest, RotationAnswer, RotationRequest
+from p2pdeploy.messages.keys import KeyView, RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
 from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
@@ -261,10 +264,25 @@ def test_a_public_key_is_named_by_its_file_its_digits_or_its_private_half(
     assert public_key_in(text) == key.public_key
 
 
-def test_what_expires_within_a_month_and_needs_people_is_told() -> None:
-    from p2pctl.render.trust import expiring_soon
-    from p2pdeploy.messages.keys import KeyView
+@pytest.mark.parametrize(("minutes", "words"), [(-1, "rotate rollout --finish"), (1, "next step")])
+def test_status_says_that_old_keys_count_until_somebody_finishes(minutes: int, words: str) -> None:
+    key = KeyView(
+        role="rollout",
+        key_ids=("rollout/a",),
+        threshold=1,
+        place="here",
+        belongs="online",
+        stolen="",
+        state="sealing",
+        next_at=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes),
+        next_key_ids=("rollout/b",),
+    )
+    console = Console(width=200, file=io.StringIO())
+    console.print(view_keys([key]))
+    assert words in cast(io.StringIO, console.file).getvalue()
 
+
+def test_what_expires_within_a_month_and_needs_people_is_told() -> None:
     def view(role: str, days: int, belongs: str) -> KeyView:
         return KeyView(
             role=role,

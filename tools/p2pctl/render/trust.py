@@ -77,13 +77,14 @@ def view_keys(keys: Sequence[KeyView]) -> RenderableType:
         shown = [key_id.partition("/")[2] for key_id in key.key_ids]
         shown += [f"+{key_id.partition('/')[2]}" for key_id in key.next_key_ids]
         is_soon = bool(expiring_soon([key]))
+        is_waiting = key.next_at is not None and key.next_at < now
         table.add_row(
             key.role,
             "\n".join(shown) or "-",
             f"{key.threshold} of {len(key.key_ids) or len(key.next_key_ids)}",
             Text(key.place, style="yellow" if misplaced else ""),
             key.belongs,
-            Text(_stands(key, now), style="yellow" if is_soon else ""),
+            Text(_stands(key, now), style="yellow" if is_soon or is_waiting else ""),
             key.stolen,
         )
     return table
@@ -104,6 +105,8 @@ def expiring_soon(keys: Sequence[KeyView]) -> list[str]:
 
 def _stands(key: KeyView, now: dt.datetime) -> str:
     """Where its rotation stands, or how long its document holds."""
+    if key.next_at is not None and key.next_at < now:  # else it would have been made by itself
+        return f"{key.state}, old keys still count: p2pctl keys rotate {key.role} --finish"
     if key.next_at is not None:
         return f"{key.state}, next step {show_time(key.next_at)}"
     if key.expires_at is None:
