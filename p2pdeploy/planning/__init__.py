@@ -1,8 +1,9 @@
 """What should happen, decided by pure functions; the control plane only carries it out.
 
 * :mod:`~p2pdeploy.planning.planner`: hosts, limits and a build -> a plan for one cell
+* :mod:`~p2pdeploy.planning.bounds`: the ROLLOUT that such a plan just fits in
 * :mod:`~p2pdeploy.planning.cell_rollout`: one cell's rollout, from plan to settled or reverted
-* :mod:`~p2pdeploy.planning.steering`: to stop and go back, or not to wait for a host
+* :mod:`~p2pdeploy.planning.steering`: to stop and go back, to try again, or not to wait for a host
 * :mod:`~p2pdeploy.planning.activating` and :mod:`~p2pdeploy.planning.reverting`: the two ways
 * :mod:`~p2pdeploy.planning.look`: one look, which takes a rollout a step further
 * :mod:`~p2pdeploy.planning.grants`: which plans of a cell the next GO covers

@@ -65,6 +65,23 @@ def test_a_host_that_failed_starts_once_more() -> None:
     assert said(bench) == (SEQ, 1, Rank.HEALTHY)
 
 
+def test_a_host_that_fails_again_waits_for_another_retry() -> None:
+    bench = failed()
+    bench.learn(retry_of(PLAN))
+    all_enter(bench)
+    bench.wait(PLAN.plan.settle_s)
+    bench.persisted()
+    again = bench.changes[-1].started
+    bench.send(
+        ActivationFailed(service=WEB, started=again, code="exited", reason="-", restored=True)
+    )
+    bench.wait(60)
+    assert said(bench) == (SEQ, 1, Rank.FAILED)
+    assert (bench.starting, len(bench.changes)) == (None, 2)
+    bench.learn(retry_of(PLAN, 2))
+    assert said(bench) == (SEQ, 2, Rank.STAGED)
+
+
 def test_without_a_retry_a_host_that_failed_stays_as_it_is() -> None:
     bench = failed()
     all_enter(bench)
@@ -104,6 +121,7 @@ def test_the_brakes_count_in_this_attempt() -> None:
     bench = failed()
     assert PLAN.plan.brakes_max == 1
     bench.learn(a_word("h6", SEQ, Rank.FAILED), retry_of(PLAN))
+    assert bench.why == "interlock"
     all_enter(bench)
     assert bench.why == "settling"
     bench.learn(a_word("h6", SEQ, Rank.FAILED, attempt=1))

@@ -48,7 +48,7 @@ def test_what_failed_before_stops_it_no_more() -> None:
     cell, cell_plan = with_a_failure()
     tried_again(cell)
     assert cell_plan.plan.brakes_max == 2
-    enter(cell, ["h6"], Rank.FAILED)
+    enter(cell, ["h2"], Rank.FAILED)  # beside h5, whose failure was in the attempt before
     assert not any(isinstance(order, Abort) for order in cell.tick())
     enter(cell, ["h5"], Rank.FAILED)
     assert any(isinstance(order, Abort) for order in cell.tick()), "two in this attempt"
