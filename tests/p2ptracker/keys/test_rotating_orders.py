@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from p2pdeploy.errors import TrustError
+from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.gossip.state import item_of
-from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
+from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
 from p2pdeploy.messages.keys import KeyView, RotationAnswer, RotationRequest
-from p2pdeploy.messages.orders import Abort, Go
+from p2pdeploy.messages.orders import Abort, Excuse, Go
 from p2pdeploy.testing.orders import a_plan, rollout_of
 from p2pdeploy.trust.envelope import cosign, open_envelope, seal
 from p2pdeploy.trust.releases.proposals import Proposal, sign
@@ -22,7 +22,10 @@ from tests.trust_folder import operator_files
 CELL, HELLO = CellId("lab.web.c0"), ServiceName("hello")
 NOW = Waits(step_s=0.0, credentials_s=0.0)
 GO = Go(cell=CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
-FORGED = Abort(cell=CELL, service=HELLO, watermark=9, rollout_seq=1, code="forged", reason="")
+FORGED = Abort(cell=CELL, service=HELLO, watermark=9, rollout_seq=5, code="forged", reason="")
+FORGED_EXCUSE = Excuse(
+    cell=CELL, service=HELLO, plan_seq=4, excuse_seq=9, hosts=(HostName("h01"),), reason=""
+)
 ABORT = Abort(cell=CELL, service=HELLO, watermark=4, rollout_seq=1, code="bad", reason="")
 ROLLOUT = msgspec.structs.replace(rollout_of(a_plan()), cell=CELL, service=HELLO)
 
@@ -155,23 +158,46 @@ async def test_a_kill_after_the_new_key_was_stored_finds_it(fleet_dir, started) 
         assert not paths.next_key("go").exists()
 
 
+async def bring(tracker, message, key: SigningKey) -> bytes:
+    """A thief of *key* says *message* in the cell; returns the envelope."""
+    envelope, cell = seal(message, key), tracker.plane.cells.get(CELL)
+    cell.put(item_of(message, envelope), message, 0.0)
+    item = item_of(message, envelope)
+    cell._unsaved[item.key] = (item, message, 0.0)
+    await tracker.plane.cells.store_unsaved()
+    return envelope
+
+
 async def test_what_a_thief_brought_into_a_cell_is_not_sealed_anew(fleet_dir, started) -> None:
     async with started(fleet_dir) as tracker:
         plane = tracker.plane
-        await issue(tracker, ABORT)
-        envelope = seal(FORGED, plane.trust.keys["abort"])
-        cell = plane.cells.get(CELL)
-        cell.put(item_of(FORGED, envelope), FORGED, 0.0)
-        cell._unsaved["abort/hello"] = (item_of(FORGED, envelope), FORGED, 0.0)
-        await plane.cells.store_unsaved()
-        await ask(tracker, "abort")
-        await step(tracker, "abort")
-        assert held(tracker, "abort/hello") == envelope
-        await step(tracker, "abort")
-        assert held(tracker, "abort/hello") == b""
+        envelope = await bring(tracker, FORGED_EXCUSE, plane.trust.keys["deployer"])
+        await ask(tracker, "deployer")
+        await step(tracker, "deployer")
+        assert held(tracker, "excuse/hello") == envelope
+        await step(tracker, "deployer")
+        assert held(tracker, "excuse/hello") == b""
         assert await plane.database.read(stored_orders) == []
     async with started(fleet_dir) as tracker:
-        assert tracker.plane.cells.get(CELL).order("abort/hello") is None
+        assert tracker.plane.cells.get(CELL).order("excuse/hello") is None
+
+
+@pytest.mark.parametrize("role", ["abort", "go", "deployer"])
+async def test_plans_are_numbered_above_what_a_thief_aborted(fleet_dir, started, role: str) -> None:
+    async with started(fleet_dir) as tracker:
+        await issue(tracker, ABORT)
+        forged = await bring(tracker, FORGED, tracker.plane.trust.keys[role])
+        for again in (role, "abort"):  # and whatever is rotated after that
+            await ask(tracker, again)
+            await step(tracker, again)
+            await step(tracker, again)
+        assert held(tracker, "abort/hello") not in (b"", forged)
+    async with started(fleet_dir) as tracker:
+        cell = tracker.plane.cells.get(CELL)
+        assert (cell.plan_seq_max(HELLO), cell.rollout_seq_max(HELLO)) == (9, 5)
+        order = cell.order("abort/hello")
+        assert isinstance(order, Abort)
+        assert order.reason == "aborted with a key that was rotated since"
 
 
 async def test_without_the_targets_key_its_owner_signs_the_beginning_and_the_end(tracker) -> None:
@@ -210,14 +236,14 @@ async def test_people_take_rollouts_over(fleet_dir, started) -> None:
     async with started(fleet_dir) as tracker:
         own = tracker.plane.trust.keys["rollout"]
         answer = await ask(tracker, "rollout", public_keys=publics, threshold=2)
-        assert (answer.state, answer.by_itself) == ("sealing", False)
+        assert (answer.state, answer.by_itself) == ("sealing", True)
         assert "rollout" not in tracker.plane.trust.keys, "it asks people from now on"
         assert tracker.plane.verifier.threshold("rollout") == 2
         assert counts(tracker, ROLLOUT, own), "hosts still go by what was approved before"
     async with started(fleet_dir) as tracker:
         assert "rollout" not in tracker.plane.trust.keys
-        tracker.plane.keys.waits = NOW
-        assert (await ask(tracker, "rollout", finish=True)).state == "done"
+        await step(tracker, "rollout")
+        assert tracker.plane.keys.under_way("rollout") is None
         assert not counts(tracker, ROLLOUT, own)
         assert not counts(tracker, ROLLOUT, people[0])
         two = cosign(seal(ROLLOUT, people[0]), people[2])
@@ -247,11 +273,13 @@ async def test_people_take_over_no_rollout_that_is_under_way(tracker) -> None:
     await tracker.plane.database.write(lambda c: save_rollout(c, row))
     public = SigningKey.generate().public_key
     await ask(tracker, "rollout", public_keys=(public,))
-    tracker.plane.keys.waits = NOW
-    assert await refusal(tracker, "rollout", finish=True) == "rollout-under-way"
+    with pytest.raises(RefusedError) as refused:
+        await step(tracker, "rollout")
+    assert refused.value.code == "rollout-under-way"
     done = msgspec.structs.replace(row, is_final=True)
     await tracker.plane.database.write(lambda c: save_rollout(c, done))
-    assert (await ask(tracker, "rollout", finish=True)).state == "done"
+    await step(tracker, "rollout")
+    assert tracker.plane.keys.under_way("rollout") is None
 
 
 async def test_only_rollouts_are_left_to_people_and_only_admins_rotate(tracker) -> None:

@@ -1,7 +1,8 @@
 """Orders that stand, sealed with the key that took over: nobody has to decide anything again.
 
 Only what this control plane issued is sealed anew.  What came from a cell may be a thief's, signed
-with the very key that is rotated because of him.
+with the very key that is rotated because of him.  But of an ABORT the numbers are kept, whoever
+said it: hosts have them on disk and do not forget, and who numbered plans below would start none.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from p2pdeploy.codec import decode
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.gossip.state import item_of
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
+from p2pdeploy.messages.orders import Abort
 from p2pdeploy.trust.envelope import ROLE_OF, Envelope, Sealed, Sealer, seal
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.storage.rollouts import StoredOrder
 
-__all__ = ["SealedAnew", "refused", "replace_in_cells", "sealed_anew"]
+__all__ = ["SealedAnew", "kept_aborts", "refused", "replace_in_cells", "sealed_anew"]
+
+_KEPT = "aborted with a key that was rotated since"
 
 Verify = Callable[[bytes], Sealed]
 
@@ -48,6 +52,23 @@ def sealed_anew(
         if ROLE_OF[type(message)] == role:
             envelope = seal(message, sealer)
             found.append(SealedAnew(msgspec.structs.replace(row, envelope=envelope), message))
+    return found
+
+
+def kept_aborts(
+    gone: Iterable[StoredOrder], abort_sealer: Sealer, verify: Verify
+) -> list[SealedAnew]:
+    """The ABORTs among *gone*, which keys signed that leave, in our own words."""
+    found: list[SealedAnew] = []
+    for row in gone:
+        try:
+            message = verify(row.envelope)
+        except P2PDeployError:
+            continue
+        if isinstance(message, Abort):
+            kept = msgspec.structs.replace(message, code="key-rotated", reason=_KEPT)
+            row = msgspec.structs.replace(row, envelope=seal(kept, abort_sealer))
+            found.append(SealedAnew(row, kept))
     return found
 
 

@@ -34,7 +34,7 @@ from p2ptracker.keys.standing_orders import StandingOrders
 from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.key_rotations import forget_rotation, save_rotation, stored_rotations
-from p2ptracker.storage.rollouts import delete_orders
+from p2ptracker.storage.rollouts import delete_orders, replace_envelopes
 
 __all__ = ["KeyRotator"]
 
@@ -182,16 +182,19 @@ class KeyRotator:
         )
         said = finished_keys(self._publisher.order_keys(), rotation)
         gone = await self._standing.nobody_believes(said)
+        kept = self._standing.kept_aborts(gone, self._trust.keys["abort"])
+        names = {(each.row.cell, each.row.key) for each in kept}
 
         def also(connection: sa.Connection) -> None:
             forget_rotation(connection, role)
-            delete_orders(connection, gone)
+            replace_envelopes(connection, [each.row for each in kept])
+            delete_orders(connection, [row for row in gone if (row.cell, row.key) not in names])
 
         proposals = await self._publisher.publish(said, request.signed, also=also)
         if proposals:
             return self._unsigned(rotation, proposals)
         del self._rotations[role]
-        await self._standing.forget_refused(role)
+        await self._standing.forget_refused(role, kept)
         if not rotation.is_ours and role not in self._trust.keys:
             await self._hop(partial(drop_key, self._trust.paths, role))
         log.info("key-rotation-done", role=role, forgotten=len(gone))
@@ -206,6 +209,8 @@ class KeyRotator:
             for role in list(self._rotations):
                 try:
                     await self._step(role)
+                except RefusedError as error:  # a rollout is under way: when it has ended, then
+                    log.info("key-not-rotated-yet", role=role, reason=str(error))
                 except P2PDeployError as error:
                     log.error("key-not-rotated", role=role, code=error.code, reason=str(error))
                 except OSError as error:
@@ -219,7 +224,7 @@ class KeyRotator:
                 return
             if rotation.step == "announced":
                 await self._seal_from_now(rotation)
-            elif self._publisher.is_alone_enough and rotation.is_ours:
+            elif self._publisher.is_alone_enough:
                 await self._finish(role, RotationRequest(finish=True))
 
     async def _seal_from_now(self, rotation: Rotation) -> None:
@@ -259,7 +264,7 @@ class KeyRotator:
             state=rotation.step,
             key_ids=rotation.keys.key_ids(rotation.role),
             next_at=_moment(due_at(rotation, self.waits)),
-            by_itself=rotation.is_ours and self._publisher.is_alone_enough,
+            by_itself=self._publisher.is_alone_enough,
         )
 
     async def _hop(self, work: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.cells.sealing_anew import (
     SealedAnew,
+    kept_aborts,
     refused,
     replace_in_cells,
     sealed_anew,
@@ -90,8 +91,16 @@ class StandingOrders:
                 )
         return gone
 
-    async def forget_refused(self, role: str) -> None:
-        """Take out of the cells what no longer verifies since *role* has other keys."""
+    def kept_aborts(self, gone: list[StoredOrder], key: SigningKey) -> list[SealedAnew]:
+        """What is kept of *gone*, sealed with the ``abort`` *key*; the caller stores the rows."""
+        return kept_aborts(gone, key, self._cells.verify)
+
+    async def forget_refused(self, role: str, kept: list[SealedAnew]) -> None:
+        """Take out of the cells what no longer verifies since *role* has other keys.
+
+        *kept* takes its place where it is the same order.
+        """
+        replace_in_cells(self._cells, kept)
         for replica in self._cells.all():
             replica.drop_unverified(attestations=role == "enrol")
             await trio.lowlevel.checkpoint()  # the verifications of one cell at a time
