@@ -53,8 +53,10 @@ async def refusal(tracker, role: str, **request) -> str:
 async def step(tracker, role: str, waits: Waits = NOW) -> None:
     """What the task does when it is time."""
     before, tracker.plane.keys.waits = tracker.plane.keys.waits, waits
-    await tracker.plane.keys._step(role)
-    tracker.plane.keys.waits = before
+    try:
+        await tracker.plane.keys._step(role)
+    finally:
+        tracker.plane.keys.waits = before
 
 
 async def issue(tracker, *orders) -> None:

@@ -125,9 +125,11 @@ def view_rotation(answer: RotationAnswer) -> RenderableType:
         lines = [f"{answer.role}: hosts learn {names}, which signs from {at} on"]
         if not answer.by_itself:
             lines.append(f"'p2pctl keys status' says when to finish it: {finish} --key targets.key")
+    elif answer.by_itself:
+        lines = [f"{answer.role}: {names} from now on; what was before counts until {at}"]
     else:
-        lines = [f"{answer.role}: {names} signs now, and hosts learn that"]
-        lines.append(f"finish it from {at} on: {finish}, with the targets key if it is offline")
+        lines = [f"{answer.role}: {names} from now on; what was before counts until it is finished"]
+        lines.append(f"that may be from {at} on: {finish} --key targets.key")
     return Text("\n".join(lines))
 
 

@@ -76,6 +76,7 @@ class KeyRotator:
         self._tell_anew = tell_anew
         self._clock, self.waits = clock, waits
         self._rotations: dict[str, Rotation] = {}
+        self._waits_for: dict[str, str] = {}  # said once in the log
         self._lock = trio.Lock()
         self._files = trio.CapacityLimiter(1)
 
@@ -210,7 +211,9 @@ class KeyRotator:
                 try:
                     await self._step(role)
                 except RefusedError as error:  # a rollout is under way: when it has ended, then
-                    log.info("key-not-rotated-yet", role=role, reason=str(error))
+                    if self._waits_for.get(role) != str(error):
+                        self._waits_for[role] = str(error)
+                        log.info("key-rotation-waits", role=role, reason=str(error))
                 except P2PDeployError as error:
                     log.error("key-not-rotated", role=role, code=error.code, reason=str(error))
                 except OSError as error:
