@@ -28,6 +28,7 @@ from p2pdaemon.join_by_certificate import (
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import ConfigError, P2PDeployError, RefusedError, TrustError
 from p2pdeploy.ids import HostName
+from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment import RENEWAL_AGE_S_MAX, IssuedIdentity
 from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest, CompanyStatement
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus
@@ -172,6 +173,14 @@ def write_toml(config: DaemonConfig, **changes: str) -> Path:
     path = config.identity_dir.parent / "daemon.toml"
     path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items() if v is not None))
     return path
+
+
+async def test_the_audit_log_says_who_joined(company, ca) -> None:
+    await enrol(company, ca.issue(H1_DNS))
+    answer = await company.http.get("/v1/audit")
+    entries = msgspec.json.decode(answer.content, type=list[AuditEntry])
+    joined = [entry for entry in entries if entry.path == "/v1/enrolment/company"]
+    assert [(entry.step, entry.who) for entry in joined] == [("done", "spiffe://lab/lab/web/h01")]
 
 
 async def test_a_host_with_an_rsa_key_joins(company, ca) -> None:

@@ -17,6 +17,7 @@ from p2pdaemon.join import join, require_ours
 from p2pdaemon.judge_bundle import SEEN_FILE
 from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.ids import HostName
+from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, SigningRequests
 from p2pdeploy.trust.certificates import fingerprint, new_authority, new_key
 from p2pdeploy.trust.host_identity import load_identity, load_validity
@@ -55,6 +56,14 @@ async def refusal_of(tracker, request: EnrolRequest) -> str:
 
 def leaf_of(pem: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem)
+
+
+async def test_the_audit_log_says_who_joined(tracker, config_of, token_for) -> None:
+    await join(config_of(tracker.plane.inventory.get(H1)), await token_for(tracker, H1))
+    answer = await tracker.http.get("/v1/audit")
+    entries = msgspec.json.decode(answer.content, type=list[AuditEntry])
+    joined = [entry for entry in entries if entry.path == "/v1/enrolment"]
+    assert [(entry.step, entry.who) for entry in joined] == [("done", "spiffe://lab/lab/web/h01")]
 
 
 async def test_a_host_joins_with_its_token(tracker, config_of, token_for) -> None:

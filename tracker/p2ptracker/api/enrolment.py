@@ -30,6 +30,7 @@ from p2pdeploy.messages.enrolment_desk import (
 from p2pdeploy.trust.identity import HostId
 from p2ptracker.api.authorise import peer_in, require_member
 from p2ptracker.api.failures import REFUSALS, error_body, error_bytes
+from p2ptracker.audit.calls import note_subject
 from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import BusyError
 from p2ptracker.enrolment.revoking import Revoker
@@ -72,11 +73,13 @@ def _open_handlers(
         request_max_body_size=ENROLMENT_BYTES_MAX,
         responses=REFUSALS,
     )
-    async def enrol_host(body: RawBody) -> Response[bytes]:
+    async def enrol_host(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
         """Let in the host of a join token (p2pdeploy/messages/enrolment.py)."""
-        request = decode(body, EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX)
+        asked = decode(body, EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await desk.enrol(request), repository)
+            issued = await desk.enrol(asked)
+            note_subject(request.scope, desk.identity_of(asked.host))
+            return _issued(issued, repository)
         except BusyError as error:
             return _busy(error)
 
@@ -88,11 +91,15 @@ def _open_handlers(
         request_max_body_size=COMPANY_ENROLMENT_BYTES_MAX,
         responses=REFUSALS,
     )
-    async def enrol_host_by_company(body: RawBody) -> Response[bytes]:
+    async def enrol_host_by_company(
+        request: Request[Any, Any, Any], body: RawBody
+    ) -> Response[bytes]:
         """Let in a host that a company's CA knows (p2pdeploy/messages/enrolment_company.py)."""
-        request = decode(body, CompanyEnrolRequest, bytes_max=COMPANY_ENROLMENT_BYTES_MAX)
+        asked = decode(body, CompanyEnrolRequest, bytes_max=COMPANY_ENROLMENT_BYTES_MAX)
         try:
-            return _issued(await desk.enrol_by_company(request), repository)
+            host, issued = await desk.enrol_by_company(asked)
+            note_subject(request.scope, desk.identity_of(host))
+            return _issued(issued, repository)
         except BusyError as error:
             return _busy(error)
 

@@ -14,12 +14,14 @@ import trio
 from prometheus_client import CollectorRegistry, Counter
 
 from p2pdeploy.errors import RefusedError, TrustError
+from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, RenewRequest
 from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest, CompanyStatement
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenRequest, TokenView
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.certificates import fingerprint
 from p2pdeploy.trust.envelope import Verifier
+from p2pdeploy.trust.identity import HostId, spiffe_id
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_host
 from p2ptracker.enrolment.admitting import Admission, Admitter
@@ -93,6 +95,13 @@ class EnrolmentDesk:
         """The fleet CA's certificate, for callers that know its fingerprint."""
         return self._trust.fleet_ca.pem
 
+    def identity_of(self, name: HostName) -> str:
+        """The SPIFFE id of a host.  Raises NotFoundError."""
+        host = self._inventory.get(name)
+        return spiffe_id(
+            HostId(self._trust.fleet, host.environment, host.machine_function, host.name)
+        )
+
     async def issue_tokens(self, request: TokenRequest, *, api: str) -> list[TokenView]:
         """Open one join for each host; what was opened before and not used is void.
 
@@ -152,8 +161,13 @@ class EnrolmentDesk:
         self._issued.labels(how="token").inc()
         return issued
 
-    async def enrol_by_company(self, request: CompanyEnrolRequest) -> IssuedIdentity:
+    async def enrol_by_company(
+        self, request: CompanyEnrolRequest
+    ) -> tuple[HostName, IssuedIdentity]:
         """Let a host in that has a certificate of the company's CA.
+
+        Returns:
+            Which host that is, and what it gets.
 
         Raises:
             RefusedError: this fleet has no company's CA.
@@ -174,7 +188,7 @@ class EnrolmentDesk:
                 )
             )
         self._issued.labels(how="certificate").inc()
-        return issued
+        return said.host, issued
 
     def _require_company_host(self, request: CompanyEnrolRequest, now: float) -> CompanyStatement:
         return self._company_or_refuse().require_host(request, self._pinned, now=now)
