@@ -118,11 +118,6 @@ class ReleaseStore:
                 olds.append(Older(old, old_index, self.root(other)))
         return local_pieces(manifest, index, olds, self.root(digest))
 
-    def service_of(self, digest: Digest) -> ServiceName | None:
-        """Whose release it is; None when that can't be told."""
-        manifest = self.read_manifest(digest)
-        return manifest.service if manifest else None
-
     def remove(self, digest: Digest) -> None:
         """Delete the release, and the links ``previous`` that lead to it.  It must not run."""
         assert digest not in self.current_digests(), "the release runs"

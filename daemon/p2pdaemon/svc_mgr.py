@@ -110,10 +110,6 @@ class SvcMgr:
         """Hand *event* to the core; waits while very many are ahead of it."""
         await self._send.send(event)
 
-    def service_names(self) -> list[ServiceName]:
-        """Every service that has a task here, in name order."""
-        return sorted(self._services)
-
     async def run(self) -> None:
         """Drive the core until cancelled.  Cancelling leaves every service running."""
         async with trio.open_nursery() as service_nursery:

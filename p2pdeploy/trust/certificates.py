@@ -33,7 +33,6 @@ __all__ = [
     "HOST_LIFETIME",
     "OPERATOR_LIFETIME",
     "Authority",
-    "Leaf",
     "fingerprint",
     "issue_leaf",
     "issue_swarm_leaf",
@@ -66,13 +65,6 @@ class Authority(msgspec.Struct, frozen=True):
     def pem(self) -> bytes:
         """The public half, as others pin it."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-
-class Leaf(msgspec.Struct, frozen=True):
-    """What a program presents, both in PEM.  ``key_pem`` never leaves where it was made."""
-
-    certificate_pem: bytes
-    key_pem: bytes
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

@@ -128,7 +128,7 @@ key_rotations = sa.Table(
     sa.Column("role", sa.Text, primary_key=True),
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
-"""What is under way of each role: ``p2ptracker.authority.rotation.Rotation``."""
+"""What is under way of each role: ``p2ptracker.keys.rotation.Rotation``."""
 
 observations = sa.Table(
     "observations",
