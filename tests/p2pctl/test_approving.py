@@ -198,6 +198,8 @@ ODD: list[tuple[str, RolloutProposal]] = [
     ),
     ("everything may fail", proposal_of(a_rollout(failure_fraction_max=1.0))),
     ("no limit", proposal_of(a_rollout(max_unavailable=10**6))),
+    ("the last number there is", proposal_of(a_rollout(rollout_seq=2**62))),
+    ("no number", proposal_of(a_rollout(rollout_seq=0))),
     ("an endless bake", proposal_of(a_rollout(bake_s=float("inf")))),
     ("a lease of a year", proposal_of(a_rollout(lease_s=365 * DAY_S))),
     (

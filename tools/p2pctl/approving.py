@@ -25,6 +25,9 @@ __all__ = ["check_release", "read_proposal", "sign_proposal"]
 
 _LIFETIME_MAX_S = 24 * 3600.0  # an approval that is good for longer is nobody's decision any more
 _REFUSAL_CHARS_MAX = 200  # it may quote what was sent
+# A rollout each millisecond for nine thousand years: an approval under the last number that there
+# is would be the last one that hosts ever believe.
+_ROLLOUT_SEQ_MAX = 2**48
 _CLOCK_BEHIND_S = 300.0  # ours may be that far behind the control plane's
 _ROLLOUT_ID = re.compile(r"(?P<service>[a-z0-9._-]{1,63})-[0-9]{1,9}")
 
@@ -134,6 +137,8 @@ def _check_limits(rollout: Rollout, now: float) -> None:
         raise _odd("a duration is none")
     if not (0 <= rollout.failure_fraction_max < 1 and rollout.max_unavailable >= 1):
         raise _odd("a limit is none")
+    if not 1 <= rollout.rollout_seq <= _ROLLOUT_SEQ_MAX:
+        raise _odd("its number is none that another could follow")
     if rollout.max_unavailable > CELL_HOSTS_MAX:
         raise _odd(f"more hosts than a cell has may lack in {rollout.cell}")
     if (rollout.lease_s, rollout.clock_error_s) != (LEASE_S, CLOCK_ERROR_S):
