@@ -126,7 +126,10 @@ def _end_revert(
 ) -> tuple[CellRollout, list[Order]]:
     reasons = list(rollout.reasons[:1])  # why it went back; who held the budget is over
     sick = {host for host in stuck if _never_left(rollout, view, host)}
-    result = "failed" if stuck - sick else rollout.result
+    stayed = _stayed(rollout, view)
+    came_back = with_rank(rollout, view, Rank.HEALTHY, reverting=True) & set(rollout.moved)
+    nobody_came = bool(stayed) and not came_back
+    result = "failed" if stuck - sick or nobody_came else rollout.result
     reasons += [
         Reason(
             code="baseline-unhealthy",
@@ -137,12 +140,7 @@ def _end_revert(
         )
         for host in sorted(stuck)
     ]
-    reasons += [
-        Reason(
-            code="host-unreachable", message="cannot be reached; goes back when it returns", host=h
-        )
-        for h in lost
-    ]
+    reasons += _absences(rollout, stayed, lost)
     rollout = msgspec.structs.replace(
         rollout,
         phase="done",
@@ -152,6 +150,41 @@ def _end_revert(
     )
     settled = settled_of(rollout, now=view.now)
     return rollout, [settled] if settled else []
+
+
+def _stayed(rollout: CellRollout, view: View) -> set[HostName]:
+    """Hosts that were to go back, gave no outcome, and whose last word names the new build."""
+    ended = with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED, reverting=True)
+    build = rollout.plan.build
+    on_it = {
+        host
+        for host, word in view.evidence.items()
+        if (word.version, word.digest) == (build.version, build.digest)
+    }
+    revert = rollout.cell_plan.revert
+    return {
+        member.host
+        for member in rollout.cell_plan.roster.members
+        if member.host in on_it - ended and revert.for_host(member.host).build != build
+    }
+
+
+def _absences(rollout: CellRollout, stayed: set[HostName], lost: list[HostName]) -> list[Reason]:
+    """The hosts that the way back ended without."""
+    runs = f"when last heard it ran {rollout.plan.build.version}"
+    silent = "cannot be reached; goes back when it returns"
+    excused = [
+        Reason(code="not-back", message=f"excused; {runs}; goes back when it can", host=host)
+        for host in sorted(stayed - set(lost))
+    ]
+    return excused + [
+        Reason(
+            code="host-unreachable",
+            message=f"{silent}; {runs}" if host in stayed else silent,
+            host=host,
+        )
+        for host in lost
+    ]
 
 
 def _never_left(rollout: CellRollout, view: View, host: HostName) -> bool:

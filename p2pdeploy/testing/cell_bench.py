@@ -18,7 +18,7 @@ from p2pdeploy.planning.cell_rollout import (
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
 from p2pdeploy.planning.conductor import conduct, open_rollout
 from p2pdeploy.planning.planner import CellPlan
-from p2pdeploy.planning.steering import ask_abort
+from p2pdeploy.planning.steering import ask_abort, excuse
 from p2pdeploy.testing.orders import CELL, EPOCH_S, NEW, OLD, WEB, a_plan, a_word, rollout_of
 
 __all__ = ["API", "ASKED", "Cell", "completed", "names", "opened"]
@@ -92,6 +92,12 @@ class Cell:
         )
         self.conducted = replace_rollout(self.conducted, rollout)
         return orders
+
+    def excuse(self, *hosts: str) -> None:
+        named = tuple(HostName(host) for host in hosts)
+        rollout, _, refusal = excuse(self.rollout(), named, "asked", self.view)
+        assert not refusal, refusal
+        self.conducted = replace_rollout(self.conducted, rollout)
 
     @property
     def view(self) -> View:

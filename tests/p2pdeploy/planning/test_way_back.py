@@ -187,6 +187,44 @@ def test_lost_hosts_do_not_hold_up_the_way_back() -> None:
     assert [r.host for r in cell.rollout().reasons if r.code == "host-unreachable"] == [last]
 
 
+def test_a_way_back_from_which_nobody_came_is_called_a_failure_and_names_them() -> None:
+    cell, cell_plan = completed()
+    cell.abort("rolled-back")
+    *excused, lost = names(cell_plan)
+    cell.lose(lost)
+    cell.tick(1)
+    cell.excuse(*excused)
+    cell.tick(LOST_S)
+    rollout = cell.rollout()
+    assert (rollout.phase, rollout.result) == ("done", "failed")
+    told = {reason.host: reason for reason in rollout.reasons[1:]}
+    assert told.keys() == set(names(cell_plan))
+    assert {told[host].code for host in excused} == {"not-back"}
+    assert told[lost].code == "host-unreachable"
+    assert all(f"ran {NEW.version}" in reason.message for reason in told.values())
+    assert cell.conducted.settled[WEB].build == OLD, "they go back when they can"
+
+
+def test_a_way_back_from_which_somebody_came_is_one_and_names_the_others() -> None:
+    cell, cell_plan = completed()
+    cell.abort("rolled-back")
+    first, *others = names(cell_plan)
+    cell.say([first], cell_plan.plan.plan_seq + 1, Rank.HEALTHY)
+    cell.excuse(*others)
+    cell.tick(1)
+    assert (cell.rollout().phase, cell.rollout().result) == ("done", "rolled-back")
+    assert [r.host for r in cell.rollout().reasons if r.code == "not-back"] == sorted(others)
+
+
+def test_a_way_back_without_a_host_that_never_began_is_one() -> None:
+    cell, cell_plan = opened()
+    cell.abort("rolled-back")
+    cell.excuse(*names(cell_plan))
+    cell.tick(1)
+    assert (cell.rollout().phase, cell.rollout().result) == ("done", "rolled-back")
+    assert "not-back" not in {reason.code for reason in cell.rollout().reasons}
+
+
 def test_a_control_plane_that_sees_nobody_ends_no_way_back() -> None:
     cell, _ = opened()
     cell.abort()

@@ -13,6 +13,7 @@ from p2pdeploy.ids import HostName, RolloutId, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Plan, Revert, Rollout, Roster
+from p2ptracker.rollouts.steering import Verb
 from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, asks, open_world
 
 HELLO_1 = RolloutId("hello-1")
@@ -265,3 +266,25 @@ async def test_hosts_are_excused_as_far_as_their_fault_domain_tolerates(
     with pytest.raises(RefusedError) as refused:
         await world.desk.excuse(HELLO_1, (HostName("w1"),), "too late")
     assert refused.value.code == "not-running"
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state", "ways"),
+    [
+        ((), "under way", ("wait for it", "rollout abort hello-1")),
+        (("pause",), "paused", ("rollout resume hello-1", "rollout abort hello-1")),
+        (("abort",), "going back", ("rollout status hello-1", "rollout excuse hello-1 HOST")),
+    ],
+)
+async def test_another_rollout_is_refused_with_what_the_one_under_way_still_takes(
+    world: World, verbs: tuple[Verb, ...], state: str, ways: tuple[str, ...]
+) -> None:
+    rollout = (await world.apply("1")).id
+    for verb in verbs:
+        await world.desk.steer(rollout, verb)
+    with pytest.raises(RefusedError) as refused:
+        await world.apply("2")
+    assert refused.value.code == "rollout-under-way"
+    assert refused.value.message == f"rollout hello-1 of hello is {state}"
+    assert all(way in refused.value.hint for way in ways)
+    assert ("abort" in refused.value.hint) == ("abort" not in verbs)

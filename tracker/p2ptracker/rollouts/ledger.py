@@ -14,7 +14,7 @@ import trio
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId, RolloutId, ServiceName
-from p2pdeploy.messages.api import RolloutView
+from p2pdeploy.messages.api import RolloutState, RolloutView
 from p2pdeploy.planning.conducted import Conducted
 from p2pdeploy.planning.left_out import count_anew
 from p2ptracker.cells.replicas import Cells
@@ -26,6 +26,12 @@ from p2ptracker.rollouts.view import CellSight, Change, RolloutDocument, is_fina
 __all__ = ["Ledger"]
 
 log = structlog.get_logger(__name__)
+
+_UNDER_WAY: dict[RolloutState, str] = {
+    "unsigned": "waiting for signatures",
+    "paused": "paused",
+    "rolling-back": "going back",
+}
 
 
 class Ledger:
@@ -108,10 +114,10 @@ class Ledger:
         wanted = set(cells)
         for rollout_id, document in self._open.items():
             if document.view.service == service and not wanted.isdisjoint(document.cells):
-                what = "still under way" if document.approval is None else "waiting for signatures"
+                state = self.show(document).state
                 raise RefusedError(
-                    f"rollout {rollout_id} of {service} is {what}",
-                    hint=f"wait for it, or 'p2pctl rollout abort {rollout_id}'",
+                    f"rollout {rollout_id} of {service} is {_UNDER_WAY.get(state, 'under way')}",
+                    hint=_way_out(rollout_id, state),
                     code="rollout-under-way",
                 )
 
@@ -173,3 +179,14 @@ class Ledger:
             return document
         cells = [self.sight(cell, conducted.get(cell)) for cell in document.cells]
         return RolloutDocument(cells=document.cells, view=live_view(document.view, cells))
+
+
+def _way_out(rollout: RolloutId, state: RolloutState) -> str:
+    """What lets the next rollout of the service begin; what goes back cannot be aborted."""
+    if state == "rolling-back":
+        return (
+            f"wait: 'p2pctl rollout status {rollout}'; a host that does not come back is let go "
+            f"with 'p2pctl rollout excuse {rollout} HOST --reason TEXT'"
+        )
+    first = f"'p2pctl rollout resume {rollout}'" if state == "paused" else "wait for it"
+    return f"{first}, or 'p2pctl rollout abort {rollout}'"
