@@ -14,6 +14,7 @@ from p2pdeploy.planning.cell_rollout import (
     CellRollout,
     View,
     all_ended,
+    hold_reason,
     is_quiet,
     settled_of,
     troubles,
@@ -76,9 +77,11 @@ def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason 
 def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[Reason, ...]:
     if rollout.paused:
         return (Reason(code="paused", message="paused by an operator"),)
+    held = hold_reason(rollout, view.now)
+    first = (held,) if held else ()
     lost = sorted(host for host in waiting if host not in view.alive)
     if lost:
-        return tuple(
+        return first + tuple(
             Reason(
                 code="host-unreachable",
                 message=f"{host} cannot be reached; waiting until it returns or is excused",
@@ -93,7 +96,7 @@ def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[R
         message=f"{len(waiting)} of {len(members)} hosts to go, now in {names[0]}",
         fault_domain=names[0],
     )
-    return (going_on, *troubles(rollout, view, waiting))
+    return (held or going_on, *troubles(rollout, view, waiting))
 
 
 def _excuse_lost(

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -23,6 +25,8 @@ __all__ = [
     "Result",
     "View",
     "all_ended",
+    "clock_time",
+    "hold_reason",
     "is_quiet",
     "open_cell_rollout",
     "settled_of",
@@ -50,11 +54,10 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     ``rollout_seq`` is its ROLLOUT's.
     ``result`` while reverting is what it will be called when the way back is done.
     ``began_at`` and ``ended_at`` are per fault domain; 0 means not yet, and an abort begins what
-    had ended anew, because its hosts go back.  No GO covers it before
-    ``hold_until``: a host outside this roster may still be busy with the order before it, and
-    only time can tell.  ``lost_since`` and ``going_back`` map hosts to when they were first
-    missed, or named to go back; ``left_out_at`` maps such hosts to when a GO first let them
-    start nothing.
+    had ended anew, because its hosts go back.  No GO covers it before ``hold_until``: a host
+    outside this roster, one of ``held_for``, may still be busy with the order before it, and only
+    time can tell.  ``lost_since`` and ``going_back`` map hosts to when they were first missed, or
+    named to go back; ``left_out_at`` maps such hosts to when a GO first let them start nothing.
     """
 
     cell_plan: CellPlan
@@ -70,6 +73,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     moved: tuple[HostName, ...] = ()  # ever seen to have started this plan; grows only
     predecessor_quiet_at: float = 0.0
     hold_until: float = 0.0
+    held_for: tuple[HostName, ...] = ()
     aborted_at: float = 0.0
     going_back: dict[HostName, float] = {}
     left_out_at: dict[HostName, float] = {}
@@ -88,7 +92,12 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_cell_rollout(
-    cell_plan: CellPlan, *, rollout_seq: int, quiet_at: float, hold_until: float
+    cell_plan: CellPlan,
+    *,
+    rollout_seq: int,
+    quiet_at: float,
+    hold_until: float,
+    held_for: tuple[HostName, ...] = (),
 ) -> CellRollout:
     """A rollout that has just been accepted; nothing is issued yet.
 
@@ -97,6 +106,7 @@ def open_cell_rollout(
         rollout_seq: Of the ROLLOUT that approves it.
         quiet_at: When nothing that earlier GOs allowed can be under way any more; 0 if none did.
         hold_until: No GO before this time, seconds since the epoch; 0 for at once.
+        held_for: The hosts that may be busy until then, as far as they are known.
     """
     zeros = (0.0,) * len(cell_plan.plan.fault_domains)
     return CellRollout(
@@ -104,6 +114,7 @@ def open_cell_rollout(
         rollout_seq=rollout_seq,
         predecessor_quiet_at=quiet_at,
         hold_until=hold_until,
+        held_for=held_for,
         began_at=zeros,
         ended_at=zeros,
         reasons=(Reason(code="accepted", message="accepted; its hosts are being told"),),
@@ -169,6 +180,27 @@ def troubles(rollout: CellRollout, view: View, waiting: list[HostName]) -> list[
         and w.rank < Rank.STARTED
         and w.reason_code
     ][:REASONS_SHOWN_MAX]
+
+
+def hold_reason(rollout: CellRollout, now: float) -> Reason | None:
+    """For whom, and until when, a rollout waits that no GO may cover yet; None when one may."""
+    if rollout.phase != "activating" or now >= rollout.hold_until:
+        return None
+    first = rollout.held_for[:REASONS_SHOWN_MAX]
+    more = len(rollout.held_for) - len(first)
+    names = ", ".join(first) or "another host"
+    names += f" and {more} more" if more else ""
+    cell, until = rollout.plan.cell, clock_time(rollout.hold_until)
+    return Reason(
+        code="waits-for-predecessor",
+        message=f"waits in {cell} until {until}: {names} may still be busy with the order before",
+        host=first[0] if first else "",
+    )
+
+
+def clock_time(seconds: float) -> str:
+    """UTC to the second; rounded up, because until then somebody may be busy."""
+    return datetime.fromtimestamp(math.ceil(seconds), UTC).strftime("%H:%M:%S UTC")
 
 
 def all_ended(rollout: CellRollout, now: float) -> tuple[float, ...]:

@@ -46,9 +46,13 @@ def open_rollout(
     """
     service = rollout.service
     quiet_at = conducted.busy_until.get(service, 0.0)
-    hold_until = quiet_at if _somebody_may_be_busy(conducted, cell_plan, evidence) else 0.0
+    busy = _who_may_be_busy(conducted, cell_plan, evidence)
     opened = open_cell_rollout(
-        cell_plan, rollout_seq=rollout.rollout_seq, quiet_at=quiet_at, hold_until=hold_until
+        cell_plan,
+        rollout_seq=rollout.rollout_seq,
+        quiet_at=quiet_at,
+        hold_until=0.0 if busy is None else quiet_at,
+        held_for=busy or (),
     )
     entries = (*_kept(conducted, service, rollout.issued_at), Entry(rollout.rollout_id, opened))
     activating_until = dict(conducted.activating_until)
@@ -74,25 +78,31 @@ def _kept(conducted: Conducted, service: ServiceName, now: float) -> list[Entry]
     return [e for e in others if e not in surplus]
 
 
-def _somebody_may_be_busy(
+def _who_may_be_busy(
     conducted: Conducted, cell_plan: CellPlan, evidence: Mapping[HostName, Attestation]
-) -> bool:
-    """Whether a host outside the new roster may be in the middle of the order before it.
+) -> tuple[HostName, ...] | None:
+    """The hosts outside the new roster that may be in the middle of the order before it.
 
     Hosts in the roster say ACCEPTED when they are not; the others are known to be idle only if
     their last word is an outcome of that very order.
+
+    Returns:
+        None when nobody may; empty when somebody may of whom nothing is known.
     """
     before = latest(conducted, cell_plan.plan.service)
     settled = conducted.settled.get(cell_plan.plan.service)
-    if settled is None:
-        return before is not None
     roster = {member.host for member in cell_plan.roster.members}
     earlier = before.rollout.cell_plan.roster.members if before else ()
-    others = {member.host for member in earlier} | evidence.keys()
-    return any(
-        word is None or word.plan_seq != settled.plan_seq or word.rank < Rank.HEALTHY
-        for word in (evidence.get(host) for host in others - roster)
+    others = sorted(({member.host for member in earlier} | evidence.keys()) - roster)
+    if settled is None:
+        return tuple(others) if before is not None else None
+    words = {host: evidence.get(host) for host in others}
+    busy = tuple(
+        host
+        for host, word in words.items()
+        if word is None or word.plan_seq != settled.plan_seq or word.rank < Rank.HEALTHY
     )
+    return busy or None
 
 
 def conduct(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
-
 import msgspec
 
 from p2pdeploy.ids import HostName
@@ -16,6 +13,7 @@ from p2pdeploy.planning.cell_rollout import (
     CellRollout,
     View,
     all_ended,
+    clock_time,
     settled_of,
     troubles,
     with_rank,
@@ -109,16 +107,11 @@ def _busy_reasons(rollout: CellRollout, view: View) -> list[Reason]:
     return [
         Reason(
             code="budget-held",
-            message=f"{host} may still be busy until {_clock_time(holders[host])}",
+            message=f"{host} may still be busy until {clock_time(holders[host])}",
             host=host,
         )
         for host in first
     ]
-
-
-def _clock_time(seconds: float) -> str:
-    """UTC to the second; rounded up, because until then it may be busy."""
-    return datetime.fromtimestamp(math.ceil(seconds), UTC).strftime("%H:%M:%S UTC")
 
 
 def _end_revert(

@@ -8,6 +8,7 @@ from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.limits import CLOCK_ERROR_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Go
+from p2pdeploy.planning.cell_rollout import clock_time
 from p2pdeploy.planning.conductor import FINISHED_MAX
 from p2pdeploy.planning.next_go import activates_before
 from p2pdeploy.planning.planner import CellPlan
@@ -36,6 +37,31 @@ def test_a_plan_is_held_while_a_host_outside_its_roster_may_be_busy() -> None:
     assert cell.granted("activate") is None
     cell.tick(cell.rollout().hold_until - cell.now)
     assert cell.granted("activate") is not None
+
+
+def test_a_plan_that_is_held_tells_for_whom_and_until_when() -> None:
+    cell, cell_plan = completed()
+    lost = names(cell_plan)[-1]
+    cell.say([lost], cell_plan.plan.plan_seq, Rank.STARTED)
+    cell.lose(lost)
+    cell.open(a_plan(build=a_build("3"), baseline=NEW, after=4, absent=[lost]))
+    cell.tick(1)
+    (reason,) = cell.rollout().reasons
+    until = clock_time(cell.rollout().hold_until)
+    assert (reason.code, reason.host) == ("waits-for-predecessor", lost)
+    assert reason.message.endswith(f"until {until}: {lost} may still be busy with the order before")
+    cell.tick(cell.rollout().hold_until - cell.now)
+    assert [reason.code for reason in cell.rollout().reasons] == ["activating"]
+
+
+def test_a_plan_is_held_for_every_host_of_which_nothing_is_known_and_names_some() -> None:
+    cell, cell_plan = completed()
+    late = [HostName(f"late{number}") for number in range(5)]
+    cell.say(late, 0, Rank.NONE)
+    cell.open(a_plan(build=a_build("3"), baseline=NEW, after=cell_plan.plan.plan_seq))
+    cell.tick(1)
+    assert cell.rollout().held_for == tuple(late)
+    assert "late0, late1, late2 and 2 more may" in cell.rollout().reasons[0].message
 
 
 def test_a_plan_is_not_held_when_all_outside_its_roster_have_ended() -> None:

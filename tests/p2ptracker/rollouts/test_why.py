@@ -20,10 +20,11 @@ from p2pdeploy.trust.host_identity import load_identity
 from p2pdeploy.trust.streams import accept_peer
 from p2pdeploy.trust.tls import server_context
 from p2ptracker.cells.daemons import WHY_TIMEOUT_S
+from p2ptracker.cells.fleet import host_views
 from tests.p2ptracker.rollout_bench import HELLO, World, inventory, open_world
 from tests.trust_folder import enrol
 
-HELLO_1 = RolloutId("hello-1")
+HELLO_1, HELLO_2 = RolloutId("hello-1"), RolloutId("hello-2")
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
         yield opened
 
 
-async def ask(world: World, host: str = "w2") -> list[Reason]:
-    return list(await world.desk.why(HELLO_1, host))
+async def ask(world: World, host: str = "w2", rollout: RolloutId = HELLO_1) -> list[Reason]:
+    return list(await world.desk.why(rollout, host))
 
 
 @asynccontextmanager
@@ -55,7 +56,7 @@ async def a_daemon(
             return  # the caller did not believe us
         reader = FrameReader()
         while data := await stream.receive_some(4096):
-            reader.feed(data)
+            reader.feed(bytes(data))
             for payload in reader:
                 request = decode(payload, WhyRequest, bytes_max=4096)
                 assert request.service == HELLO
@@ -135,6 +136,43 @@ async def test_a_rollout_tells_what_its_fault_domains_wait_for(world: World) -> 
     reasons = await ask(world, "")
     assert reasons[0].code == "activating"
     assert {reason.fault_domain for reason in reasons if reason.code == "waits"} == {"fd1"}
+
+
+async def test_a_host_is_told_for_whom_its_rollout_is_held(world: World) -> None:
+    await end(world)
+    world.say(("w4",), 0, Rank.ACCEPTED, runs="1")  # what it was doing, nobody knows
+    await world.apply("2", hosts=("w2",))
+    await world.look()
+    (held,) = [r for r in await ask(world, "", HELLO_2) if r.code == "waits-for-predecessor"]
+    assert held.host == "w4"
+    assert held.message.startswith("waits in lab.web.c0 until ")
+    assert held in await ask(world, "w2", HELLO_2)
+    assert held not in await ask(world, "w1", HELLO_2), "it takes no part"
+
+
+async def test_a_host_that_what_settled_leaves_out_is_told_so(world: World) -> None:
+    await end(world)
+    await world.apply("2", hosts=("w1", "w2"))
+    await world.look()
+    in_between = await ask(world, "w1", HELLO_2)
+    world.say(("w1", "w2"), world.plan().plan_seq, Rank.HEALTHY, runs="2")
+    await world.look()
+    (left_out,) = [r for r in await ask(world, "w4") if r.code == "not-settled-here"]
+    assert "2 of hello-2, is not about this host" in left_out.message
+    for among in (in_between, await ask(world, "w1"), await ask(world, "w1", HELLO_2)):
+        assert "not-settled-here" not in {reason.code for reason in among}
+    views = host_views(world.plane.cells.all(), limit=9, now=trio.current_time(), wall_s=world.now)
+    told = {str(view.name): [service.reason for service in view.services] for view in views}
+    assert told["w1"] == told["w2"] == [""]
+    assert told["w3"] == told["w4"] == [left_out.message]
+
+
+async def end(world: World) -> None:
+    """hello-1 completes everywhere."""
+    await world.look()
+    world.say(("w1", "w2", "w3", "w4"), world.plan().plan_seq, Rank.HEALTHY, runs="1")
+    await world.look()
+    assert await world.state(HELLO_1) == "complete"
 
 
 async def test_while_going_back_it_is_told_which_hosts_the_others_wait_for(world: World) -> None:

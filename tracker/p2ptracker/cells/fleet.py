@@ -12,6 +12,7 @@ from p2pdeploy.messages.api import HostView, ServiceView, VersionsView, WhereRow
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.topology import Host
 from p2ptracker.cells.replica import CellReplica
+from p2ptracker.cells.settled_elsewhere import settled_elsewhere
 
 __all__ = ["FILTER_KEYS", "host_views", "versions_view", "where_rows"]
 
@@ -120,6 +121,8 @@ def _host_view(host: Host, cell: CellReplica, alive: bool, wall_s: float) -> Hos
 
 
 def _service_view(host: Host, cell: CellReplica, word: Attestation, wall_s: float) -> ServiceView:
+    elsewhere = settled_elsewhere(cell.order(f"settled/{word.service}"), host.name, word)
+    left = elsewhere.message if elsewhere and word.version else ""  # else it was never meant
     return ServiceView(
         service=word.service,
         version=word.version,
@@ -127,7 +130,7 @@ def _service_view(host: Host, cell: CellReplica, word: Attestation, wall_s: floa
         address=f"{host.address}:{word.port}" if word.port else "",
         since=datetime.fromtimestamp(round(word.since, 3), UTC) if word.since else None,
         age_s=_age(cell, word, wall_s),
-        reason=word.reason,
+        reason=word.reason or left,
     )
 
 

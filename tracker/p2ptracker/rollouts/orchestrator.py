@@ -35,7 +35,7 @@ from p2ptracker.rollouts.ledger import Ledger
 from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
 from p2ptracker.rollouts.store import RolloutStore
 from p2ptracker.rollouts.survey import Surveyor
-from p2ptracker.rollouts.why import reasons_of_host, reasons_of_rollout
+from p2ptracker.rollouts.why import reasons_of_cell, reasons_of_host, reasons_of_rollout
 from p2ptracker.storage.interfaces import BlobStore, Database
 
 __all__ = ["Orchestrator"]
@@ -210,7 +210,8 @@ class Orchestrator:
         except P2PDeployError as error:
             answer = error
         said = replica.evidence.get(view.service, {}).get(name)
-        return reasons_of_host(view, name, said, answer)
+        of_cell = reasons_of_cell(view, name, self._ledger.sight(replica.cell))
+        return [*reasons_of_host(view, name, said, answer), *of_cell]
 
     async def _draft(self, request: RolloutRequest, rollout_id: RolloutId) -> Draft:
         found = await self._surveyor.survey(request)

@@ -8,11 +8,15 @@ from p2pdeploy.errors import NotFoundError, P2PDeployError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason, RolloutView
 from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.planning.cell_rollout import hold_reason
+from p2pdeploy.planning.conducted import latest
+from p2ptracker.cells.settled_elsewhere import settled_elsewhere
+from p2ptracker.rollouts.view import CellSight
 
 if TYPE_CHECKING:
     from p2pdeploy.messages.host import Why
 
-__all__ = ["reasons_of_host", "reasons_of_rollout"]
+__all__ = ["reasons_of_cell", "reasons_of_host", "reasons_of_rollout"]
 
 
 def reasons_of_rollout(view: RolloutView) -> list[Reason]:
@@ -51,6 +55,25 @@ def reasons_of_host(
     domain = said.fault_domain if said else ""
     own = Reason(code=answer.code, message=answer.message, host=host, fault_domain=domain)
     return [own, *_ahead_on_the_way_back(view, host, said)]
+
+
+def reasons_of_cell(view: RolloutView, host: HostName, cell: CellSight) -> list[Reason]:
+    """What *host* can't know: for whom no GO covers it yet, or that what settled leaves it out.
+
+    Args:
+        view: The rollout.
+        host: One of the cell.
+        cell: As it is seen now.
+    """
+    entry = latest(cell.conducted, view.service)
+    if entry is not None and entry.rollout.phase != "done":
+        of_it = any(member.host == host for member in entry.rollout.cell_plan.roster.members)
+        held = hold_reason(entry.rollout, cell.now)
+        if of_it:
+            return [held] if held and entry.rollout_id == view.id else []
+    word = cell.evidence.get(view.service, {}).get(host)
+    elsewhere = settled_elsewhere(cell.conducted.settled.get(view.service), host, word)
+    return [elsewhere] if elsewhere else []
 
 
 def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[Reason]:
