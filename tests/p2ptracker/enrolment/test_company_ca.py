@@ -175,6 +175,12 @@ def write_toml(config: DaemonConfig, **changes: str) -> Path:
     return path
 
 
+async def test_a_join_that_was_open_before_the_revocation_lets_nobody_in(company, ca) -> None:
+    answer = await company.http.post("/v1/enrolment/revocations", json={"host": H1})
+    assert answer.status_code == 200, answer.text
+    assert await refused(company, ca.issue(H1_DNS)) == "certificate-not-opened"
+
+
 async def test_the_audit_log_says_who_joined(company, ca) -> None:
     await enrol(company, ca.issue(H1_DNS))
     answer = await company.http.get("/v1/audit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from p2pdaemon.join import join
 from p2pdeploy.codec import decode
 from p2pdeploy.errors import NotFoundError, TrustError
 from p2pdeploy.ids import CellId, HostName
@@ -46,6 +47,17 @@ async def test_a_revoked_host_cannot_renew(tracker, config_of, token_for) -> Non
         with pytest.raises(TrustError) as refused:
             await renew_as(tracker, host)
     assert refused.value.code == "revoked"
+
+
+async def test_a_token_from_before_the_revocation_lets_nobody_in(
+    tracker, config_of, token_for
+) -> None:
+    token = await token_for(tracker, H1)
+    await revoke(tracker, host=H1, reason="stolen")
+    with pytest.raises(TrustError) as refused:
+        await join(config_of(tracker.plane.inventory.get(H1)), token)
+    assert refused.value.code == "token-unknown"
+    await join(config_of(tracker.plane.inventory.get(H1)), await token_for(tracker, H1))
 
 
 async def test_a_revoked_host_is_not_given_the_cells_keys(tracker, config_of, token_for) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import HostName
 from p2ptracker.storage.schema import (
+    company_joins,
     enrolment_alarms,
     enrolments,
     join_tokens,
@@ -163,7 +164,13 @@ def enrol_anew(
 def revoke_host(
     connection: sa.Connection, host: HostName, *, enrolment_before: int, reason: str, now: float
 ) -> Enrolment:
-    """Believe *host* no more, until it is enrolled anew.  Twice is once."""
+    """Believe *host* no more, until it is enrolled anew.  Twice is once.
+
+    What lets it join and was not used is void: whoever has its disk may have that, too.
+    """
+    for table in (join_tokens, company_joins):
+        unused = sa.and_(table.c.host == host, table.c.used_at.is_(None))
+        connection.execute(sa.delete(table).where(unused))
     known = _enrolment_of(connection, host)
     if known is not None and known.is_revoked:
         return known
