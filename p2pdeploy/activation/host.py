@@ -68,6 +68,9 @@ __all__ = ["HostActivation"]
 # The floor only has to be near the truth; writing it more often than this wears the disk for
 # nothing (a GO is renewed every 10 s).
 _FLOOR_STEP_S = 60.0
+# What is kept on disk lies no further ahead of our clock: one order of a thief, from the year
+# 3000, would stop this host for ever, also after the key was rotated.
+_FLOOR_AHEAD_MAX_S = 86_400.0
 
 
 class HostActivation:
@@ -196,10 +199,9 @@ class HostActivation:
         if getattr(message, "cell", self._cell) != self._cell:
             return effects
         self._time_floor = max(self._time_floor, getattr(message, "issued_at", 0.0))
-        if self._time_floor > self._host_record.time_floor + _FLOOR_STEP_S:
-            self._host_record = msgspec.structs.replace(
-                self._host_record, time_floor=self._time_floor
-            )
+        kept = min(self._time_floor, now.wall_s + _FLOOR_AHEAD_MAX_S)
+        if kept > self._host_record.time_floor + _FLOOR_STEP_S:
+            self._host_record = msgspec.structs.replace(self._host_record, time_floor=kept)
             effects.append(PersistHost(self._host_record))
         if isinstance(message, Go):
             if self._go is None or message.lease_seq > self._go.go.lease_seq:

@@ -145,6 +145,16 @@ def test_the_time_floor_is_persisted_when_a_newer_signed_time_arrives() -> None:
     assert not any(isinstance(e, PersistHost) for e in bench.learn(a_go(lease_seq=2)))
 
 
+@pytest.mark.parametrize("issued_at", [EPOCH_S * 2, float("inf")])
+def test_a_signed_time_of_a_thief_does_not_stop_a_host_for_ever(issued_at: float) -> None:
+    bench = Bench("h3")
+    effects = bench.learn(a_go(activate(PLAN), issued_at=issued_at))
+    (kept,) = [e.record.time_floor for e in effects if isinstance(e, PersistHost)]
+    assert kept == bench.wall_s + 86_400.0
+    bench.ready(PLAN)
+    assert bench.why == "clock-behind", "until it starts anew"
+
+
 def test_a_clock_within_its_error_of_the_floor_counts() -> None:
     now = Now(0.0, EPOCH_S - 0.5)
     assert clock_hold(now, time_floor=EPOCH_S, clock_error_s=1.0) is None
