@@ -175,6 +175,14 @@ def write_toml(config: DaemonConfig, **changes: str) -> Path:
     return path
 
 
+def test_a_file_of_too_many_roots_is_refused_and_not_cut(ca, tmp_path: Path) -> None:
+    path = tmp_path / "company.pem"
+    path.write_bytes(ca.pem * (1 + 256 * 1024 // len(ca.pem)))
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="larger than"):
+        load_company_authority(path, DOMAIN)
+
+
 async def test_a_join_that_was_open_before_the_revocation_lets_nobody_in(company, ca) -> None:
     answer = await company.http.post("/v1/enrolment/revocations", json={"host": H1})
     assert answer.status_code == 200, answer.text

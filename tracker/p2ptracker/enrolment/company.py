@@ -191,7 +191,9 @@ def load_company_authority(path: Path, domain: str) -> CompanyAuthority:
         if path.stat().st_mode & _WRITABLE_BY_OTHERS:
             raise ConfigError("others may write it", where=str(path), hint=f"chmod go-w {path}")
         with path.open("rb") as file:
-            text = file.read(_ROOTS_BYTES_MAX)
+            text = file.read(_ROOTS_BYTES_MAX + 1)
+        if len(text) > _ROOTS_BYTES_MAX:  # cut off it might still read, as fewer
+            raise ConfigError(f"larger than {_ROOTS_BYTES_MAX} bytes", where=str(path))
         roots = x509.load_pem_x509_certificates(text)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
