@@ -55,6 +55,7 @@ class LyingControlPlane(ApiClient):
     payloads: list[bytes]
     signed: list[ApprovalRequest] = field(default_factory=list)
     state: RolloutState = "unsigned"
+    signed_by: list[str] = field(default_factory=list)
 
     def __exit__(self, *_: object) -> None:
         """There is no connection."""
@@ -79,7 +80,9 @@ class LyingControlPlane(ApiClient):
         return self.rollout("web-1")
 
     def rollout_proposal(self, rollout_id: str) -> RolloutProposal:
-        return RolloutProposal(rollout=WEB_1, payloads=self.payloads, signed_by=[], threshold=2)
+        return RolloutProposal(
+            rollout=WEB_1, payloads=self.payloads, signed_by=self.signed_by, threshold=2
+        )
 
     def sign_rollout(self, rollout_id: str, request: ApprovalRequest) -> RolloutView:
         self.signed.append(request)
@@ -143,6 +146,18 @@ def test_who_applies_is_told_that_it_waits(p2pctl, api, tmp_path: Path) -> None:
     assert done.code == 0, done
     assert "p2pctl rollout sign web-1 --key FILE" in done.err
     assert "unsigned" in done.out
+
+
+def test_a_key_that_signed_before_is_told_that_it_counts_once(
+    p2pctl, api, key, tmp_path: Path
+) -> None:
+    api.signed_by = [key.key_id]
+    done = p2pctl(*sign(tmp_path, "-y"))
+    assert done.code == 0
+    assert f"has the signature of {key.key_id} already, and counts it once" in done.err
+    assert len(api.signed) == 1
+    api.signed_by = []
+    assert "already" not in p2pctl(*sign(tmp_path, "-y")).err
 
 
 def test_a_rollout_that_fails_with_the_last_signature_is_told_by_the_exit_code(

@@ -143,6 +143,7 @@ def test_up_after_a_crash_adopts_what_runs_and_starts_the_rest(p2pctl, fleet_dir
     assert done.code == 0, done
     assert done.document()["started"] == [CONTROL_PLANE, "h02"]
     assert done.document()["adopted"] == ["h01"]
+    assert "one key of this machine approves rollouts" in done.err
     after = find_running(programs)
     assert after["h01"] == before["h01"]
     assert after["h02"] != before["h02"]

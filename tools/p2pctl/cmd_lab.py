@@ -24,6 +24,12 @@ from p2pdeploy.errors import ConfigError, P2PDeployError, UnavailableError
 __all__ = ["down", "up"]
 
 
+_ONE_KEY = (
+    "one key of this machine approves rollouts; "
+    "'p2pctl keys rotate rollout --public ...' hands that to people"
+)
+
+
 def _to_folder(context: click.Context, _parameter: click.Parameter, value: str | None) -> Path:
     folder = folder_of(context, value)
     if folder is None:
@@ -70,6 +76,8 @@ def up(
                 tell=note,
             )
             output.show(fleet.report, _view_up)
+            if (folder / "trust" / "keys" / "rollout.key").exists():
+                note(_ONE_KEY)
             if not detach:
                 note("Ctrl-C takes the fleet down")
                 wait_end(fleet, note)

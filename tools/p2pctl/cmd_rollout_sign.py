@@ -11,7 +11,7 @@ import click
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
-from p2pctl.output import Output, stderr_console
+from p2pctl.output import Output, note, stderr_console
 from p2pctl.render.rollout import rollout_line
 from p2pctl.watching import LATEST, find_rollout
 from p2pdeploy.errors import RefusedError
@@ -54,6 +54,8 @@ def sign(rollout_id: str, key_file: Path, yes: bool, output: Output, fleet: Flee
             view_approval(rollouts, release_checked=is_checked, now=now), crop=False
         )
         _confirm(f"Sign that as {key.key_id}?", yes=yes)
+        if key.key_id in proposal.signed_by:
+            note(f"{wanted} has the signature of {key.key_id} already, and counts it once")
         found = api.sign_rollout(wanted, sign_proposal(proposal.payloads, key))
     output.show(found, rollout_line)
     return EXIT_FAILED if found.state == "failed" else 0

@@ -82,12 +82,18 @@ def view_keys(keys: Sequence[KeyView]) -> RenderableType:
             key.role,
             "\n".join(shown) or "-",
             f"{key.threshold} of {len(key.key_ids) or len(key.next_key_ids)}",
-            Text(key.place, style="yellow" if misplaced else ""),
+            Text(_place(key), style="yellow" if misplaced else ""),
             key.belongs,
             Text(_stands(key, now), style="yellow" if is_soon or is_waiting else ""),
             key.stolen,
         )
     return table
+
+
+def _place(key: KeyView) -> str:
+    if key.belongs == "people":
+        return f"with people, {key.threshold} of {len(key.key_ids) or len(key.next_key_ids)}"
+    return key.place
 
 
 def expiring_soon(keys: Sequence[KeyView]) -> list[str]:

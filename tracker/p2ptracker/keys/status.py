@@ -47,7 +47,7 @@ def _service_views(repository: Repository) -> list[KeyView]:
             threshold=keys.threshold,
             place="elsewhere",
             belongs="publisher",
-            stolen=f"sign releases of {service}" if keys.threshold == 1 else "nothing alone",
+            stolen=_stolen(f"sign releases of {service}", keys.threshold),
             expires_at=ends.get(service),
         )
         for service, keys in sorted(services_of(repository.targets).items())
@@ -60,15 +60,21 @@ def _view(
     rotation = rotator.under_way(file.role)
     coming = rotation.keys.key_ids(file.role) if rotation else ()
     due = due_at(rotation, rotator.waits) if rotation else 0.0
+    of_people = file.role == "rollout" and file.place == "missing"  # or lost: it looks the same
     return KeyView(
         role=file.role,
         key_ids=tuple(key_id for key_id in keys.key_ids(file.role) if key_id not in coming),
         threshold=keys.threshold,
-        place=file.place,
-        belongs=file.belongs,
-        stolen=file.stolen,
+        place="elsewhere" if of_people else file.place,
+        belongs="people" if of_people else file.belongs,
+        stolen=_stolen(file.stolen, keys.threshold),
         expires_at=ends,
         state=rotation.step if rotation else "done",
         next_at=dt.datetime.fromtimestamp(round(due), dt.UTC) if rotation else None,
         next_key_ids=coming,
     )
+
+
+def _stolen(harm: str, threshold: int) -> str:
+    """What a thief of one key can do, or what it takes."""
+    return harm if threshold == 1 else f"nothing alone; with {threshold} of these: {harm}"
