@@ -67,7 +67,7 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         "`p2pctl rollout apply|sign|get|status|pause|resume|retry|abort|revert|excuse`; "
         "with `get -w` one document a line",
     ),
-    ("rollouts", list[RolloutView], "`p2pctl rollout history`"),
+    ("rollouts", list[RolloutView], "`p2pctl rollout history`, `p2pctl rollout sign --standing`"),
     ("reasons", list[Reason], "`p2pctl rollout why`"),
     ("join-tokens", list[TokenView], "`p2pctl enroll token|import`"),
     ("enrolment", EnrolmentStatus, "`p2pctl enroll status`"),

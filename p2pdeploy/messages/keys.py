@@ -50,6 +50,7 @@ class KeyView(Document, frozen=True):
     ``key_ids`` and ``threshold`` as hosts know them; ``next_key_ids`` are who takes over.
     ``expires_at``: until when the document holds that the role signs; of orders nothing expires.
     ``state`` and ``next_at``: where a rotation stands, and when its next step may be made.
+    ``unsigned_rollouts``: what stands, and needs signatures of who takes over before that ends.
     """
 
     role: str
@@ -62,6 +63,7 @@ class KeyView(Document, frozen=True):
     state: RotationState = "done"
     next_at: datetime | None = None
     next_key_ids: tuple[str, ...] = ()
+    unsigned_rollouts: tuple[str, ...] = ()
 
 
 class RotationRequest(Document, frozen=True, forbid_unknown_fields=True):
@@ -69,11 +71,13 @@ class RotationRequest(Document, frozen=True, forbid_unknown_fields=True):
 
     ``public_keys`` and ``threshold``: who takes over; without them the control plane makes a key.
     ``finish``: the old keys count no more.  ``signed``: the proposals of an ``unsigned`` answer.
+    ``abandon_standing``: finish though rollouts stand that only keys which leave have approved.
     """
 
     public_keys: Annotated[tuple[_PublicKey, ...], msgspec.Meta(max_length=_KEYS_MAX)] = ()
     threshold: Annotated[int, msgspec.Meta(ge=1, le=_KEYS_MAX)] = 1
     finish: bool = False
+    abandon_standing: bool = False
     signed: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=_PROPOSALS_MAX)] = ()
 
 
@@ -88,7 +92,7 @@ class RotationAnswer(Document, frozen=True):
 
     ``proposals`` (unsigned) are ``p2pdeploy.trust.releases.proposals.Proposal`` and ``bundle`` what
     they follow.  ``next_at``: when the next step may be made; ``by_itself``: the control plane
-    makes it then.
+    makes it then.  ``unsigned_rollouts``: what has to be signed by these keys before the end.
     """
 
     role: str
@@ -98,3 +102,4 @@ class RotationAnswer(Document, frozen=True):
     by_itself: bool = True
     proposals: tuple[bytes, ...] = ()
     bundle: bytes = b""
+    unsigned_rollouts: tuple[str, ...] = ()

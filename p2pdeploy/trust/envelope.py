@@ -32,6 +32,7 @@ from p2pdeploy.trust.revocations import Revocations
 
 __all__ = [
     "ROLE_OF",
+    "SIGNATURES_MAX",
     "Envelope",
     "Sealed",
     "Sealer",

@@ -134,6 +134,10 @@ class FleetVerifier:
         """The keys that sign in *role* from now on."""
         return frozenset(self._newest(role).keys)
 
+    def is_handed_over(self, role: str) -> bool:
+        """Whether other keys take over in *role*, while those of before still count."""
+        return len(self._roles.get(role, ())) > 1
+
     def threshold(self, role: str) -> int:
         """How many of them must sign."""
         return self._newest(role).threshold

@@ -31,6 +31,8 @@ def schema_of(words: Sequence[str], document: object) -> str:
     """The name of the schema that the document of ``p2pctl WORDS`` must fit."""
     if isinstance(document, dict) and "error" in document:
         return "error"
+    if words[:2] == ["rollout", "sign"] and isinstance(document, list):
+        return "rollouts"  # --standing
     return _OF_TWO_WORDS.get((words[0], words[1] if len(words) > 1 else ""), words[0])
 
 

@@ -19,9 +19,10 @@ from p2pdeploy.ids import check_digest, check_label, check_service, check_versio
 from p2pdeploy.limits import CELL_HOSTS_MAX, CLOCK_ERROR_S, ENVELOPE_BYTES_MAX, LEASE_S
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Build, Rollout
-from p2pdeploy.trust.envelope import Sealer, signed_part
+from p2pdeploy.trust.envelope import Sealer, open_envelope, signed_part
+from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys, RoleKeys
 
-__all__ = ["check_release", "read_proposal", "sign_proposal"]
+__all__ = ["check_release", "check_standing", "read_proposal", "sign_proposal"]
 
 _LIFETIME_MAX_S = 24 * 3600.0  # an approval that is good for longer is nobody's decision any more
 _REFUSAL_CHARS_MAX = 200  # it may quote what was sent
@@ -59,31 +60,41 @@ def read_proposal(
     if any(_common(rollout) != _common(rollouts[0]) for rollout in rollouts):
         raise _odd("its cells would get different things")
     for rollout in rollouts:
-        _check_limits(rollout, now.timestamp())
+        _check_limits(rollout)
+        _check_expiry(rollout, now.timestamp(), stands=bool(proposal.standing))
     return rollouts
 
 
-def check_release(api: ApiClient, rollout: Rollout, now: dt.datetime) -> bool:
+def check_release(
+    api: ApiClient, rollout: Rollout, now: dt.datetime, *, stands: bool = False
+) -> bool:
     """Whether the publishers of the service signed the very build that *rollout* brings.
 
     Returns:
-        True; False when ``DIR/ca`` has no root of releases to judge that by.
+        True; False when ``DIR/ca`` has no root of releases to judge that by, or when it *stands*
+        and its version is not live any more.
 
     Raises:
         TrustError: they signed another one under that version, or none.
     """
+    from p2pdeploy.trust.releases.refusals import Attack
     from p2pdeploy.trust.releases.verify import first_seen, verify_release  # loads python-tuf
 
     if not (api.folder / "ca" / "release-root.json").exists():
         return False
     service, build = rollout.service, rollout.build
-    found = verify_release(
-        api.bundle(service),
-        first_seen(read_release_root(api.folder)),
-        service=service,
-        version=build.version,
-        now=now,
-    )
+    try:
+        found = verify_release(
+            api.bundle(service),
+            first_seen(read_release_root(api.folder)),
+            service=service,
+            version=build.version,
+            now=now,
+        )
+    except TrustError as error:
+        if stands and error.code == Attack.UNKNOWN_RELEASE:
+            return False
+        raise
     if found.release.manifest_digest != build.digest:
         raise TrustError(
             f"the publishers signed {found.release.manifest_digest} as {service} {build.version}, "
@@ -91,6 +102,32 @@ def check_release(api: ApiClient, rollout: Rollout, now: dt.datetime) -> bool:
             hint="sign nothing before you know why",
             code="digest-differs",
         )
+    return True
+
+
+def check_standing(api: ApiClient, proposal: RolloutProposal, now: dt.datetime) -> bool:
+    """Whether what is said to stand was approved by keys that hosts believe today.
+
+    Returns:
+        True; False when ``DIR/ca`` has no root of releases to judge that by.
+
+    Raises:
+        TrustError: it was not, or what stands is something else.  Sign nothing.
+    """
+    from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys  # loads python-tuf
+
+    if not (api.folder / "ca" / "release-root.json").exists():
+        return False
+    seen = first_seen(read_release_root(api.folder))
+    said = verify_order_keys(api.bundle(), seen, now=now).order_keys
+    roles = {role: RoleKeys(keys.public_keys, keys.threshold) for role, keys in said.items()}
+    judge = FleetVerifier(OrderKeys("", roles))  # a ROLLOUT names no fleet
+    try:
+        stands = [encode(open_envelope(each, judge)) for each in proposal.standing]
+    except P2PDeployError as error:
+        raise _odd(f"it does not stand: {error.message[:_REFUSAL_CHARS_MAX]}") from error
+    if stands != proposal.payloads:
+        raise _odd("what stands is not what would be signed")
     return True
 
 
@@ -131,7 +168,7 @@ def _check_build(build: Build) -> None:
     check_digest(build.digest)
 
 
-def _check_limits(rollout: Rollout, now: float) -> None:
+def _check_limits(rollout: Rollout) -> None:
     durations = (rollout.bake_s, rollout.settle_s, rollout.activation_max_s)
     if not all(math.isfinite(s) and s >= 0 for s in durations):
         raise _odd("a duration is none")
@@ -143,8 +180,15 @@ def _check_limits(rollout: Rollout, now: float) -> None:
         raise _odd(f"more hosts than a cell has may lack in {rollout.cell}")
     if (rollout.lease_s, rollout.clock_error_s) != (LEASE_S, CLOCK_ERROR_S):
         raise _odd("the lease is not this fleet's")
-    if not now < rollout.expires_at <= now + _LIFETIME_MAX_S + _CLOCK_BEHIND_S:
-        raise _odd("the approval has expired, or would hold for more than a day")
+
+
+def _check_expiry(rollout: Rollout, now: float, *, stands: bool) -> None:
+    """What stands may have expired: then no plan can start by it any more, whoever signs."""
+    has_expired = not now < rollout.expires_at
+    if not math.isfinite(rollout.expires_at) or (has_expired and not stands):
+        raise _odd("the approval has expired")
+    if rollout.expires_at > now + _LIFETIME_MAX_S + _CLOCK_BEHIND_S:
+        raise _odd("the approval would hold for more than a day")
 
 
 def _common(rollout: Rollout) -> tuple[object, ...]:

@@ -104,6 +104,11 @@ def generate(out: Path, output: Output) -> None:
     help="A key that lies offline and must sign this; repeatable.",
 )
 @click.option("--finish", is_flag=True, help="The old keys count no more.")
+@click.option(
+    "--abandon-standing",
+    is_flag=True,
+    help="With --finish: even where rollouts stand that only keys which leave have approved.",
+)
 @output_option
 @fleet_option
 def rotate(
@@ -112,6 +117,7 @@ def rotate(
     threshold: int,
     key_files: tuple[Path, ...],
     finish: bool,
+    abandon_standing: bool,
     output: Output,
     fleet: FleetDir,
 ) -> None:
@@ -120,13 +126,21 @@ def rotate(
     Without --public the control plane makes the new key itself.  Hosts learn of it, it takes over,
     and the old one is dropped, each step some minutes after the other: 'keys status' shows which.
     With the targets key offline, name it with --key here and again with --finish.
+
+    Left to people, ROLLOUTs that stand are approved anew by them ('rollout sign --standing'); the
+    end waits for it.  With a stolen key in a hurry, --abandon-standing does not: a host that comes
+    late, or was wiped, then gets such a service with its next rollout, and none is reverted.
     """
     from p2pctl.rotating import rotate_key
+
+    if abandon_standing and not finish:
+        raise click.UsageError("--abandon-standing goes with --finish")
 
     request = RotationRequest(
         public_keys=tuple(public_key_in(text) for text in publics),
         threshold=threshold,
         finish=finish,
+        abandon_standing=abandon_standing,
     )
     with fleet.connect() as api:
         output.show(rotate_key(api, role, request, key_files), view_rotation)

@@ -280,8 +280,9 @@ async def test_people_take_over_no_rollout_that_is_under_way(tracker) -> None:
     assert refused.value.code == "rollout-under-way"
     done = msgspec.structs.replace(row, is_final=True)
     await tracker.plane.database.write(lambda c: save_rollout(c, done))
-    await step(tracker, "rollout")
-    assert tracker.plane.keys.under_way("rollout") is None
+    with pytest.raises(RefusedError) as refused:
+        await step(tracker, "rollout")
+    assert refused.value.code == "standing-unsigned"
 
 
 async def test_only_rollouts_are_left_to_people_and_only_admins_rotate(tracker) -> None:

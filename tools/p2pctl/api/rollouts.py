@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2pctl.api.calls import Calls, api_path
 from p2pctl.wire import TIMEOUT_S
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
-from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
+from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 
 __all__ = ["RolloutCalls"]
 
@@ -24,6 +24,10 @@ class RolloutCalls(Calls):
     def rollout_proposal(self, rollout_id: str) -> RolloutProposal:
         """What a rollout's approvers have to sign; nothing of it is verified."""
         return self._wire.get(api_path("rollouts", rollout_id, "proposal"), RolloutProposal)
+
+    def standing_rollouts(self) -> list[StandingView]:
+        """What stands and has too few signatures of the keys that take over; often nothing."""
+        return self._wire.get(api_path("rollouts", "standing"), list[StandingView])
 
     def sign_rollout(self, rollout_id: str, request: ApprovalRequest) -> RolloutView:
         """Hand an approver's signatures in; the rollout begins once there are enough."""

@@ -18,8 +18,15 @@ from p2pdeploy.messages.orders import Build, Rollout
 __all__ = ["view_approval"]
 
 
+_NO_ROOT = "not checked: DIR/ca/release-root.json is not here"
+
+
 def view_approval(
-    rollouts: Sequence[Rollout], *, release_checked: bool, now: datetime
+    rollouts: Sequence[Rollout],
+    *,
+    release_checked: bool,
+    now: datetime,
+    approved_before: bool | None = None,
 ) -> RenderableType:
     """The common facts, a line per cell, and every host that is named.
 
@@ -27,9 +34,10 @@ def view_approval(
         rollouts: At least one; they differ in what is of one cell only.
         release_checked: Whether the publishers' signature on the build was verified here.
         now: Aware UTC time.
+        approved_before: Of what stands already, whether that was verified here; else None.
     """
     parts: list[RenderableType] = [
-        _facts(rollouts[0], release_checked=release_checked, now=now),
+        _facts(rollouts[0], release_checked, approved_before, now),
         Text(""),
         _cells(rollouts),
     ]
@@ -38,9 +46,13 @@ def view_approval(
     return Group(*parts)
 
 
-def _facts(rollout: Rollout, *, release_checked: bool, now: datetime) -> Table:
+def _facts(
+    rollout: Rollout, release_checked: bool, approved_before: bool | None, now: datetime
+) -> Table:
     table = Table.grid(padding=(0, 2))
-    checked = "yes" if release_checked else "not checked: DIR/ca/release-root.json is not here"
+    checked = "yes" if release_checked else _NO_ROOT
+    if approved_before and not release_checked:
+        checked = "not any more: its version is no longer live"
     expires = datetime.fromtimestamp(rollout.expires_at, UTC)
     left_s = max(0.0, (expires - now).total_seconds())
     rows = [
@@ -52,11 +64,18 @@ def _facts(rollout: Rollout, *, release_checked: bool, now: datetime) -> Table:
         ("Bake", f"at least {show_duration(rollout.bake_s)}"),
         ("Settle", f"at least {show_duration(rollout.settle_s)}"),
         ("Time for a host", f"at most {show_duration(rollout.activation_max_s)}"),
-        ("Good until", f"{show_time(expires)}, for {show_duration(left_s)}"),
+        ("Good until", f"{show_time(expires)}, {_left(left_s)}"),
     ]
+    if approved_before is not None:
+        known = "keys that count approved it" if approved_before else _NO_ROOT
+        rows.insert(1, ("Stands already", f"{known}; approved anew, nothing starts because of it"))
     for name, value in rows:
         table.add_row(f"{name}:", Text(value))
     return table
+
+
+def _left(left_s: float) -> str:
+    return f"for {show_duration(left_s)}" if left_s else "it has expired: no plan starts by it"
 
 
 def _cells(rollouts: Sequence[Rollout]) -> Table:

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _EXPIRES_SOON = dt.timedelta(days=30)
+_IDS_SHOWN = 3  # of rollouts in a line
 
 
 def view_matrix(rows: Sequence[AccessRow]) -> RenderableType:
@@ -111,6 +112,8 @@ def expiring_soon(keys: Sequence[KeyView]) -> list[str]:
 
 def _stands(key: KeyView, now: dt.datetime) -> str:
     """Where its rotation stands, or how long its document holds."""
+    if key.unsigned_rollouts:
+        return f"{key.state}, {_waits(key.unsigned_rollouts)}"
     if key.next_at is not None and key.next_at < now:  # else it would have been made by itself
         return f"{key.state}, old keys still count: p2pctl keys rotate {key.role} --finish"
     if key.next_at is not None:
@@ -136,7 +139,15 @@ def view_rotation(answer: RotationAnswer) -> RenderableType:
     else:
         lines = [f"{answer.role}: {names} from now on; what was before counts until it is finished"]
         lines.append(f"that may be from {at} on: {finish} --key targets.key")
+    if answer.unsigned_rollouts:
+        lines.append(f"to end, it {_waits(answer.unsigned_rollouts)}")
     return Text("\n".join(lines))
+
+
+def _waits(rollouts: Sequence[str]) -> str:
+    more = f" and {len(rollouts) - _IDS_SHOWN} more" if len(rollouts) > _IDS_SHOWN else ""
+    names = ", ".join(rollouts[:_IDS_SHOWN])
+    return f"waits for signatures on {names}{more}: p2pctl rollout sign --standing --key FILE"
 
 
 def view_new_key(key: NewKey) -> RenderableType:

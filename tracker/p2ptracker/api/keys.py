@@ -33,7 +33,8 @@ def key_routes(plane: ControlPlane) -> ControllerRouterHandler:
     async def get_keys() -> list[KeyView]:
         """How every key stands."""
         folder = plane.trust.paths.trust.parent
-        work = partial(key_views, folder, plane.repository.repository, plane.keys)
+        unsigned = await plane.keys.unsigned_rollouts("rollout")
+        work = partial(key_views, folder, plane.repository.repository, plane.keys, unsigned)
         return await trio.to_thread.run_sync(work, limiter=readers)
 
     @post(

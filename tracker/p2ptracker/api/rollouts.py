@@ -12,7 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
-from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
+from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 from p2ptracker.api.failures import REFUSALS
 from p2ptracker.rollouts.steering import Verb
@@ -46,6 +46,10 @@ class RolloutDesk(Protocol):
 
     async def sign(self, rollout: RolloutId, request: ApprovalRequest) -> RolloutView:
         """Take the signatures of one key; begin once there are enough."""
+        ...
+
+    async def standing(self) -> Sequence[StandingView]:
+        """What stands, and needs signatures of the keys that take over."""
         ...
 
     async def history(self, *, service: str, limit: int, after: str) -> Sequence[RolloutView]:
@@ -118,7 +122,12 @@ def _approving(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         """Take an approver's signatures; the rollout begins once there are enough."""
         return await desk.sign(RolloutId(rollout), data)
 
-    return [get_proposal, sign_rollout]
+    @get("/standing", opt={"permission": "rollout"}, responses=REFUSALS)
+    async def get_standing() -> list[StandingView]:
+        """List rollouts that stand, and that the keys which take over have yet to sign."""
+        return list(await desk.standing())
+
+    return [get_proposal, sign_rollout, get_standing]
 
 
 def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import trio
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, RefusedError
+from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
 from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.releases.keys import RoleKeys
@@ -40,6 +41,7 @@ __all__ = ["KeyRotator"]
 
 LOOK_EVERY_S = 5.0  # of steps that are three minutes apart
 _ROLE_CHARS_SHOWN = 20
+_IDS_SHOWN = 3  # a refusal is one line
 _ROTATION_BYTES_MAX = 4 * 1024  # sixteen keys and some words
 
 log = structlog.get_logger(__name__)
@@ -87,6 +89,13 @@ class KeyRotator:
         """The rotation of *role*, if there is one."""
         return self._rotations.get(role)
 
+    async def unsigned_rollouts(self, role: str) -> tuple[RolloutId, ...]:
+        """What stands and needs signatures of the people who take over in *role*, by id."""
+        rotation = self._rotations.get(role)
+        if rotation is None or rotation.is_ours or role != "rollout":
+            return ()  # what the control plane signs itself it seals anew itself
+        return await self._standing.lacking(finished_keys(self._publisher.order_keys(), rotation))
+
     async def open(self) -> None:
         """Go on where the last process stopped.
 
@@ -125,6 +134,8 @@ class KeyRotator:
         """
         if role not in ORDER_ROLES:
             raise NotFoundError(f"there is no key of orders {role[:_ROLE_CHARS_SHOWN]!r}")
+        if request.abandon_standing and not request.finish:
+            raise RefusedError("only the end of a rotation abandons what stands", code="no-finish")
         async with self._lock:
             return await (self._finish if request.finish else self._begin)(role, request)
 
@@ -149,7 +160,7 @@ class KeyRotator:
         if rotation.step == "sealing":
             await self._take_over(rotation)
         log.info("key-rotation-begun", role=role, keys=keys.key_ids(role))
-        return self._answer(rotation)
+        return await self._answer(rotation)
 
     async def _who_takes_over(self, role: str, request: RotationRequest) -> RoleKeys:
         if not request.public_keys:
@@ -183,6 +194,8 @@ class KeyRotator:
         )
         said = finished_keys(self._publisher.order_keys(), rotation)
         gone = await self._standing.nobody_believes(said)
+        if not request.abandon_standing:
+            _refuse_unsigned(self._standing.rollouts_in(gone))
         kept = self._standing.kept_aborts(gone, self._trust.keys["abort"])
         names = {(each.row.cell, each.row.key) for each in kept}
 
@@ -261,17 +274,29 @@ class KeyRotator:
             bundle=self._publisher.bundle(),
         )
 
-    def _answer(self, rotation: Rotation) -> RotationAnswer:
+    async def _answer(self, rotation: Rotation) -> RotationAnswer:
         return RotationAnswer(
             role=rotation.role,
             state=rotation.step,
             key_ids=rotation.keys.key_ids(rotation.role),
             next_at=_moment(due_at(rotation, self.waits)),
             by_itself=self._publisher.is_alone_enough,
+            unsigned_rollouts=await self.unsigned_rollouts(rotation.role),
         )
 
     async def _hop(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._files)
+
+
+def _refuse_unsigned(standing: Sequence[RolloutId]) -> None:
+    if standing:
+        more = f" and {len(standing) - _IDS_SHOWN} more" if len(standing) > _IDS_SHOWN else ""
+        raise RefusedError(
+            f"{', '.join(standing[:_IDS_SHOWN])}{more}: what stands lacks signatures of those who "
+            "take over",
+            hint="each of them runs 'p2pctl rollout sign --standing --key FILE'",
+            code="standing-unsigned",
+        )
 
 
 def _moment(at: float) -> dt.datetime:

@@ -11,6 +11,7 @@ import trio
 
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import P2PDeployError, RefusedError
+from p2pdeploy.ids import CellId, RolloutId
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.keyring import FleetVerifier
@@ -24,6 +25,7 @@ from p2ptracker.cells.sealing_anew import (
     replace_in_cells,
     sealed_anew,
 )
+from p2ptracker.cells.standing_rollouts import standing_rollouts
 from p2ptracker.keys.rotation import Rotation
 from p2ptracker.releases.keeper import in_force
 from p2ptracker.storage.interfaces import Database
@@ -86,10 +88,27 @@ class StandingOrders:
             if isinstance(order, Rollout) and order.rollout_id in running:
                 raise RefusedError(
                     f"{order.rollout_id} was approved with keys that leave",
-                    hint=f"wait for it, or 'p2pctl rollout abort {order.rollout_id}'",
+                    hint=f"wait for it, have 'p2pctl rollout sign {order.rollout_id}' approve it "
+                    f"with the others, or 'p2pctl rollout abort {order.rollout_id}'",
                     code="rollout-under-way",
                 )
         return gone
+
+    async def lacking(self, said: OrderKeys) -> tuple[RolloutId, ...]:
+        """The rollouts that stand, by id, and whose ROLLOUT the keys of *said* have not signed."""
+        judge = FleetVerifier(in_force(self._fleet, said))
+        stored = await self._database.read(stored_orders)
+
+        def look() -> tuple[RolloutId, ...]:
+            return self.rollouts_in(refused(stored, partial(open_envelope, verifier=judge)))
+
+        return await self._hop(look)
+
+    def rollouts_in(self, gone: list[StoredOrder]) -> tuple[RolloutId, ...]:
+        """The rollouts that stand, by id, and whose ROLLOUT is among *gone*."""
+        cells = frozenset[CellId](replica.cell for replica in self._cells.all())
+        standing = standing_rollouts(gone, cells, self._cells.verify)
+        return tuple(sorted({each.rollout.rollout_id for each in standing}))
 
     def kept_aborts(self, gone: list[StoredOrder], key: SigningKey) -> list[SealedAnew]:
         """What is kept of *gone*, sealed with the ``abort`` *key*; the caller stores the rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.keys import KeyView
 from p2pdeploy.trust.key_files import KEY_ROLES, KeyStatus, key_statuses
 from p2pdeploy.trust.releases.documents import keys_of_role
@@ -18,8 +19,19 @@ from p2ptracker.keys.rotator import KeyRotator
 __all__ = ["key_views"]
 
 
-def key_views(folder: Path, repository: Repository, rotator: KeyRotator) -> list[KeyView]:
+def key_views(
+    folder: Path,
+    repository: Repository,
+    rotator: KeyRotator,
+    unsigned_rollouts: tuple[RolloutId, ...],
+) -> list[KeyView]:
     """Every role, as hosts know it and as the fleet's *folder* has it.  Blocking.
+
+    Args:
+        folder: The fleet's.
+        repository: What is published.
+        rotator: What is under way.
+        unsigned_rollouts: What those have to sign who take over ROLLOUTs.
 
     Raises:
         ConfigError: a file is damaged, or others can read it.
@@ -32,6 +44,7 @@ def key_views(folder: Path, repository: Repository, rotator: KeyRotator) -> list
             orders.get(role.name) or keys_of_role(repository.root, role.name),
             ends.get(role.name),
             rotator,
+            unsigned_rollouts if role.name == "rollout" else (),
         )
         for role in KEY_ROLES
     ]
@@ -55,7 +68,11 @@ def _service_views(repository: Repository) -> list[KeyView]:
 
 
 def _view(
-    file: KeyStatus, keys: RoleKeys, ends: dt.datetime | None, rotator: KeyRotator
+    file: KeyStatus,
+    keys: RoleKeys,
+    ends: dt.datetime | None,
+    rotator: KeyRotator,
+    unsigned_rollouts: tuple[RolloutId, ...],
 ) -> KeyView:
     rotation = rotator.under_way(file.role)
     coming = rotation.keys.key_ids(file.role) if rotation else ()
@@ -72,6 +89,7 @@ def _view(
         state=rotation.step if rotation else "done",
         next_at=dt.datetime.fromtimestamp(round(due), dt.UTC) if rotation else None,
         next_key_ids=coming,
+        unsigned_rollouts=unsigned_rollouts,
     )
 
 

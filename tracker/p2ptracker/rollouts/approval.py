@@ -16,7 +16,7 @@ from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.messages.api import RolloutRequest
 from p2pdeploy.messages.approval import CELLS_APPROVED_MAX
 from p2pdeploy.messages.orders import Rollout
-from p2pdeploy.trust.envelope import assemble, signed_part
+from p2pdeploy.trust.envelope import Signature, assemble, signed_part
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.signing import SigningKey
 
@@ -63,6 +63,11 @@ class RolloutSigners:
         return self._verifier.threshold(_ROLE)
 
     @property
+    def are_taking_over(self) -> bool:
+        """Whether these keys take over from others, which hosts still go by."""
+        return self._verifier.is_handed_over(_ROLE)
+
+    @property
     def is_alone_enough(self) -> bool:
         """Whether the control plane's own key approves a rollout by itself."""
         return self.threshold == 1 and self._own() is not None
@@ -97,15 +102,20 @@ class RolloutSigners:
             RefusedError: hosts do not know the key as one that approves rollouts, or it did not
                 sign exactly these ROLLOUTs.
         """
+        self.check(approval.payloads, key_id, signatures)
+        return _with(approval, key_id, tuple(signatures))
+
+    def check(self, payloads: Sequence[bytes], key_id: str, signatures: Sequence[bytes]) -> None:
+        """Return if one key of the role signed exactly *payloads*; else as :meth:`take`."""
         if key_id not in self._verifier.key_ids(_ROLE):
             raise RefusedError(
                 f"{key_id[:40]!r} is no key that approves rollouts in this fleet",
                 hint="'p2pctl keys status' shows which are",
                 code="not-a-signer",
             )
-        fits = len(signatures) == len(approval.payloads) and all(
-            self._verifier.signers(_ROLE, signed_part(Rollout, payload), ((key_id, signature),))
-            for payload, signature in zip(approval.payloads, signatures, strict=True)
+        fits = len(signatures) == len(payloads) and all(
+            self.who_signed(payload, ((key_id, signature),))
+            for payload, signature in zip(payloads, signatures, strict=True)
         )
         if not fits:
             raise RefusedError(
@@ -113,7 +123,10 @@ class RolloutSigners:
                 hint="'p2pctl rollout sign' makes one that is",
                 code="bad-signature",
             )
-        return _with(approval, key_id, tuple(signatures))
+
+    def who_signed(self, payload: bytes, signatures: tuple[Signature, ...]) -> frozenset[str]:
+        """The keys of the role among those that signed *payload*, a ROLLOUT."""
+        return self._verifier.signers(_ROLE, signed_part(Rollout, payload), signatures)
 
     def signed_by(self, approval: Approval) -> frozenset[str]:
         """The keys that count: they signed, and hosts know them still."""

@@ -21,7 +21,7 @@ from p2pdeploy.messages.api import (
     RolloutRequest,
     RolloutView,
 )
-from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
+from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.host import Why
 from p2pdeploy.planning.conductor import conduct
 from p2pdeploy.topology import Host
@@ -32,6 +32,7 @@ from p2ptracker.rollouts.approving import Approvals
 from p2ptracker.rollouts.draft import Draft, draft_rollout, open_draft, refuse_other_index
 from p2ptracker.rollouts.in_use import versions_in_use
 from p2ptracker.rollouts.ledger import Ledger
+from p2ptracker.rollouts.standing import StandingApprovals, refuse_unbelieved
 from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
 from p2ptracker.rollouts.store import RolloutStore
 from p2ptracker.rollouts.survey import Surveyor
@@ -79,6 +80,7 @@ class Orchestrator:
             cells, inventory, database, store, self._rollouts, self._ledger, is_signed, settle_s
         )
         self._approvals = Approvals(self._ledger, self._surveyor)
+        self._standing = StandingApprovals(database, cells, signers)
 
     def __repr__(self) -> str:
         return f"<Orchestrator of {self._ledger!r}>"
@@ -152,12 +154,26 @@ class Orchestrator:
 
     async def proposal(self, rollout: RolloutId) -> RolloutProposal:
         """What people sign; raises RefusedError when the rollout waits for no signatures."""
-        return self._approvals.proposal(await self._ledger.find(rollout))
+        document = await self._ledger.find(rollout)
+        if document.approval is None and self._signers.are_taking_over:
+            return await self._standing.proposal(document)
+        return self._approvals.proposal(document)
+
+    async def standing(self) -> Sequence[StandingView]:
+        """What stands and needs signatures of the keys that take over; empty without such."""
+        return await self._standing.unsigned()
 
     async def sign(self, rollout: RolloutId, request: ApprovalRequest) -> RolloutView:
-        """Take a signature; with the last that it needs the rollout begins, or fails at once."""
+        """Take a signature; with the last that it needs the rollout begins, or fails at once.
+
+        What stands already begins nothing.
+        """
         async with self._ledger.lock:
-            await self._approvals.take(await self._ledger.find(rollout), request)
+            document = await self._ledger.find(rollout)
+            if document.approval is None and self._signers.are_taking_over:
+                await self._standing.take(document, request)
+            else:
+                await self._approvals.take(document, request)
             return await self.get(rollout)
 
     async def history(self, *, service: str, limit: int, after: str) -> Sequence[RolloutView]:
@@ -179,6 +195,8 @@ class Orchestrator:
             else:
                 cells = [ledger.sight(cell) for cell in document.cells]
                 changes = steer(ledger.show(document), verb, cells)
+                if verb == "revert":
+                    refuse_unbelieved(document.view, [self._cells.get(c) for c in document.cells])
                 await ledger.commit(changes, *([] if rollout in ledger.under_way else [document]))
             log.info("rollout-steered", rollout=rollout, verb=verb)
             return await self.get(rollout)
