@@ -126,7 +126,5 @@ def accept(file: Path, folder: Path) -> None:
     found = accept_pass(folder.absolute(), given, now=dt.datetime.now(dt.UTC))
     identity = found.identity
     note(f"You are {identity.name} of {identity.fleet}: {_list(found.roles)}.")
-    note(
-        f"The fleet's number is {authority_of(folder)}: ask the admin whether theirs is that."
-    )
+    note(f"The fleet's number is {authority_of(folder)}: ask the admin whether theirs is that.")
     click.echo(f"export {FOLDER_VARIABLE}={folder.absolute()}")
