@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 from trio.testing import MockClock
 
 from p2pctl.approving import check_release, check_standing, read_proposal
 from p2pctl.client import ApiClient
 from p2pctl.fleet_dir import FleetDir
+from p2pctl.render.trust import view_keys, view_rotation
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import RolloutId, ServiceName, Version
 from p2pdeploy.messages.api import RolloutState, RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
-from p2pdeploy.messages.keys import RotationRequest
+from p2pdeploy.messages.keys import KeyView, RotationAnswer, RotationRequest
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.testing.orders import a_plan, rollout_of
 from p2pdeploy.trust.envelope import seal, signed_part
@@ -220,3 +223,32 @@ async def test_a_version_that_is_live_no_more_can_stand(world: World) -> None:
     assert not check_release(Served(world), rollout, now_in(world), stands=True)
     with pytest.raises(TrustError):
         check_release(Served(world), rollout, now_in(world))
+
+
+def test_the_status_and_the_beginning_say_what_is_waited_for() -> None:
+    stands = tuple(f"web-{number}" for number in range(1, 6))
+    answer = RotationAnswer(
+        role="rollout",
+        state="sealing",
+        key_ids=("rollout/a",),
+        next_at=NOW,
+        unsigned_rollouts=stands,
+    )
+    view = KeyView(
+        role="rollout",
+        key_ids=(),
+        threshold=2,
+        place="elsewhere",
+        belongs="offline",
+        stolen="",
+        state="sealing",
+        next_at=NOW,
+        next_key_ids=("rollout/a",),
+        unsigned_rollouts=stands,
+    )
+    for shown in (view_rotation(answer), view_keys([view])):
+        out = io.StringIO()
+        Console(file=out, width=1_000).print(shown)
+        assert "waits for signatures on web-1, web-2, web-3 and 2 more" in out.getvalue()
+        assert "p2pctl rollout sign --standing --key FILE" in out.getvalue()
+        assert "--finish" not in out.getvalue(), "that would be refused"

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock
 
 from p2pdeploy.messages.api import ErrorDocument, RolloutView
-from p2pdeploy.messages.approval import CELLS_APPROVED_MAX, RolloutProposal
+from p2pdeploy.messages.approval import CELLS_APPROVED_MAX, RolloutProposal, StandingView
+from p2pdeploy.messages.keys import RotationRequest
+from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.audit.log import AuditLog
 from tests.p2ptracker.api.callers import Callers, host, operator
 from tests.p2ptracker.approvers import Approvers, request_by
@@ -74,6 +76,27 @@ async def test_two_people_sign_and_it_begins(
         assert msgspec.json.decode(answer.content, type=RolloutView).state == state
     assert code_of(await owner.get(PROPOSAL)) == (409, "not-unsigned")
     assert code_of(await hand_in(owner, body)) == (409, "not-unsigned")
+
+
+async def test_what_stands_is_listed_and_signed_while_others_take_over(
+    api: Callers, owner: httpx2.AsyncClient, world: World
+) -> None:
+    await world.complete("1")
+    people = [SigningKey.generate(role="rollout") for _ in range(2)]
+    publics = tuple(key.public_key for key in people)
+    await world.plane.keys.rotate("rollout", RotationRequest(public_keys=publics, threshold=2))
+    for signed, person in enumerate(people):
+        listed = await owner.get("/v1/rollouts/standing")
+        (view,) = msgspec.json.decode(listed.content, type=list[StandingView])
+        assert (view.rollout, len(view.signed_by), view.threshold) == ("hello-1", signed, 2)
+        proposal = await proposal_from(owner)
+        assert len(proposal.standing) == len(proposal.payloads) == 1
+        answer = await hand_in(owner, msgspec.json.encode(request_by(person, proposal)))
+        assert msgspec.json.decode(answer.content, type=RolloutView).state == "complete"
+    assert (await owner.get("/v1/rollouts/standing")).json() == []
+    assert code_of(await owner.get(PROPOSAL)) == (409, "not-unsigned")
+    async with api.of(operator("viewer")) as http:
+        assert (await http.get("/v1/rollouts/standing")).status_code == 403
 
 
 async def test_only_who_may_roll_out_brings_signatures(

@@ -11,6 +11,7 @@
 * :mod:`~p2ptracker.rollouts.approval`: who has signed it, and whether that is enough
 * :mod:`~p2ptracker.rollouts.unsigned`: it as it stands until then
 * :mod:`~p2ptracker.rollouts.opening`: it is planned anew, inside what was signed
+* :mod:`~p2ptracker.rollouts.standing`: what stands is approved anew by keys that take over
 * :mod:`~p2ptracker.rollouts.steering`: an operator's word
 * :mod:`~p2ptracker.rollouts.view`: a rollout as it stands now
 * :mod:`~p2ptracker.rollouts.why`: why it stands there
