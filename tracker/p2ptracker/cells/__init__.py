@@ -3,8 +3,9 @@
 * :mod:`~p2ptracker.cells.replica`: one cell as its delegates tell of it
 * :mod:`~p2ptracker.cells.replicas`: every cell, and what is durable of it
 * :mod:`~p2ptracker.cells.sealing_anew`: orders that stand, under the key that took over
+* :mod:`~p2ptracker.cells.settled_elsewhere`: a host that what settled last leaves out
 * :mod:`~p2ptracker.cells.fleet`: what runs where, as people ask for it
 * :mod:`~p2ptracker.cells.daemons`: where the daemons answer
 
-Replica and fleet are pure.
+Replica, settled_elsewhere and fleet are pure.
 """
