@@ -134,6 +134,10 @@ class FleetVerifier:
         """The keys that sign in *role* from now on."""
         return frozenset(self._newest(role).keys)
 
+    def key_ids_believed(self, role: str) -> frozenset[str]:
+        """The same, and the keys of before as long as these count."""
+        return frozenset(key_id for each in self._roles.get(role, ()) for key_id in each.keys)
+
     def is_handed_over(self, role: str) -> bool:
         """Whether other keys take over in *role*, while those of before still count."""
         return len(self._roles.get(role, ())) > 1

@@ -55,15 +55,22 @@ def standing_rollouts(
     return found
 
 
-def approved_anew(standing: StandingRollout, signature: Signature) -> SealedAnew:
-    """*standing* with one signature more, beside those that it has; the caller verified it.
+def approved_anew(
+    standing: StandingRollout, signature: Signature, believed: Container[str]
+) -> SealedAnew:
+    """*standing* with one signature more, which the caller verified, beside those that it has.
 
-    Until the rotation ends either keys will do, so it is believed all the time.
+    Of these only what keys of *believed* signed: others left rotations ago.  Until the rotation
+    ends either keys will do, so it is believed all the time.
 
     Raises:
         RefusedError: it has as many signatures as an envelope may have.
     """
-    others = [each for each in standing.signatures if each[0] != signature[0]]
+    others = [
+        (key_id, signed)
+        for key_id, signed in standing.signatures
+        if key_id in believed and key_id != signature[0]
+    ]
     if len(others) >= SIGNATURES_MAX:
         raise RefusedError(
             f"{standing.rollout.rollout_id} has {len(others)} signatures, and no room for another",

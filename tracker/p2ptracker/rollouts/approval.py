@@ -63,6 +63,11 @@ class RolloutSigners:
         return self._verifier.threshold(_ROLE)
 
     @property
+    def believed(self) -> frozenset[str]:
+        """These keys by id, and those that they take over from."""
+        return self._verifier.key_ids_believed(_ROLE)
+
+    @property
     def are_taking_over(self) -> bool:
         """Whether these keys take over from others, which hosts still go by."""
         return self._verifier.is_handed_over(_ROLE)

@@ -93,7 +93,7 @@ class StandingApprovals:
         lacking, key_id = await self._lacking_of(document), request.key_id
         self._signers.check([each.payload for each in lacking], key_id, request.signatures)
         anew = [
-            approved_anew(each, (key_id, signature))
+            approved_anew(each, (key_id, signature), self._signers.believed)
             for each, signature in zip(lacking, request.signatures, strict=True)
         ]
         rows = [each.row for each in anew]
