@@ -17,6 +17,7 @@ _LATER_TABLES = (
     "release_proposals",
     "operator_certificates",
     "key_rotations",
+    "highest_numbers",
 )
 
 

@@ -18,10 +18,8 @@ from p2pdeploy.gossip.anti_entropy import (
 )
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.ids import CellId, HostName, ServiceName
-from p2pdeploy.limits import NUMBER_FOLLOWED_MAX
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item, Status
-from p2pdeploy.messages.orders import Abort, Rollout
 from p2pdeploy.messages.sync import (
     MemberView,
     SyncAnswer,
@@ -33,6 +31,8 @@ from p2pdeploy.messages.sync import (
 )
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import Sealed
+from p2ptracker.cells.numbers import numbers_in, numbers_of
+from p2ptracker.storage.numbers import NumberKind, OrderNumber
 
 __all__ = ["CellReplica"]
 
@@ -68,6 +68,7 @@ class CellReplica:
         self._seen_at: dict[tuple[HostName, ServiceName], float] = {}
         self._views: dict[HostName, tuple[float, frozenset[HostName]]] = {}  # monotonic, alive
         self._unsaved: dict[str, tuple[Item, Sealed, float]] = {}
+        self._numbers: dict[tuple[NumberKind, ServiceName], int] = {}
 
     def __repr__(self) -> str:
         return f"<CellReplica {self.cell} {len(self.state)} items, {len(self._views)} delegates>"
@@ -101,17 +102,25 @@ class CellReplica:
         return frozenset().union(*fresh)
 
     def plan_seq_max(self, service: ServiceName) -> int:
-        """The highest plan number that anything in this cell's state names."""
-        keys = (f"{kind}/{service}" for kind in ("plan", "revert", "settled", "abort"))
-        of_orders = [item.version[0] for key in keys if (item := self.state.get(key))]
+        """The highest plan number that an order ever named here, or a host of this cell does."""
         words = self._evidence.get(service, {}).values()
         of_hosts = [w.plan_seq for w in words if w.plan_seq <= _CLAIMED_MAX]
-        return max(_followed(of_orders), *of_hosts, 0)
+        return max(self._numbers.get(("plan", service), 0), *of_hosts, 0)
 
     def rollout_seq_max(self, service: ServiceName) -> int:
         """The highest number of a ROLLOUT that this cell was shown, or that was aborted there."""
-        orders = (self.order(f"rollout/{service}"), self.order(f"abort/{service}"))
-        return _followed([o.rollout_seq for o in orders if isinstance(o, Rollout | Abort)])
+        return self._numbers.get(("rollout", service), 0)
+
+    def numbers_like(self, message: Sealed) -> tuple[OrderNumber, ...]:
+        """How far the counts have come that *message* names, be it by another order.
+
+        Two orders may come under one key before the first is stored, or one with a number too
+        high to be followed.
+        """
+        return tuple(
+            OrderNumber(each.kind, each.service, self._numbers.get((each.kind, each.service), 0))
+            for each in numbers_in(message)
+        )
 
     def services(self) -> frozenset[ServiceName]:
         """Every service that this cell was ever told of, or that a host of it attested."""
@@ -119,9 +128,8 @@ class CellReplica:
         return frozenset({*map(ServiceName, of_orders), *self._evidence})
 
     def lease_seq_max(self) -> int:
-        """The lease of the newest GO in this cell's state; 0 when there is none."""
-        item = self.state.get("go")
-        return _followed([item.version[0]] if item else [])
+        """The highest lease of a GO that this cell ever had; 0 when there was none."""
+        return self._numbers.get(("lease", ServiceName("")), 0)
 
     # -- what comes in -----------------------------------------------------------------------
 
@@ -190,7 +198,14 @@ class CellReplica:
         item, message = open_item(envelope, self.cell, self._verify)
         self.put(item, message, seen_at)
 
+    def count_from(self, number: OrderNumber) -> None:
+        """Remember how far hosts were taken, whatever becomes of the order that did it."""
+        kind = (number.kind, number.service)
+        self._numbers[kind] = max(self._numbers.get(kind, 0), number.number)
+
     def _take(self, item: Item, message: Sealed, seen_at: float) -> None:
+        for number in numbers_of(message):
+            self.count_from(number)
         if isinstance(message, Attestation):
             self._evidence.setdefault(message.service, {})[message.host] = message
             self._seen_at[message.host, message.service] = seen_at
@@ -206,8 +221,3 @@ class CellReplica:
         """What was taken could not be stored; what came meanwhile is newer and stays."""
         for entry in unsaved:
             self._unsaved.setdefault(entry[0].key, entry)
-
-
-def _followed(numbers: Iterable[int]) -> int:
-    """The highest of *numbers*, but for those that leave too few to count on from."""
-    return max((number for number in numbers if number <= NUMBER_FOLLOWED_MAX), default=0)

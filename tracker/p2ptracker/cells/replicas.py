@@ -24,8 +24,10 @@ from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.signing import SigningKey
+from p2ptracker.cells.numbers import numbers_of
 from p2ptracker.cells.replica import CellReplica
 from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.numbers import OrderNumber, stored_numbers
 from p2ptracker.storage.observations import (
     Observation,
     save_observations,
@@ -50,7 +52,10 @@ class SealedOrders(msgspec.Struct, frozen=True):
     @property
     def rows(self) -> list[StoredOrder]:
         """What to store."""
-        return [_order_row(self.cell, item, issued=True) for item, _ in self.items]
+        return [
+            _order_row(self.cell, item, numbers_of(order), issued=True)
+            for item, order in self.items
+        ]
 
 
 class Cells:
@@ -114,8 +119,12 @@ class Cells:
     async def load(self) -> None:
         """Fill the replicas from the database.  Cells no longer in the inventory stay stored.
 
-        What no longer verifies is left out: it was sealed with a key that was rotated since.
+        What no longer verifies is left out: it was sealed with a key that was rotated since.  Its
+        numbers stay.
         """
+        for cell, number in await self._database.read(stored_numbers):
+            if (replica := self._replicas.get(cell)) is not None:
+                replica.count_from(number)
         orders = await self._database.read(stored_orders)
         observed = await self._database.read(stored_observations)
         for order in orders:
@@ -202,7 +211,8 @@ class Cells:
                 if isinstance(message, Attestation):
                     observations.append(_observation(message, item, seen_at))
                 else:
-                    orders.append(_order_row(replica.cell, item, issued=False))
+                    numbers = replica.numbers_like(message)
+                    orders.append(_order_row(replica.cell, item, numbers, issued=False))
         if not orders and not observations:
             return
 
@@ -213,9 +223,16 @@ class Cells:
         await self._database.write(work)
 
 
-def _order_row(cell: CellId, item: Item, *, issued: bool) -> StoredOrder:
+def _order_row(
+    cell: CellId, item: Item, numbers: tuple[OrderNumber, ...], *, issued: bool
+) -> StoredOrder:
     return StoredOrder(
-        cell=cell, key=item.key, version=item.version, envelope=item.envelope, issued=issued
+        cell=cell,
+        key=item.key,
+        version=item.version,
+        envelope=item.envelope,
+        issued=issued,
+        numbers=numbers,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
+from p2ptracker.storage.numbers import OrderNumber, save_numbers
 from p2ptracker.storage.schema import cell_records, orders, rollouts
 
 __all__ = [
@@ -48,7 +49,8 @@ class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
 class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The newest order of one register of a cell's state, as sealed.
 
-    ``issued``: by this control plane; others came from the cell.
+    ``issued``: by this control plane; others came from the cell.  ``numbers``: what is to be
+    remembered even when the order is forgotten; only for storing.
     """
 
     cell: CellId
@@ -56,6 +58,7 @@ class StoredOrder(msgspec.Struct, frozen=True, kw_only=True):
     version: tuple[int, int]
     envelope: bytes
     issued: bool = False
+    numbers: tuple[OrderNumber, ...] = ()
 
 
 def save_rollout(connection: sa.Connection, row: RolloutRow) -> None:
@@ -114,7 +117,7 @@ def cell_record_documents(connection: sa.Connection) -> dict[CellId, bytes]:
     return {CellId(cell): document for cell, document in rows}
 
 
-def save_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None:
+def save_orders(connection: sa.Connection, items: Sequence[StoredOrder]) -> None:
     """Keep each order unless its register already holds one that is as new."""
     statement = insert(orders)
     new = statement.excluded
@@ -143,6 +146,7 @@ def save_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None
     ]
     if rows:
         connection.execute(upsert, rows)
+    save_numbers(connection, [(item.cell, number) for item in items for number in item.numbers])
 
 
 def stored_orders(connection: sa.Connection) -> list[StoredOrder]:

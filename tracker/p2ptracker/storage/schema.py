@@ -22,6 +22,7 @@ __all__ = [
     "company_joins",
     "enrolment_alarms",
     "enrolments",
+    "highest_numbers",
     "join_tokens",
     "key_rotations",
     "manifests",
@@ -121,6 +122,17 @@ orders = sa.Table(
 )
 """The newest order per register of a cell's state, as sealed.  ``issued``: by this control plane;
 others came from the cell, and are never sealed anew: a thief's would be made ours."""
+
+highest_numbers = sa.Table(
+    "highest_numbers",
+    tables,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""The highest verified number of orders, also of those that are gone.  Never deleted; a rotation
+adds at most what a cell's state has room for.  ``service``: empty for leases."""
 
 key_rotations = sa.Table(
     "key_rotations",
@@ -279,6 +291,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE key_rotations (role TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",
     ),
     ("ALTER TABLE enrolments ADD COLUMN public_key BLOB NOT NULL DEFAULT x''",),
+    (
+        "CREATE TABLE highest_numbers (cell TEXT NOT NULL, kind TEXT NOT NULL,"
+        " service TEXT NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (cell, kind, service))",
+    ),
 )
 VERSION = len(STEPS) + 1
 
