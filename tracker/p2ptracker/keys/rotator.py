@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -41,7 +41,6 @@ __all__ = ["KeyRotator"]
 
 LOOK_EVERY_S = 5.0  # of steps that are three minutes apart
 _ROLE_CHARS_SHOWN = 20
-_IDS_SHOWN = 3  # a refusal is one line
 _ROTATION_BYTES_MAX = 4 * 1024  # sixteen keys and some words
 
 log = structlog.get_logger(__name__)
@@ -195,7 +194,7 @@ class KeyRotator:
         said = finished_keys(self._publisher.order_keys(), rotation)
         gone = await self._standing.nobody_believes(said)
         if not request.abandon_standing:
-            _refuse_unsigned(self._standing.rollouts_in(gone))
+            self._standing.refuse_unsigned(gone)
         kept = self._standing.kept_aborts(gone, self._trust.keys["abort"])
         names = {(each.row.cell, each.row.key) for each in kept}
 
@@ -286,17 +285,6 @@ class KeyRotator:
 
     async def _hop(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._files)
-
-
-def _refuse_unsigned(standing: Sequence[RolloutId]) -> None:
-    if standing:
-        more = f" and {len(standing) - _IDS_SHOWN} more" if len(standing) > _IDS_SHOWN else ""
-        raise RefusedError(
-            f"{', '.join(standing[:_IDS_SHOWN])}{more}: what stands lacks signatures of those who "
-            "take over",
-            hint="each of them runs 'p2pctl rollout sign --standing --key FILE'",
-            code="standing-unsigned",
-        )
 
 
 def _moment(at: float) -> dt.datetime:

@@ -39,6 +39,8 @@ from p2ptracker.storage.rollouts import (
 
 __all__ = ["StandingOrders"]
 
+_IDS_SHOWN = 3  # a refusal is one line
+
 T = TypeVar("T")
 
 
@@ -100,11 +102,23 @@ class StandingOrders:
         stored = await self._database.read(stored_orders)
 
         def look() -> tuple[RolloutId, ...]:
-            return self.rollouts_in(refused(stored, partial(open_envelope, verifier=judge)))
+            return self._rollouts_in(refused(stored, partial(open_envelope, verifier=judge)))
 
         return await self._hop(look)
 
-    def rollouts_in(self, gone: list[StoredOrder]) -> tuple[RolloutId, ...]:
+    def refuse_unsigned(self, gone: list[StoredOrder]) -> None:
+        """Raise RefusedError if the ROLLOUT of a rollout that stands is among *gone*."""
+        standing = self._rollouts_in(gone)
+        if standing:
+            more = f" and {len(standing) - _IDS_SHOWN} more" if len(standing) > _IDS_SHOWN else ""
+            raise RefusedError(
+                f"{', '.join(standing[:_IDS_SHOWN])}{more}: what stands lacks signatures of those "
+                "who take over",
+                hint="each of them runs 'p2pctl rollout sign --standing --key FILE'",
+                code="standing-unsigned",
+            )
+
+    def _rollouts_in(self, gone: list[StoredOrder]) -> tuple[RolloutId, ...]:
         """The rollouts that stand, by id, and whose ROLLOUT is among *gone*."""
         cells = frozenset[CellId](replica.cell for replica in self._cells.all())
         standing = standing_rollouts(gone, cells, self._cells.verify)
