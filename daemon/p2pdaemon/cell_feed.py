@@ -19,8 +19,9 @@ from p2pdeploy.activation.events import (
     Event,
     MembersChanged,
     MessageMerged,
+    OrdersRefused,
 )
-from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.effects import ItemMerged, ItemsDropped, MemberChanged, Notice
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.state import URGENCIES, urgency_of
 from p2pdeploy.ids import HostName
@@ -65,19 +66,24 @@ class CellFeed:
         self._alive_members = alive_members
         self._send = send
         self._pending = tuple(dict[str, Sealed]() for _ in range(URGENCIES))
+        self._dropped: dict[str, None] = {}  # keys, each once
         self._members_changed = True  # the first look is news
         self._credential_replaced = False
         self._alive: frozenset[HostName] = frozenset()
         self._news = trio.Event()
         self._news.set()
 
-    def hear(self, effect: ItemMerged | MemberChanged) -> None:
+    def hear(self, notice: Notice) -> None:
         """Take note; called by gossip, never waits."""
-        if isinstance(effect, ItemMerged):
-            key = effect.item.key
-            self._pending[urgency_of(key)][key] = effect.message
-        else:
-            self._members_changed = True
+        match notice:
+            case ItemMerged(message=message, item=item):
+                self._pending[urgency_of(item.key)][item.key] = message
+            case ItemsDropped(keys=keys):
+                for key in keys:
+                    self._pending[urgency_of(key)].pop(key, None)
+                    self._dropped[key] = None
+            case MemberChanged():
+                self._members_changed = True
         self._news.set()
 
     def say_again(self) -> None:
@@ -90,8 +96,8 @@ class CellFeed:
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            while (message := self._next()) is not None:
-                await self._send(MessageMerged(message))
+            while (event := self._next()) is not None:
+                await self._send(event)
             if self._credential_replaced:
                 self._credential_replaced = False
                 await self._send(CredentialReplaced())
@@ -99,10 +105,13 @@ class CellFeed:
                 self._members_changed = False
                 await self._tell_members()
 
-    def _next(self) -> Sealed | None:
+    def _next(self) -> OrdersRefused | MessageMerged | None:
+        if self._dropped:  # first: what is pending came since, sealed anew
+            keys, self._dropped = tuple(self._dropped), {}
+            return OrdersRefused(keys)
         for pending in self._pending:
             if pending:
-                return pending.pop(next(iter(pending)))
+                return MessageMerged(pending.pop(next(iter(pending))))
         return None
 
     async def _tell_members(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.effects import MemberChanged, Notice
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.swarm.session import Session
 
@@ -23,7 +23,7 @@ class Doorkeeper:
         self._members = members
         self._session = session
 
-    def hear(self, effect: ItemMerged | MemberChanged) -> None:
+    def hear(self, effect: Notice) -> None:
         """Take note of a change of membership; called by gossip, never waits."""
         if isinstance(effect, MemberChanged):
             self.tell()

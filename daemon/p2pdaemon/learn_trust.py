@@ -16,7 +16,7 @@ from p2pdaemon.control import ControlPlane
 from p2pdaemon.log import get_logger
 from p2pdaemon.refused import Refused
 from p2pdeploy.errors import P2PDeployError
-from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.effects import ItemMerged, Notice
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.enrolment import CellTrust
@@ -74,7 +74,7 @@ class TrustLearner:
             except P2PDeployError as error:
                 _log.warning("kept revocations are not usable", reason=str(error))
 
-    def hear(self, effect: ItemMerged | MemberChanged) -> None:
+    def hear(self, effect: Notice) -> None:
         """Take a word of the cell; called by gossip, which has verified it, and never waits."""
         if isinstance(effect, ItemMerged) and isinstance(effect.message, Revocations):
             self._take(effect.message)

@@ -19,6 +19,7 @@ __all__ = [
     "MembersChanged",
     "MessageMerged",
     "Now",
+    "OrdersRefused",
     "Persisted",
     "Progressed",
     "ServiceBroke",
@@ -53,6 +54,16 @@ class MessageMerged(msgspec.Struct, frozen=True):
     """A verified order or attestation is new in the cell's state."""
 
     message: Sealed
+
+
+class OrdersRefused(msgspec.Struct, frozen=True):
+    """Under these gossip keys (``p2pdeploy.gossip.state``) stood what no longer verifies.
+
+    A key was rotated.  Attestations may be among it.  What is sealed anew comes as any other
+    message does.
+    """
+
+    keys: tuple[str, ...]
 
 
 class MembersChanged(msgspec.Struct, frozen=True):
@@ -143,6 +154,7 @@ Event = (
     Booted
     | CredentialReplaced
     | MessageMerged
+    | OrdersRefused
     | MembersChanged
     | Staged
     | StagingFailed

@@ -33,6 +33,7 @@ from p2pdeploy.activation.events import (
     MembersChanged,
     MessageMerged,
     Now,
+    OrdersRefused,
     Persisted,
     Progressed,
     ServiceBroke,
@@ -142,6 +143,9 @@ class HostActivation:
                 return [effect for slot in self._slots.values() for effect in boot(slot, now)]
             case MessageMerged():
                 return self._learn(event.message, now)
+            case OrdersRefused():
+                self._forget(event.keys)
+                return []
             case MembersChanged():
                 self._alive = event.alive | {self._me}
                 return []
@@ -217,6 +221,23 @@ class HostActivation:
         if slot.record == before:
             return effects
         return [*effects, *persist(slot, before)]
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        """Drop from memory what keys that are gone sealed; what runs or is being changed goes on.
+
+        It counts by its numbers: a thief's GO with a high one would keep every later GO out.
+        """
+        for key in keys:
+            kind, _, rest = key.partition("/")
+            if kind == "go":
+                self._go = None
+            service, _, host = rest.partition("/")
+            slot = self._slots.get(ServiceName(service))
+            if slot is not None:
+                slot.forget(kind, HostName(host))
+        # Nobody knows any more who said the time; on disk is what one may have said.
+        floor = self._host_record.time_floor + _FLOOR_STEP_S
+        self._time_floor = min(self._time_floor, floor)
 
     def _slot(self, service: ServiceName, now: Now) -> Slot | None:
         slot = self._slots.get(service)

@@ -117,6 +117,32 @@ class Slot:
 
         self._note_settled()
 
+    def forget(self, kind: str, host: HostName) -> None:
+        """Drop what stood under the gossip key ``kind/SERVICE`` or ``att/SERVICE/host``.
+
+        Numbers that were noted on disk stay, so of an ABORT nothing is dropped.
+        """
+        match kind:
+            case "rollout":
+                self.rollout = None
+            case "plan":
+                self.plan = None
+            case "revert":
+                self.revert = None
+            case "roster":
+                self.roster, self.roster_digest = None, ""
+            case "excuse":
+                self.excuse = None
+            case "retry":
+                self.retry = None
+            case "settled":
+                self.settled = None
+            case "att":
+                self.evidence.pop(host, None)
+            case _:
+                assert kind == "abort", f"not of one service: {kind!r}"
+        self.gate_open_since = None  # what opened it may be among what is gone
+
     def _note(self, **changes: int) -> None:
         self.record = msgspec.structs.replace(self.record, **changes)
 

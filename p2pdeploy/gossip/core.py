@@ -123,8 +123,8 @@ class GossipCore:
         """Who seems alive, suspects and myself included.  Hints, never evidence."""
         return frozenset(member.name for member in self._members.all() if is_alive(member))
 
-    def drop_unverified(self, *, attestations: bool) -> int:
-        """Forget orders that no longer verify, and attestations if asked; returns how many."""
+    def drop_unverified(self, *, attestations: bool) -> list[str]:
+        """Forget orders that no longer verify, and attestations if asked; returns their keys."""
         return self._replication.drop_unverified(attestations=attestations)
 
     def statistics(self) -> GossipStatistics:

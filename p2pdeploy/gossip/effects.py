@@ -17,7 +17,9 @@ __all__ = [
     "Effect",
     "GossipDue",
     "ItemMerged",
+    "ItemsDropped",
     "MemberChanged",
+    "Notice",
     "OfferDue",
     "ProbeDue",
     "ProbeTimedOut",
@@ -122,10 +124,23 @@ class ItemMerged(msgspec.Struct, frozen=True):
     item: Item
 
 
+class ItemsDropped(msgspec.Struct, frozen=True):
+    """The items under *keys* left the cell's state: by the keys of today they don't verify.
+
+    Whoever acted on them has to forget them as well.
+    """
+
+    keys: tuple[str, ...]
+
+
 class MemberChanged(msgspec.Struct, frozen=True):
     """A member is new, or its status or address changed.  A hint, never evidence."""
 
     member: Member
+
+
+Notice = ItemMerged | ItemsDropped | MemberChanged
+"""What listeners hear."""
 
 
 Effect = SendDatagram | SendStream | ReplyStream | SetTimer | ItemMerged | MemberChanged

@@ -80,12 +80,12 @@ class Replication:
             return []
         return [self._merged(ItemMerged(message, item), tell=True)]
 
-    def drop_unverified(self, *, attestations: bool) -> int:
-        """Forget what no longer verifies, and what is told of it; returns how much it was."""
+    def drop_unverified(self, *, attestations: bool) -> list[str]:
+        """Forget what no longer verifies, and what is told of it; returns where it stood."""
         dropped = drop_unverified(self.state, self._verify, attestations=attestations)
         for key in dropped:
             self._rumours.forget(key)
-        return len(dropped)
+        return dropped
 
     def take_items(self, items: tuple[Item, ...]) -> list[ReplicationEffect]:
         """Keep what is new and verifies; tell it on."""

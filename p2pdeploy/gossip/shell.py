@@ -21,7 +21,9 @@ from p2pdeploy.gossip.datagrams import DatagramDoor
 from p2pdeploy.gossip.effects import (
     Effect,
     ItemMerged,
+    ItemsDropped,
     MemberChanged,
+    Notice,
     ReplyStream,
     SendDatagram,
     SendStream,
@@ -57,7 +59,7 @@ __all__ = ["GossipShell", "Listener"]
 
 LAG_MEASURED_EVERY_S = 1.0
 
-Listener = Callable[[ItemMerged | MemberChanged], None]
+Listener = Callable[[Notice], None]
 
 
 class GossipShell:
@@ -160,12 +162,15 @@ class GossipShell:
     def drop_unverified(self, *, attestations: bool) -> int:
         """Forget orders that no longer verify, after keys were rotated; returns how many.
 
-        Who has them sealed anew tells us, as of anything that we lack.
+        Listeners hear of it.  Who has them sealed anew tells us, as of anything that we lack.
 
         Args:
             attestations: Those as well: the keys that seal credentials changed.
         """
-        return self._core.drop_unverified(attestations=attestations)
+        dropped = self._core.drop_unverified(attestations=attestations)
+        if dropped:
+            self._tell(ItemsDropped(tuple(dropped)))
+        return len(dropped)
 
     def refuse(self, hosts: Mapping[HostName, str]) -> None:
         """Hear nothing from these hosts and send nothing to their addresses; the whole list.
@@ -250,8 +255,11 @@ class GossipShell:
             case SetTimer():
                 self._timers.set(effect)
             case ItemMerged() | MemberChanged():
-                for listener in self._listeners:
-                    listener(effect)
+                self._tell(effect)
+
+    def _tell(self, notice: Notice) -> None:
+        for listener in self._listeners:
+            listener(notice)
 
     def _open_stream(self, effect: SendStream) -> None:
         assert self._calls_nursery is not None, "streams are opened only while running"

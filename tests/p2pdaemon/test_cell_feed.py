@@ -7,13 +7,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from p2pdaemon.cell_feed import CellFeed
-from p2pdeploy.activation.events import MembersChanged, MessageMerged
-from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.activation.events import MembersChanged, MessageMerged, OrdersRefused
+from p2pdeploy.gossip.effects import ItemMerged, ItemsDropped, MemberChanged
 from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
 from p2pdeploy.messages.gossip import Item, Member
 from p2pdeploy.messages.orders import Abort, Go
 
 CELL = CellId("lab.web.c0")
+GO_KEY = f"go/{CELL}"
 ME = Member(
     name=HostName("h01"),
     address="127.9.9.1",
@@ -51,7 +52,7 @@ class Bench:
 
     def hear_go(self, lease_seq: int) -> None:
         go = Go(cell=CELL, lease_seq=lease_seq, issued_at=0.0, not_after=1.0, grants=())
-        self.feed.hear(ItemMerged(go, Item(f"go/{CELL}", (1, lease_seq), b"")))
+        self.feed.hear(ItemMerged(go, Item(GO_KEY, (1, lease_seq), b"")))
 
     def hear_abort(self) -> None:
         abort = Abort(
@@ -102,6 +103,27 @@ async def test_what_is_heard_while_the_core_takes_its_time_is_not_lost(bench):
     events = await bench.core.take_all()
     assert all(isinstance(event, MessageMerged) for event in events)
     assert [getattr(event.message, "lease_seq", "abort") for event in events] == [1, "abort", 2]
+
+
+async def test_what_was_refused_meanwhile_does_not_reach_the_core(bench):
+    bench.hear_abort()
+    await wait_all_tasks_blocked()  # handed over, not yet taken
+    bench.hear_go(1 << 40)
+    bench.feed.hear(ItemsDropped((GO_KEY,)))
+    abort, refused = await bench.core.take_all()
+    assert isinstance(abort.message, Abort)
+    assert refused == OrdersRefused((GO_KEY,))
+
+
+async def test_a_refusal_comes_before_what_was_sealed_anew(bench):
+    bench.hear_go(1)
+    await wait_all_tasks_blocked()
+    bench.feed.hear(ItemsDropped((GO_KEY,)))
+    bench.hear_go(2)
+    bench.feed.hear(ItemsDropped(("plan/hello",)))
+    first, refused, honest = await bench.core.take_all()
+    assert refused == OrdersRefused((GO_KEY, "plan/hello"))
+    assert (first.message.lease_seq, honest.message.lease_seq) == (1, 2)
 
 
 async def test_a_change_of_membership_that_changes_nobody_alive_is_not_told(bench):

@@ -13,7 +13,7 @@ import trio
 
 from p2pdeploy.errors import ConfigError, TrustError
 from p2pdeploy.gossip.config import GossipConfig
-from p2pdeploy.gossip.effects import ItemMerged, MemberChanged
+from p2pdeploy.gossip.effects import ItemMerged, Notice
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.stream_calls import call_peer
 from p2pdeploy.gossip.stream_server import STREAMS_SERVED_MAX
@@ -80,7 +80,7 @@ class Cell:
         )
         self.merged[number] = []
 
-        def note(notice: ItemMerged | MemberChanged) -> None:
+        def note(notice: Notice) -> None:
             if isinstance(notice, ItemMerged):
                 self.merged[number].append(notice.message)
             self.something.set()
