@@ -263,14 +263,87 @@ async def test_a_cell_in_which_nobody_is_left_alive_is_left_out(
     assert world.order("rollout/hello", DB_CELL) is None
 
 
-async def test_it_fails_when_nobody_is_left_alive_at_all(
+async def test_it_waits_with_its_signatures_while_nobody_is_alive(
     world: World, approvers: Approvers, mock_clock: MockClock
 ) -> None:
     await world.apply("1")
     await approvers.sign("hello-1", 0)
     mock_clock.jump(DELEGATE_SILENT_S + 1)
     view = await approvers.sign("hello-1", 1)
-    assert (view.state, view.reasons[0].code) == ("failed", "stale-approval")
+    assert (view.state, view.reasons[0].code) == ("unsigned", "none-alive")
+    await world.look(60)
+    await world.restart()  # a control plane that starts has heard nobody yet, either
+    approvers.tell()
+    await world.look()
+    assert await reason(world) == ("unsigned", "none-alive")
+    world.sync()
+    await world.look()
+    assert await world.state("hello-1") == "running"
+    assert isinstance(world.order("rollout/hello"), Rollout)
+
+
+async def test_another_signature_opens_what_waits_for_hosts(
+    world: World, approvers: Approvers, mock_clock: MockClock
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    mock_clock.jump(DELEGATE_SILENT_S + 1)
+    await approvers.sign("hello-1", 1)
+    world.sync()
+    assert (await approvers.sign("hello-1", 2)).state == "running"
+
+
+async def test_what_waits_for_hosts_ends_when_the_approval_lapses(
+    world: World, approvers: Approvers, mock_clock: MockClock
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    mock_clock.jump(DELEGATE_SILENT_S + 1)
+    await approvers.sign("hello-1", 1)
+    await world.look(DAY_S)
+    view = await world.desk.get(HELLO_1)
+    assert (view.state, view.reasons[0].code) == ("failed", "approval-lapsed")
+    assert "no target host was alive" in view.reasons[0].message
+    world.sync()
+    await world.look()
+    assert world.order("rollout/hello") is None
+
+
+async def test_what_waits_for_hosts_can_be_aborted_and_keeps_only_signatures_that_count(
+    world: World, approvers: Approvers, mock_clock: MockClock
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    mock_clock.jump(DELEGATE_SILENT_S + 1)
+    await approvers.sign("hello-1", 1)
+    approvers.use(approvers.people[1:], threshold=2)
+    assert await reason(world) == ("unsigned", "unsigned")
+    world.sync()
+    await world.look()
+    assert await world.state("hello-1") == "unsigned"
+    assert (await world.desk.steer(HELLO_1, "abort")).state == "aborted"
+
+
+async def test_while_nobody_is_alive_no_look_plans_anything(
+    world: World, approvers: Approvers, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.apply("1")
+    await approvers.sign("hello-1", 0)
+    mock_clock.jump(DELEGATE_SILENT_S + 1)
+    await approvers.sign("hello-1", 1)
+    surveys: list[RolloutRequest] = []
+    survey = Surveyor.survey
+
+    async def and_count(self: Surveyor, request: RolloutRequest) -> Survey:
+        surveys.append(request)
+        return await survey(self, request)
+
+    monkeypatch.setattr(Surveyor, "survey", and_count)
+    await world.look(1)
+    assert surveys == []
+    world.sync()
+    await world.look(1)
+    assert len(surveys) == 1
 
 
 async def test_the_plan_ends_when_the_approval_does(world: World, approvers: Approvers) -> None:

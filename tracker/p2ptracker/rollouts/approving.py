@@ -18,7 +18,13 @@ from p2ptracker.rollouts.approval import Approval
 from p2ptracker.rollouts.ledger import Ledger
 from p2ptracker.rollouts.opening import open_approved
 from p2ptracker.rollouts.survey import Surveyor
-from p2ptracker.rollouts.unsigned import approval_of, await_signatures, close_unsigned
+from p2ptracker.rollouts.unsigned import (
+    approval_of,
+    await_hosts,
+    await_signatures,
+    close_unsigned,
+    waits_for_hosts,
+)
 from p2ptracker.rollouts.view import Change, RolloutDocument
 
 __all__ = ["Approvals"]
@@ -91,27 +97,45 @@ class Approvals:
             await self._ledger.commit([], document)
 
     async def look(self) -> None:
-        """End what lapsed; open what is signed well enough since the keys of the role changed."""
+        """End what lapsed; open what is signed well enough and could not be opened before.
+
+        The keys of the role changed since, or a target is alive again.
+        """
         for document in [*self._ledger.under_way.values()]:
             if document.approval is None:
                 continue
             if self._ledger.clock() >= document.approval.expires_at:
-                text = "nobody else signed it in time: apply it again"
-                await self._close(document, "failed", "approval-lapsed", text)
-            elif self._ledger.signers.is_enough(document.approval):
+                await self._close(document, "failed", "approval-lapsed", self._why_lapsed(document))
+            elif self._ledger.signers.is_enough(document.approval) and self._may_open(document):
                 await self._open(document, document.approval)
 
     async def abort(self, document: RolloutDocument) -> None:
         """End a rollout that nothing was started of."""
         await self._close(document, "aborted", "operator", "aborted by an operator")
 
+    def _why_lapsed(self, document: RolloutDocument) -> str:
+        if self._ledger.signers.is_enough(approval_of(document)):
+            return "no target host was alive in time: apply it again"
+        return "nobody else signed it in time: apply it again"
+
+    def _may_open(self, document: RolloutDocument) -> bool:
+        """False while nobody is known to be alive still, which needs no survey to be seen."""
+        request = approval_of(document).request
+        return not waits_for_hosts(document) or self._surveyor.sees_any(request)
+
     async def _open(self, document: RolloutDocument, approval: Approval) -> None:
-        """Begin the rollout; what was signed and fits no more ends it."""
+        """Begin the rollout; what was signed and fits no more ends it.
+
+        While no target is alive it waits, with its signatures, for as long as they hold.
+        """
         try:
             changes = await self._plan_anew(document, approval)
         except UnavailableError:
             raise  # the database is away: the signature is not taken, and is brought again
         except P2PDeployError as error:
+            if error.code == "none-alive":
+                await self._keep(await_hosts(document))
+                return
             text = f"what was signed fits no more ({error.message}): apply it again"
             await self._close(document, "failed", "stale-approval", text)
             return
@@ -133,6 +157,10 @@ class Approvals:
         return open_approved(
             approval.rollouts(), cells, found.build, found.limits, self._ledger.clock()
         )
+
+    async def _keep(self, document: RolloutDocument) -> None:
+        if self._ledger.under_way.get(document.view.id) != document:
+            await self._ledger.commit([], document)
 
     async def _close(
         self, document: RolloutDocument, state: RolloutState, code: str, text: str

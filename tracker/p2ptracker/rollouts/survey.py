@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.api import ReleaseView, RolloutRequest
 from p2pdeploy.messages.orders import Build
@@ -62,6 +63,20 @@ class Surveyor:
 
     def __repr__(self) -> str:
         return f"<Surveyor of {len(self._inventory)} hosts>"
+
+    def sees_any(self, request: RolloutRequest) -> bool:
+        """Whether any target of *request* is alive, as far as delegates say.
+
+        True also when the target means no host: then :meth:`survey` says what is wrong.
+        """
+        try:
+            targets = hosts_by_cell(request, self._inventory)
+        except RefusedError:
+            return True
+        return any(
+            not self._ledger.sight(cell).alive.isdisjoint(host.name for host in hosts)
+            for cell, hosts in targets.items()
+        )
 
     async def survey(self, request: RolloutRequest) -> Survey:
         """What there is to plan *request* from.

@@ -1,4 +1,4 @@
-"""A rollout that waits for signatures: nothing of it has reached any cell.  Pure."""
+"""A rollout that waits for signatures, or then for a host: no cell knows of it yet.  Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from p2pdeploy.planning.views import utc
 from p2ptracker.rollouts.approval import Approval, RolloutSigners
 from p2ptracker.rollouts.view import RolloutDocument
 
-__all__ = ["approval_of", "await_signatures", "close_unsigned", "unsigned_view"]
+__all__ = [
+    "approval_of",
+    "await_hosts",
+    "await_signatures",
+    "close_unsigned",
+    "unsigned_view",
+    "waits_for_hosts",
+]
+
+_NONE_ALIVE = Reason(
+    code="none-alive",
+    message="it is signed, and begins as soon as a target host is alive: p2pctl hosts",
+)
 
 
 def await_signatures(document: RolloutDocument, approval: Approval) -> RolloutDocument:
@@ -23,6 +35,17 @@ def await_signatures(document: RolloutDocument, approval: Approval) -> RolloutDo
     return RolloutDocument(
         cells=document.cells, view=view, approval=approval, rollout_seq=rollout_seq
     )
+
+
+def await_hosts(document: RolloutDocument) -> RolloutDocument:
+    """The rollout *document*, which enough people signed, while none of its targets is alive."""
+    view = msgspec.structs.replace(document.view, reasons=[_NONE_ALIVE])
+    return msgspec.structs.replace(document, view=view)
+
+
+def waits_for_hosts(document: RolloutDocument) -> bool:
+    """Whether no target was alive when *document* was to be opened last."""
+    return _NONE_ALIVE in document.view.reasons
 
 
 def approval_of(document: RolloutDocument) -> Approval:
@@ -38,7 +61,9 @@ def approval_of(document: RolloutDocument) -> Approval:
 def unsigned_view(
     document: RolloutDocument, approval: Approval, signers: RolloutSigners
 ) -> RolloutView:
-    """The rollout as it stands, which says how many signatures it has."""
+    """The rollout as it stands, which says how many signatures it has, or that none is missing."""
+    if waits_for_hosts(document) and signers.is_enough(approval):
+        return document.view
     count = f"{len(signers.signed_by(approval))} of {signers.threshold} signatures"
     reason = Reason(
         code="unsigned", message=f"{count}: p2pctl rollout sign {document.view.id} --key FILE"
