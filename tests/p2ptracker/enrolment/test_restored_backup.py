@@ -12,12 +12,12 @@ from p2pdeploy.gossip.state import REVOCATIONS_KEY, item_of
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Exchange, Item
 from p2pdeploy.messages.sync import SyncExchange
-from p2pdeploy.trust.envelope import seal
-from p2pdeploy.trust.revocations import Revocations
+from p2pdeploy.trust.envelope import open_envelope, seal
+from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import forgotten
 from p2ptracker.enrolment.standing import Standing
-from p2ptracker.storage.enrolment import Enrolment, Refusals
+from p2ptracker.storage.enrolment import Enrolment, Refusals, stored_refusals
 from tests.p2ptracker.conftest import CELL
 from tests.p2ptracker.enrolment.joined import join_as
 
@@ -114,6 +114,29 @@ async def test_a_cell_that_counted_further_with_less_in_it_is_told_the_rest(
         hear_from_cell(tracker, item_of(poor, seal(poor, key)))
         await until(lambda: held(tracker)[1].floors == {H1: 2, H2: 2})
         assert held(tracker)[1].seq == 501
+
+
+async def test_no_more_is_learnt_from_cells_than_hosts_can_be_told_of(fleet_dir, started) -> None:
+    """One serial number more, and no host would take any revocation that comes after."""
+    async with started(fleet_dir) as tracker:
+        key = tracker.plane.trust.keys["enrol"]
+
+        def hear(seq: int, serials: range) -> None:
+            named = tuple(f"A{number:039X}" for number in serials)
+            word = Revocations(
+                fleet="lab", cell=CELL, seq=seq, floors={}, refused={}, serials=named
+            )
+            hear_from_cell(tracker, item_of(word, seal(word, key)))
+
+        hear(5_000, range(400))
+        await until(lambda: len(tracker.plane.standing.serials) == 400)
+        hear(9_000, range(400, 800))
+        await until(lambda: held(tracker)[1].seq > 9_000)
+        item, word = held(tracker)
+        assert len(word.serials) == REFUSED_SERIALS_MAX
+        assert open_envelope(item.envelope, tracker.plane.verifier) == word, "hosts take it"
+        stored = await tracker.plane.database.read(stored_refusals)
+        assert stored.serials.keys() == tracker.plane.standing.serials == set(word.serials)
 
 
 def test_nothing_that_a_cell_says_lowers_a_floor() -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import trio
 
 from p2pdeploy.ids import HostName
+from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX
 from p2ptracker.storage import enrolment as rows
 from p2ptracker.storage import schema
 from p2ptracker.storage.database import SqliteDatabase
@@ -143,3 +144,27 @@ async def test_the_steps_make_the_same_tables_as_a_fresh_database(tmp_path: Path
     await fresh.write(schema.upgrade)
     assert await fresh.read(columns) == wanted
     await fresh.close()
+
+
+async def test_serials_that_were_revoked_meanwhile_leave_that_much_less_room_to_take_back(
+    database: SqliteDatabase,
+) -> None:
+    def refuse(connection: sa.Connection) -> None:
+        for number in range(REFUSED_SERIALS_MAX - 1):
+            rows.refuse_serial(connection, f"A{number}", reason="", now=50.0)
+        rows.refuse_serial(connection, "EXPIRED", reason="", now=1.0)
+
+    await database.write(refuse)
+
+    async def take_back(*serials: str) -> list[str]:
+        return list(
+            await database.write(
+                lambda c: rows.take_back(c, [], serials, told_since=10.0, now=60.0)
+            )
+        )
+
+    assert await take_back("B1", "B2") == ["B1"]
+    assert await take_back("B2") == []
+    stored = await database.read(rows.stored_refusals)
+    assert "B1" in stored.serials
+    assert "B2" not in stored.serials

@@ -19,13 +19,13 @@ from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import ENROLMENT_FOLLOWED_MAX, NUMBER_FOLLOWED_MAX
 from p2pdeploy.messages.enrolment import CellTrust
 from p2pdeploy.trust.envelope import seal
-from p2pdeploy.trust.revocations import Revocations
+from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.cells.replicas import Cells, SealedOrders
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.rotating import RingRotator
-from p2ptracker.enrolment.standing import Standing
+from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing
 from p2ptracker.storage.enrolment import Enrolment, revoke_host, take_back
 from p2ptracker.storage.interfaces import Database
 
@@ -115,17 +115,19 @@ class Revoker:
             UnavailableError: it can't be stored; nothing was taken.
         """
         held = self._held_by(cell)
-        known, serials = forgotten(held, self._standing, now=self._clock()) if held else ([], [])
-        if not known and not serials:
+        now = self._clock()
+        known, lost = forgotten(held, self._standing, now=now) if held else ([], [])
+        if not known and not lost:
             return
-        await self._database.write(
-            partial(take_back, known=known, serials=serials, now=self._clock())
+        since = now - REFUSED_FOR_S
+        serials = await self._database.write(
+            partial(take_back, known=known, serials=lost, told_since=since, now=now)
         )
         for each in known:
             self._standing.put(each)
             self._inventory.set_enrolment(each.host, each.enrolment)
         for serial in serials:
-            self._standing.refuse_serial(serial, self._clock())
+            self._standing.refuse_serial(serial, now)
         log.warning(
             "learnt-back", cell=cell, hosts=[each.host for each in known], serials=len(serials)
         )
@@ -180,7 +182,10 @@ class Revoker:
 def forgotten(
     held: Revocations, standing: Standing, *, now: float
 ) -> tuple[list[Enrolment], list[str]]:
-    """What *held* says and *standing* doesn't know: hosts, and serial numbers that are refused."""
+    """What *held* says and *standing* doesn't know: hosts, and serial numbers that are refused.
+
+    No more of these than hosts can be told of: one more, and no host would take the next word.
+    """
     known: list[Enrolment] = []
     for host, floor in held.floors.items():
         if standing.floors.get(host, 0) < floor <= ENROLMENT_FOLLOWED_MAX:
@@ -194,7 +199,8 @@ def forgotten(
                     reason="learnt from its cell" if is_out else "",
                 )
             )
-    return known, sorted(set(held.serials) - standing.serials)
+    room = max(0, REFUSED_SERIALS_MAX - len(standing.serials_to_tell(now)))
+    return known, sorted(set(held.serials) - standing.serials)[:room]
 
 
 def _revocations(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import HostName
+from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX
 from p2ptracker.storage.schema import (
     company_joins,
     enrolment_alarms,
@@ -196,15 +197,34 @@ def refuse_serial(connection: sa.Connection, serial: str, *, reason: str, now: f
 
 
 def take_back(
-    connection: sa.Connection, known: Sequence[Enrolment], serials: Sequence[str], *, now: float
-) -> None:
-    """Store what an older database forgot.  Numbers only rise."""
+    connection: sa.Connection,
+    known: Sequence[Enrolment],
+    serials: Sequence[str],
+    *,
+    told_since: float,
+    now: float,
+) -> Sequence[str]:
+    """Store what an older database forgot.  Numbers only rise.
+
+    Args:
+        connection: In a transaction for writing.
+        known: Hosts.
+        serials: Operators' certificates.
+        told_since: Hosts are told of certificates that were refused after that.
+        now: Seconds since the epoch, as *told_since*.
+
+    Returns:
+        Those of *serials* that are stored; the others are more than hosts can be told of.
+    """
     for each in known:
         before = _enrolment_of(connection, each.host)
         if before is None or before.floor < each.floor:
             _put(connection, each)
-    for serial in serials:
+    told = sa.select(sa.func.count()).where(refused_serials.c.refused_at > told_since)
+    room = max(0, REFUSED_SERIALS_MAX - connection.execute(told).scalar_one())
+    for serial in serials[:room]:
         refuse_serial(connection, serial, reason="learnt from a cell", now=now)
+    return serials[:room]
 
 
 def stored_refusals(connection: sa.Connection) -> Refusals:
