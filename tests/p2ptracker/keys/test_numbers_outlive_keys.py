@@ -15,7 +15,8 @@ from p2pdeploy.limits import NUMBER_FOLLOWED_MAX, NUMBER_MAX
 from p2pdeploy.messages.keys import RotationRequest
 from p2pdeploy.messages.orders import Abort, Go, Rollout
 from p2ptracker.keys.rotation import Waits
-from p2ptracker.storage.numbers import OrderNumber, stored_numbers
+from p2ptracker.storage.numbers import stored_numbers
+from p2ptracker.storage.order_number import OrderNumber
 from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, World, open_world
 
 FAR = 10**12

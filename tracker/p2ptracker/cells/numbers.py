@@ -6,7 +6,7 @@ from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import NUMBER_FOLLOWED_MAX
 from p2pdeploy.messages.orders import Abort, Go, Plan, Revert, Rollout, Settled
 from p2pdeploy.trust.envelope import Sealed
-from p2ptracker.storage.numbers import OrderNumber
+from p2ptracker.storage.order_number import OrderNumber
 
 __all__ = ["numbers_in", "numbers_of"]
 

@@ -32,7 +32,7 @@ from p2pdeploy.messages.sync import (
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import Sealed
 from p2ptracker.cells.numbers import numbers_in, numbers_of
-from p2ptracker.storage.numbers import NumberKind, OrderNumber
+from p2ptracker.storage.order_number import NumberKind, OrderNumber
 
 __all__ = ["CellReplica"]
 

@@ -27,12 +27,13 @@ from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.numbers import numbers_of
 from p2ptracker.cells.replica import CellReplica
 from p2ptracker.storage.interfaces import Database
-from p2ptracker.storage.numbers import OrderNumber, stored_numbers
+from p2ptracker.storage.numbers import stored_numbers
 from p2ptracker.storage.observations import (
     Observation,
     save_observations,
     stored_observations,
 )
+from p2ptracker.storage.order_number import OrderNumber
 from p2ptracker.storage.rollouts import StoredOrder, save_orders, stored_orders
 
 __all__ = ["Cells", "SealedOrders"]

@@ -7,26 +7,16 @@ when the keys that sealed them do; whoever counts on must still know how far hos
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from p2pdeploy.ids import CellId, ServiceName
+from p2pdeploy.ids import CellId
+from p2ptracker.storage.order_number import OrderNumber
 from p2ptracker.storage.schema import highest_numbers
 
-__all__ = ["NumberKind", "OrderNumber", "save_numbers", "stored_numbers"]
-
-NumberKind = Literal["rollout", "plan", "lease"]
-
-
-class OrderNumber(msgspec.Struct, frozen=True):
-    """How far a count has come: ``rollout_seq``, ``plan_seq``, or ``lease_seq`` (no service)."""
-
-    kind: NumberKind
-    service: ServiceName
-    number: int
+__all__ = ["save_numbers", "stored_numbers"]
 
 
 def save_numbers(connection: sa.Connection, numbers: Iterable[tuple[CellId, OrderNumber]]) -> None:
