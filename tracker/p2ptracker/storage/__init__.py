@@ -6,8 +6,8 @@
 * :mod:`~p2ptracker.storage.releases`: releases, blobs, chunks
 * :mod:`~p2ptracker.storage.signed_releases`: their signed metadata, and what waits for signatures
 * :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
-* :mod:`~p2ptracker.storage.order_number` and :mod:`~p2ptracker.storage.numbers`: the highest numbers
-  of orders, also of those that are gone
+* :mod:`~p2ptracker.storage.order_number` and :mod:`~p2ptracker.storage.numbers`: the highest
+  numbers of orders, also of those that are gone
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
 * :mod:`~p2ptracker.storage.enrolment`: join tokens, enrolments, revocations, alarms
 * :mod:`~p2ptracker.storage.company_joins`: who may join by a company's certificate
