@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -20,11 +21,17 @@ from p2pdeploy.gossip.effects import ItemMerged, Notice
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.enrolment import CellTrust
-from p2pdeploy.trust.cell_keys import KEYS_ASKED_EVERY_S
-from p2pdeploy.trust.host_identity import load_revocations, save_cell_trust
+from p2pdeploy.trust.cell_keys import KEYS_ASKED_EVERY_S, CellKeys
+from p2pdeploy.trust.host_identity import (
+    load_revocations,
+    save_cell_keys,
+    save_revocations,
+)
 from p2pdeploy.trust.revocations import Revocations
 
 __all__ = ["TrustLearner"]
+
+T = TypeVar("T")
 
 ASKED_EVERY_S_MIN = 5.0  # whatever the control plane says: 500 hosts are 100 a second then
 _EARLY = 0.75  # a cell's hosts don't ask at the same moment, and none later than a minute
@@ -63,7 +70,8 @@ class TrustLearner:
         self._refused, self._changed, self._rng = refused, changed, rng
         self._learn_orders = learn_orders
         self._every_s = KEYS_ASKED_EVERY_S
-        self._kept: CellTrust | None = None
+        self._kept_revocations = b""  # on disk, as is the next
+        self._kept_cell_keys: CellKeys | None = None
 
     def restore(self) -> None:
         """Take what was learnt before the daemon stopped; what is damaged is asked for anew."""
@@ -92,26 +100,44 @@ class TrustLearner:
         """Ask once a minute, for ever; without an answer everything stays as it is."""
         while True:
             try:
-                await self._take_answer(await self._control.cell_trust(self._cell))
+                trust = await self._control.cell_trust(self._cell)
             except P2PDeployError as error:
                 _log.info("trust not learnt", code=error.code, reason=str(error))
-            except OSError as error:
-                _log.warning("trust not kept", reason=str(error))
+            else:
+                await self._take_answer(trust)
             await trio.sleep(self._every_s * self._rng.uniform(_EARLY, 1.0))
 
     async def _take_answer(self, trust: CellTrust) -> None:
-        """Take all of *trust*, then keep it.
+        """Take each part of *trust* that is what it should be: each proves itself.
 
-        Raises:
-            UnavailableError: who signs orders could not be asked; nothing was taken.
-            TrustError, ProtocolError: a part is not what it should be; what came before it holds.
+        What was refused is tried again with the next answer.
         """
         self._every_s = min(max(trust.ask_every_s, ASKED_EVERY_S_MIN), KEYS_ASKED_EVERY_S)
         # First, since the rest may be sealed with keys that are new.
-        await self._learn_orders(trust.targets_version)
-        if trust == self._kept:
-            return
-        self._gossip.publish(trust.revocations)  # comes back to hear(), once it is verified
-        self._gossip.use_keys(trust.cell_keys)
-        await trio.to_thread.run_sync(save_cell_trust, self._folder, trust, limiter=_files)
-        self._kept = trust
+        await self._try("order keys", self._learn_orders, trust.targets_version)
+        await self._try("revocations", self._take_revocations, trust.revocations)
+        await self._try("cell keys", self._take_cell_keys, trust.cell_keys)
+
+    async def _try(self, part: str, take: Callable[[T], Awaitable[None]], told: T) -> None:
+        try:
+            await take(told)
+        except P2PDeployError as error:
+            _log.warning("trust not learnt", part=part, code=error.code, reason=str(error))
+        except OSError as error:
+            _log.warning("trust not kept", part=part, reason=str(error))
+
+    async def _take_revocations(self, envelope: bytes) -> None:
+        self._gossip.publish(envelope)  # comes back to hear(), once it is verified
+        if envelope != self._kept_revocations:
+            await _hop(save_revocations, self._folder, envelope)
+            self._kept_revocations = envelope
+
+    async def _take_cell_keys(self, keys: CellKeys) -> None:
+        self._gossip.use_keys(keys)
+        if keys != self._kept_cell_keys:
+            await _hop(save_cell_keys, self._folder, keys)
+            self._kept_cell_keys = keys
+
+
+async def _hop(save: Callable[[Path, T], None], folder: Path, learnt: T) -> None:
+    await trio.to_thread.run_sync(save, folder, learnt, limiter=_files)

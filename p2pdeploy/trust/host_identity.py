@@ -25,7 +25,7 @@ import msgspec
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ConfigError, P2PDeployError
-from p2pdeploy.messages.enrolment import CellTrust, IssuedIdentity
+from p2pdeploy.messages.enrolment import IssuedIdentity
 from p2pdeploy.trust.bundle import (
     BUNDLE_BYTES_MAX,
     KNOWN_ORDERS_BYTES_MAX,
@@ -48,9 +48,10 @@ __all__ = [
     "load_known_orders",
     "load_revocations",
     "load_validity",
-    "save_cell_trust",
+    "save_cell_keys",
     "save_identity",
     "save_known_orders",
+    "save_revocations",
 ]
 
 ORDER_KEYS_FILE = "order-keys"
@@ -138,14 +139,18 @@ def load_known_orders(folder: Path) -> KnownOrders:
     return decode(data, KnownOrders, bytes_max=KNOWN_ORDERS_BYTES_MAX)
 
 
-def save_cell_trust(folder: Path, trust: CellTrust) -> None:
-    """Keep what the daemon learns while it runs.
+def save_revocations(folder: Path, envelope: bytes) -> None:
+    """Keep the newest, sealed, which was verified.
 
     Raises:
         OSError: the disk is full or not ours; what was there still works.
     """
-    write_private(folder / "revocations", trust.revocations)
-    write_private(folder / "cell-keys", encode(trust.cell_keys))
+    write_private(folder / "revocations", envelope)
+
+
+def save_cell_keys(folder: Path, keys: CellKeys) -> None:
+    """Keep the cell's ring.  Raises as :func:`save_revocations`."""
+    write_private(folder / "cell-keys", encode(keys))
 
 
 def load_revocations(folder: Path) -> bytes:
