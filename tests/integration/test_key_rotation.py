@@ -1,4 +1,8 @@
-"""Keys of orders are rotated under a rollout that runs: nobody is lost, nothing halts."""
+"""Keys of orders are rotated under a rollout that runs: nobody is lost, nothing halts.
+
+Two minutes of waiting for steps, so it is a soak test; ``test_standing.py`` rotates with real hosts
+in every run.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from tests.integration.waiting import wait_for
 
 pytestmark = [
     pytest.mark.processes,
+    pytest.mark.soak,
     pytest.mark.usefixtures("deployed"),
 ]
 
