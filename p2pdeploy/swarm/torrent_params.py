@@ -9,6 +9,7 @@ from typing import Any, cast
 import libtorrent as lt
 
 from p2pdeploy.errors import IntegrityError
+from p2pdeploy.payload.merkle import BLOCK_BYTES, HASH_BYTES
 from p2pdeploy.swarm.settings import PIECE_BYTES_MIN
 
 __all__ = ["params_of"]
@@ -27,7 +28,7 @@ def params_of(torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool])
     blobs = _blobs_of(info, len(paths), len(have))
     # Matched by order, not by name: libtorrent cleans names up for file systems that are not ours.
     in_order = sorted(paths, key=lambda path: [part.encode() for part in path.split("/")])
-    params = lt.add_torrent_params()
+    params = _with_layers(info, lt.bdecode(torrent_bytes))
     params.ti = info
     params.save_path = str(paths[in_order[0]].parent)
     params.renamed_files = {
@@ -38,6 +39,43 @@ def params_of(torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool])
     params.flags = flags.update_subscribe | flags.apply_ip_filter
     params.flags |= flags.disable_dht | flags.disable_lsd | flags.disable_pex
     return params
+
+
+def _with_layers(info: Any, decoded: Any) -> Any:
+    """Parameters that hold the piece layer of each blob whose bytes stand at another path as well.
+
+    libtorrent 2.1.1 takes a layer of the .torrent for the first file with its root.  The others
+    would wait for hashes for ever when pieces come by ``add_piece``.  Trees as in resume data
+    (https://www.libtorrent.org/manual-ref.html#fast-resume) reach each file by its index.
+    """
+    layout, layers = info.layout(), decoded[b"piece layers"]
+    roots = [layout.root(index).to_bytes() for index in range(layout.num_files())]
+    if len({root for root in roots if root in layers}) == sum(root in layers for root in roots):
+        return lt.add_torrent_params()
+    trees = [
+        _tree(layers.get(root, b""), layout.file_size(index), info.piece_length())
+        for index, root in enumerate(roots)
+    ]
+    resume = {
+        b"file-format": b"libtorrent resume file",
+        b"file-version": 1,
+        b"info-hash2": info.info_hashes().v2.to_bytes(),
+        b"trees": trees,
+    }
+    return lt.read_resume_data(cast(Any, lt.bencode(resume)))
+
+
+def _tree(layer: bytes, size_bytes: int, piece_size_bytes: int) -> dict[bytes, bytes]:
+    """A Merkle tree of which only *layer* is known: which nodes, from the root on, and those."""
+    leaves = _next_power_of_two(-(-size_bytes // BLOCK_BYTES))
+    first = leaves * BLOCK_BYTES // piece_size_bytes - 1  # a layer of n nodes follows n - 1 others
+    known = len(layer) // HASH_BYTES
+    mask = b"0" * first + b"1" * known + b"0" * (2 * leaves - 1 - first - known)
+    return {b"hashes": layer, b"mask": mask if layer else b""}
+
+
+def _next_power_of_two(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()
 
 
 def _blobs_of(info: Any, blob_count: int, piece_count: int) -> list[int]:

@@ -31,11 +31,19 @@ HOSTS_MAX = 24
 
 
 class Release:
-    """Blobs of random bytes, given in torrent order; each ends in a short piece."""
+    """Blobs of random bytes, given in torrent order; each ends in a short piece.
 
-    def __init__(self, sizes_bytes: dict[str, int], seed: int = 1) -> None:
+    With *same_bytes* blobs of one size have one content.
+    """
+
+    def __init__(
+        self, sizes_bytes: dict[str, int], seed: int = 1, *, same_bytes: bool = False
+    ) -> None:
         rng = random.Random(seed)
-        self.blobs = {path: rng.randbytes(size) for path, size in sizes_bytes.items()}
+        self.blobs = {
+            path: random.Random(size).randbytes(size) if same_bytes else rng.randbytes(size)
+            for path, size in sizes_bytes.items()
+        }
         self.manifest = Manifest(
             service=ServiceName("hello"),
             piece_size_bytes=PIECE_BYTES,

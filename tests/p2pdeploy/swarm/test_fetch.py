@@ -63,6 +63,16 @@ async def test_four_hosts_fetch_everything_and_each_piece_leaves_the_origin_once
         assert report.refused_deals == 0
 
 
+async def test_files_with_the_same_bytes_at_several_paths_arrive(lab):
+    sizes = {"a": 300_000, "b": 300_000, "c": 20_000, "d": 20_000, "e": 300_000, "f": 70_000}
+    release = lab.Release(sizes, same_bytes=True)
+    origin = lab.Origin(release)
+    hosts = [lab.host() for _ in range(2)]
+    async with sessions(hosts):
+        await fetch_all(hosts, origin)
+    assert all(release.is_at(host.root) for host in hosts)
+
+
 async def test_a_corrupted_deal_is_refused_and_the_piece_dealt_again(lab, small_release):
     origin = lab.Origin(small_release)
     origin.corrupt_left = 3
