@@ -25,8 +25,8 @@ from result import ResultWriter
 
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import Blob, Manifest, digest_of
+from p2pdeploy.merkle import PieceTree
 from p2pdeploy.payload.layout import piece_size_for
-from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.payload.torrent import piece_count, torrent_bytes
 from p2pdeploy.swarm.identity import SwarmIdentity, present
 from p2pdeploy.swarm.settings import DISK_IO, session_settings

@@ -5,6 +5,7 @@ Reading order:
 * nouns: :mod:`~p2pdeploy.ids`, :mod:`~p2pdeploy.manifest`, :mod:`~p2pdeploy.topology`
 * what goes over a wire: :mod:`~p2pdeploy.messages`, :mod:`~p2pdeploy.codec`,
   :mod:`~p2pdeploy.limits`, :mod:`~p2pdeploy.errors`, :mod:`~p2pdeploy.trust`
+* what BitTorrent gave us: :mod:`~p2pdeploy.bencode`, :mod:`~p2pdeploy.merkle`
 * pure cores: :mod:`~p2pdeploy.gossip`, :mod:`~p2pdeploy.activation`,
   :mod:`~p2pdeploy.planning`, :mod:`~p2pdeploy.swarm`
 * which process a pid means: :mod:`~p2pdeploy.process_identity`

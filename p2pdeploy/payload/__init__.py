@@ -8,12 +8,12 @@ Reading order:
   :mod:`~p2pdeploy.payload.paths`
 * from tree to manifest: :mod:`~p2pdeploy.payload.walk`, :mod:`~p2pdeploy.payload.layout`,
   :mod:`~p2pdeploy.payload.build`, :mod:`~p2pdeploy.payload.reading` with
-  :mod:`~p2pdeploy.payload.cut` and :mod:`~p2pdeploy.payload.merkle`, then
+  :mod:`~p2pdeploy.payload.cut` and :mod:`~p2pdeploy.merkle`, then
   :mod:`~p2pdeploy.payload.sources`
 * what anyone may verify: :mod:`~p2pdeploy.payload.check`, :mod:`~p2pdeploy.payload.torrent`
 * from manifest to tree: :mod:`~p2pdeploy.payload.stage` on :mod:`~p2pdeploy.payload.folders`
   and :mod:`~p2pdeploy.payload.verify`, and :mod:`~p2pdeploy.payload.delta`
 
-Everything here blocks and reads or writes disk, except the pure ``paths``, ``merkle``, ``cut``,
-``layout``, ``check``, ``torrent``, ``service_spec``, ``service_rules`` and ``service_findings``.
+Everything here blocks and reads or writes disk, except the pure ``paths``, ``cut``, ``layout``,
+``check``, ``torrent``, ``service_spec``, ``service_rules`` and ``service_findings``.
 """

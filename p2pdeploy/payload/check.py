@@ -14,9 +14,9 @@ from p2pdeploy.errors import IntegrityError, ProtocolError, RefusedError
 from p2pdeploy.ids import check_digest, check_service
 from p2pdeploy.limits import CHUNK_INDEX_BYTES_MAX, FILES_PER_RELEASE_MAX
 from p2pdeploy.manifest import Blob, ChunkIndex, Entry, Manifest, digest_of
+from p2pdeploy.merkle import HASH_BYTES, layer_root
 from p2pdeploy.payload.cut import CHUNK_BYTES_MAX
 from p2pdeploy.payload.layout import piece_size_for, plan_blobs
-from p2pdeploy.payload.merkle import HASH_BYTES, layer_root
 from p2pdeploy.payload.paths import link_fault, path_fault, path_key
 from p2pdeploy.payload.service_spec import SERVICE_TOML
 

@@ -17,9 +17,9 @@ import blake3
 
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import Blob, BlobChunks
+from p2pdeploy.merkle import PieceTree
 from p2pdeploy.payload.cut import CHUNK_BYTES_MAX, ChunkCutter
 from p2pdeploy.payload.layout import BlobPlan
-from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.payload.sources import changed, open_unchanged
 from p2pdeploy.payload.walk import Found
 

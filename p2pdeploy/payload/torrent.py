@@ -22,7 +22,7 @@ from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import Digest
 from p2pdeploy.limits import MANIFEST_BYTES_MAX
 from p2pdeploy.manifest import Blob, Manifest
-from p2pdeploy.payload.merkle import HASH_BYTES, piece_hash
+from p2pdeploy.merkle import HASH_BYTES, piece_hash
 
 __all__ = [
     "PieceSpan",

@@ -9,7 +9,7 @@ from typing import Any, cast
 import libtorrent as lt
 
 from p2pdeploy.errors import IntegrityError
-from p2pdeploy.payload.merkle import BLOCK_BYTES, HASH_BYTES
+from p2pdeploy.merkle import BLOCK_BYTES, HASH_BYTES
 from p2pdeploy.swarm.settings import PIECE_BYTES_MIN
 
 __all__ = ["params_of"]

@@ -14,8 +14,8 @@ import trio
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.manifest import Blob, Manifest, digest_of
+from p2pdeploy.merkle import PieceTree
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
-from p2pdeploy.payload.merkle import PieceTree
 from p2pdeploy.payload.torrent import piece_spans, torrent_bytes, verify_piece
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig

@@ -16,10 +16,10 @@ import trio
 
 from p2pdeploy import bencode
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
+from p2pdeploy.merkle import PieceTree
 from p2pdeploy.messages.api import ReleaseView
 from p2pdeploy.messages.upload import CHUNK_BYTES_MAX, CHUNK_HEADER, END_OF_CHUNKS
 from p2pdeploy.payload.build import Built
-from p2pdeploy.payload.merkle import PieceTree
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths
 from p2ptracker.registry import commit, spool

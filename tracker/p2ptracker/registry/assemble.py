@@ -14,7 +14,7 @@ import msgspec
 
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import Entry
-from p2pdeploy.payload.merkle import PieceTree
+from p2pdeploy.merkle import PieceTree
 from p2ptracker.registry.chunk_map import Chunk
 from p2ptracker.registry.spool import Spool
 from p2ptracker.storage.interfaces import BlobStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import libtorrent as lt
 import pytest
 
-from p2pdeploy.payload.merkle import BLOCK_BYTES, HASH_BYTES, PieceTree, piece_hash
+from p2pdeploy.merkle import BLOCK_BYTES, HASH_BYTES, PieceTree, piece_hash
 
 PIECE = 4 * BLOCK_BYTES
 SIZES = [
