@@ -83,6 +83,22 @@ def test_a_bad_version_beside_a_good_one_leaves_the_other_service_alone(
     assert all(side != web for side, web in ports)
 
 
+def test_files_with_the_same_bytes_reach_every_host_and_may_part_later(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    tree = write_payload(tmp_path / "copies", "copies", data_bytes=3 * 2**20 + 5)
+    for copy in ("copy", "other copy"):
+        (tree / copy).write_bytes((tree / "data").read_bytes())
+    for version in ("1", "2"):
+        fleet.publish("copies", version, tree)
+        fleet.roll_out("copies", version)
+        for host in fleet.names():
+            current = fleet.state(host) / "services" / "copies" / "current"
+            for name in ("data", "copy", "other copy"):
+                assert (current / name).read_bytes() == (tree / name).read_bytes(), (host, name)
+        (tree / "copy").write_bytes(b"its own" + (tree / "copy").read_bytes())
+
+
 def test_a_first_deployment_that_fails_ends_absent(fleet: Fleet, tmp_path: Path) -> None:
     tree = write_payload(tmp_path / "new", "new", mode="exits", start_timeout_s=4)
     fleet.publish("new", "1.0.0", tree)
