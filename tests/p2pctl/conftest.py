@@ -1,15 +1,19 @@
-"""Runs of ``p2pctl`` inside this process, and one small real fleet."""
+"""Runs of ``p2pctl`` inside this process, a small real fleet, and what its commands work on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from trio.testing import MockClock
 
 from p2pctl.cli import run
+from p2pdeploy.trust.private_files import write_private
+from p2pdeploy.trust.signing import SigningKey
+from tests.p2ptracker.rollout_bench import World, open_world
 
 
 class Run(NamedTuple):
@@ -53,6 +57,21 @@ def fleet_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     finally:
         assert run(["down", "--dir", str(folder)]) == 0
+
+
+@pytest.fixture
+async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+    """A real control plane that nothing listens for, and hosts that say what a test makes them."""
+    async with open_world(tmp_path / "fleet") as opened:
+        yield opened
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    """The key of somebody who approves rollouts; it lies in ``my.key``."""
+    made = SigningKey.generate(role="rollout")
+    write_private(tmp_path / "my.key", made.to_pem())
+    return made
 
 
 @pytest.fixture

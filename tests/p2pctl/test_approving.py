@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,21 @@ from typing import Any
 import click
 import msgspec
 import pytest
-from trio.testing import MockClock
 
 from p2pctl.approving import check_release, read_proposal
 from p2pctl.client import ApiClient
 from p2pctl.fleet_dir import FleetDir
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
-from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
+from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import RolloutRequest, RolloutState, RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Rollout, Target
 from p2pdeploy.testing.orders import NEW, OLD, a_build, a_plan, rollout_of
 from p2pdeploy.trust.envelope import signed_part
-from p2pdeploy.trust.private_files import write_private
-from p2pdeploy.trust.signing import SigningKey, is_signed
-from tests.p2ptracker.rollout_bench import HELLO, World, open_world
+from p2pdeploy.trust.signing import is_signed
+from tests.p2pctl.unconnected import Served, a_view
+from tests.p2ptracker.rollout_bench import HELLO, World
 
 WEB_1 = RolloutId("web-1")
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -61,17 +59,7 @@ class LyingControlPlane(ApiClient):
         """There is no connection."""
 
     def rollout(self, rollout_id: str, *, timeout_s: float = 0) -> RolloutView:
-        return RolloutView(
-            id=WEB_1,
-            service=ServiceName("web"),
-            version=Version("1"),
-            baseline="",
-            state=self.state,
-            created_at=NOW,
-            finished_at=None,
-            fault_domains=[],
-            reasons=[],
-        )
+        return a_view(WEB_1, self.state, NOW)
 
     def rollouts(self, **_: object) -> list[RolloutView]:
         return [self.rollout("latest")]
@@ -95,13 +83,6 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LyingControlPlane:
     connected = LyingControlPlane(tmp_path, [encode(a_rollout())])
     monkeypatch.setattr(FleetDir, "connect", lambda _: connected)
     return connected
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> SigningKey:
-    made = SigningKey.generate(role="rollout")
-    write_private(tmp_path / "my.key", made.to_pem())
-    return made
 
 
 def sign(tmp_path: Path, *more: str) -> tuple[object, ...]:
@@ -249,22 +230,6 @@ def test_bytes_that_two_readers_might_read_differently_are_not_signed() -> None:
     proposal = RolloutProposal(rollout=WEB_1, payloads=[payload], signed_by=[], threshold=1)
     with pytest.raises(TrustError):
         read_proposal(proposal, WEB_1, NOW)
-
-
-class Served(ApiClient):
-    """What a real control plane says of its releases."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.folder = world, world.folder
-
-    def bundle(self, service: str = "") -> bytes:
-        return self.world.plane.releases.bundle(service, 0)
-
-
-@pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        yield opened
 
 
 async def test_a_version_whose_publishers_signed_other_bytes_is_not_approved(world: World) -> None:

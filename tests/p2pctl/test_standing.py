@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
-from trio.testing import MockClock
 
 from p2pctl.approving import check_release, check_standing, read_proposal
 from p2pctl.client import ApiClient
@@ -19,19 +17,18 @@ from p2pctl.fleet_dir import FleetDir
 from p2pctl.render.trust import view_keys, view_rotation
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import TrustError
-from p2pdeploy.ids import RolloutId, ServiceName, Version
+from p2pdeploy.ids import RolloutId, Version
 from p2pdeploy.messages.api import RolloutState, RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.keys import KeyView, RotationAnswer, RotationRequest
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.testing.orders import a_plan, rollout_of
 from p2pdeploy.trust.envelope import seal, signed_part
-from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.signing import SigningKey, is_signed
-from tests.p2ptracker.rollout_bench import World, open_world
+from tests.p2pctl.unconnected import Served, a_view
+from tests.p2ptracker.rollout_bench import World
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
-WEB = ServiceName("web")
 HELLO_1 = RolloutId("hello-1")
 STRANGER = SigningKey.generate(role="rollout")
 
@@ -76,17 +73,7 @@ class ControlPlane(ApiClient):
 
     def sign_rollout(self, rollout_id: str, request: ApprovalRequest) -> RolloutView:
         self.signed.append((rollout_id, request))
-        return RolloutView(
-            id=RolloutId(rollout_id),
-            service=WEB,
-            version=Version("1"),
-            baseline="",
-            state=self.state,
-            created_at=NOW,
-            finished_at=NOW,
-            fault_domains=[],
-            reasons=[],
-        )
+        return a_view(rollout_id, self.state, NOW)
 
 
 @pytest.fixture
@@ -94,13 +81,6 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
     connected = ControlPlane(tmp_path)
     monkeypatch.setattr(FleetDir, "connect", lambda _: connected)
     return connected
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> SigningKey:
-    made = SigningKey.generate(role="rollout")
-    write_private(tmp_path / "my.key", made.to_pem())
-    return made
 
 
 def sign(folder: Path, *what: str) -> tuple[object, ...]:
@@ -164,24 +144,13 @@ def test_what_does_not_stand_may_not_have_expired() -> None:
         read_proposal(fresh, "web-1", NOW)
 
 
-class Served(ApiClient):
-    """What a real control plane says."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.folder = world, world.folder
-
-    def bundle(self, service: str = "") -> bytes:
-        return self.world.plane.releases.bundle(service, 0)
-
-
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+async def world(world: World) -> World:
     """hello 1 stands, and a stranger takes ROLLOUTs over."""
-    async with open_world(tmp_path / "fleet") as opened:
-        await opened.complete("1")
-        request = RotationRequest(public_keys=(SigningKey.generate().public_key,))
-        await opened.plane.keys.rotate("rollout", request)
-        yield opened
+    await world.complete("1")
+    request = RotationRequest(public_keys=(SigningKey.generate().public_key,))
+    await world.plane.keys.rotate("rollout", request)
+    return world
 
 
 def now_in(world: World) -> dt.datetime:

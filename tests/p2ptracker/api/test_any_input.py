@@ -33,8 +33,8 @@ from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 from p2ptracker.run import run_tasks
-from tests.p2ptracker.conftest import open_http
 from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, World, open_world
+from tests.p2ptracker.tracker_bench import open_http
 from tests.trust_folder import host_files
 
 pytestmark = pytest.mark.slow

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import httpx2
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
-from trio.testing import MockClock
 
 from p2pdeploy.messages.api import ErrorDocument, RolloutView
 from p2pdeploy.messages.approval import CELLS_APPROVED_MAX, RolloutProposal, StandingView
@@ -19,16 +17,10 @@ from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.audit.log import AuditLog
 from tests.p2ptracker.api.callers import Callers, host, operator
 from tests.p2ptracker.approvers import Approvers, request_by
-from tests.p2ptracker.rollout_bench import World, open_world
+from tests.p2ptracker.rollout_bench import World
 
 PROPOSAL, SIGNATURES = "/v1/rollouts/hello-1/proposal", "/v1/rollouts/hello-1/signatures"
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.tls import IdentityFiles
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths, open_trust
-from tests.p2ptracker.conftest import open_http
+from tests.p2ptracker.tracker_bench import open_http
 from tests.trust_folder import operator_files
 
 CELL = CellId("lab.web.c0")

@@ -15,7 +15,7 @@ import trio
 from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import client_context, is_control_plane
 from p2ptracker.api import tls
-from tests.p2ptracker.conftest import open_http
+from tests.p2ptracker.tracker_bench import open_http
 from tests.trust_folder import host_files
 
 IDLE_CONNECTIONS = 1_000

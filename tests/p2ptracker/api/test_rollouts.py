@@ -15,8 +15,8 @@ from trio.testing import MockClock
 from p2pdeploy.messages.api import ErrorBody, ErrorDocument, Reason, RolloutPlanView, RolloutView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 from p2ptracker.api.app import BODY_BYTES_MAX, serve_api
-from tests.p2ptracker.conftest import open_http
 from tests.p2ptracker.rollout_bench import World, open_world
+from tests.p2ptracker.tracker_bench import open_http
 
 HELLO_1 = {"service": "hello", "version": "1", "environment": "lab", "machine_function": "web"}
 JSON = {"Content-Type": "application/json"}

@@ -18,8 +18,8 @@ from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import forgotten
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.storage.enrolment import Enrolment, Refusals, stored_refusals
-from tests.p2ptracker.conftest import CELL
 from tests.p2ptracker.enrolment.joined import join_as
+from tests.p2ptracker.tracker_bench import CELL
 
 H1, H2, H3 = HostName("h01"), HostName("h02"), HostName("h03")
 

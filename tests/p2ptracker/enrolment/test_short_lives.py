@@ -38,7 +38,7 @@ from p2ptracker.authority import issue
 from p2ptracker.enrolment.revoking import Revoker
 from tests.integration.payloads import write_payload
 from tests.integration.processes import processes_below, spare_none_below
-from tests.p2ptracker.conftest import CELL, Tracker
+from tests.p2ptracker.tracker_bench import CELL, Tracker
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import msgspec
 import pytest
-from trio.testing import MockClock
 
 from p2pdeploy.gossip.state import CellState
 from p2pdeploy.ids import ServiceName
@@ -17,16 +13,15 @@ from p2pdeploy.messages.orders import Abort, Go, Rollout
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.storage.numbers import stored_numbers
 from p2ptracker.storage.order_number import OrderNumber
-from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, World, open_world
+from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, World
 
 FAR = 10**12
 
 
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        await opened.complete("1")
-        yield opened
+async def world(world: World) -> World:
+    await world.complete("1")
+    return world
 
 
 def a_rollout(world: World) -> Rollout:

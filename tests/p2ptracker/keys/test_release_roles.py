@@ -15,7 +15,7 @@ from p2pdeploy.trust.releases.repository import bundle_for
 from p2pdeploy.trust.releases.seen import Seen
 from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys
 from p2pdeploy.trust.signing import SigningKey
-from tests.p2ptracker.conftest import open_http
+from tests.p2ptracker.tracker_bench import open_http
 from tests.trust_folder import operator_files
 
 

@@ -16,7 +16,7 @@ from p2pdeploy.trust.releases.proposals import Proposal, sign
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.storage.rollouts import RolloutRow, save_orders, save_rollout, stored_orders
-from tests.p2ptracker.conftest import open_http
+from tests.p2ptracker.tracker_bench import open_http
 from tests.trust_folder import operator_files
 
 CELL, HELLO = CellId("lab.web.c0"), ServiceName("hello")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 import pytest
-from trio.testing import MockClock
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.gossip.state import item_of
@@ -21,7 +19,7 @@ from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.status import key_views
 from tests.p2ptracker.approvers import request_by
-from tests.p2ptracker.rollout_bench import API, DB_CELL, WEB_CELL, World, asks, open_world
+from tests.p2ptracker.rollout_bench import API, DB_CELL, WEB_CELL, World, asks
 
 HELLO_1, HELLO_2, API_1 = RolloutId("hello-1"), RolloutId("hello-2"), RolloutId("api-1")
 NOW = Waits(step_s=0.0, credentials_s=0.0)
@@ -30,11 +28,10 @@ OTHERS = [SigningKey.generate(role="rollout") for _ in range(2)]
 
 
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+async def world(world: World) -> World:
     """hello 1 runs everywhere in the web cell, approved by the control plane alone."""
-    async with open_world(tmp_path / "fleet") as opened:
-        await opened.complete("1")
-        yield opened
+    await world.complete("1")
+    return world
 
 
 async def rotate(

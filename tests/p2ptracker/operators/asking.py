@@ -15,7 +15,7 @@ from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.tls import IdentityFiles
-from tests.p2ptracker.conftest import Tracker, open_http
+from tests.p2ptracker.tracker_bench import Tracker, open_http
 
 __all__ = ["Person", "code_of", "issue", "listed", "person", "renew", "revoke"]
 

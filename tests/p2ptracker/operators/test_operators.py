@@ -36,7 +36,6 @@ from p2ptracker.operators import rules
 from p2ptracker.operators.made_here import make_operator_here
 from p2ptracker.storage.enrolment import Refusals, refuse_serial
 from p2ptracker.storage.operators import known_operators
-from tests.p2ptracker.conftest import CELL, open_http
 from tests.p2ptracker.operators.asking import (
     code_of,
     issue,
@@ -46,6 +45,7 @@ from tests.p2ptracker.operators.asking import (
     renew,
     revoke,
 )
+from tests.p2ptracker.tracker_bench import CELL, open_http
 
 DAY_S = 86_400.0
 

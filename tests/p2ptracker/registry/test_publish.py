@@ -24,7 +24,7 @@ from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths
 from p2ptracker.registry import commit, spool
 from p2ptracker.registry.uploads import UPLOAD_LIFETIME_S
-from tests.p2ptracker.conftest import words_of
+from tests.p2ptracker.tracker_bench import words_of
 from tests.trust_folder import host_files, operator_files
 
 Payload = Callable[..., Built]

@@ -21,7 +21,7 @@ from p2pdeploy.trust.releases.verify import VerifiedRelease, first_seen, verify_
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.control_plane import open_control_plane
 from p2ptracker.releases.desk import PROPOSAL_LIFETIME_S
-from tests.p2ptracker.conftest import open_http
+from tests.p2ptracker.tracker_bench import open_http
 from tests.trust_folder import operator_files
 
 Payload = Callable[..., Built]

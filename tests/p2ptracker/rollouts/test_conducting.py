@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import msgspec
 import pytest
 from sqlalchemy.exc import OperationalError
-from trio.testing import MockClock
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.limits import LEASE_RENEW_S, LEASE_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Abort, Retry, Roster, Settled
-from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, inventory, open_world
+from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, inventory
 
 HELLO_1, HELLO_2, API_1 = RolloutId("hello-1"), RolloutId("hello-2"), RolloutId("api-1")
 EVERYBODY = ("w1", "w2", "w3", "w4")
-
-
-@pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        yield opened
 
 
 def settled_in(world: World, service: str = "hello") -> Settled:

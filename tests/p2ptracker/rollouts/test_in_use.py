@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from p2pdeploy.messages.orders import Settled
 from p2ptracker.rollouts.in_use import versions_in_use
-from tests.p2ptracker.rollout_bench import API, HELLO, open_world
+from tests.p2ptracker.rollout_bench import API, HELLO, World
 
 pytestmark = pytest.mark.usefixtures("few_live")
 
@@ -18,30 +16,28 @@ def few_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("p2pdeploy.trust.releases.proposals.RELEASES_LIVE_MAX", 3)
 
 
-async def test_what_a_rollout_brings_and_goes_back_to_stays_signed(tmp_path: Path) -> None:
-    async with open_world(tmp_path / "fleet") as world:
-        await world.complete("1")
-        assert world.desk.versions_in_use(HELLO) == {"1"}, "it settled, and hosts run it"
-        await world.apply("2")
-        assert world.desk.versions_in_use(HELLO) == {"1", "2"}, "and may have to go back"
-        for version in ("3", "4", "5"):
-            await world.publish(version)
-        assert set(world.plane.repository.live(HELLO)) == {"1", "2", "5"}
-        assert world.desk.versions_in_use(API) == frozenset()
+async def test_what_a_rollout_brings_and_goes_back_to_stays_signed(world: World) -> None:
+    await world.complete("1")
+    assert world.desk.versions_in_use(HELLO) == {"1"}, "it settled, and hosts run it"
+    await world.apply("2")
+    assert world.desk.versions_in_use(HELLO) == {"1", "2"}, "and may have to go back"
+    for version in ("3", "4", "5"):
+        await world.publish(version)
+    assert set(world.plane.repository.live(HELLO)) == {"1", "2", "5"}
+    assert world.desk.versions_in_use(API) == frozenset()
 
 
-async def test_a_host_that_was_away_finds_what_settled_still_signed(tmp_path: Path) -> None:
+async def test_a_host_that_was_away_finds_what_settled_still_signed(world: World) -> None:
     """It comes back after many releases, and converges by SETTLED to one that it can verify."""
-    async with open_world(tmp_path / "fleet") as world:
-        await world.complete("1")
-        for version in ("3", "4", "5", "6"):
-            await world.publish(version)
-        live = world.plane.repository.live(HELLO)
-        assert set(live) == {"1", "5", "6"}
-        settled = world.order(f"settled/{HELLO}")
-        assert isinstance(settled, Settled)
-        assert settled.build is not None
-        assert live[settled.build.version].manifest_digest == settled.build.digest
+    await world.complete("1")
+    for version in ("3", "4", "5", "6"):
+        await world.publish(version)
+    live = world.plane.repository.live(HELLO)
+    assert set(live) == {"1", "5", "6"}
+    settled = world.order(f"settled/{HELLO}")
+    assert isinstance(settled, Settled)
+    assert settled.build is not None
+    assert live[settled.build.version].manifest_digest == settled.build.digest
 
 
 def test_nobody_uses_a_service_that_nobody_knows() -> None:

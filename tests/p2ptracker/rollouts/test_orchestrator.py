@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import pytest
-from trio.testing import MockClock
 
 from p2pdeploy.errors import NotFoundError, P2PDeployError, RefusedError
 from p2pdeploy.ids import HostName, RolloutId, ServiceName
@@ -14,15 +10,9 @@ from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Plan, Revert, Rollout, Roster
 from p2ptracker.rollouts.steering import Verb
-from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, asks, open_world
+from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, asks
 
 HELLO_1 = RolloutId("hello-1")
-
-
-@pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        yield opened
 
 
 async def refusal_of(world: World, **changes: object) -> tuple[type[P2PDeployError], str]:

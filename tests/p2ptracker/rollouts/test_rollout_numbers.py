@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
-import pytest
-from trio.testing import MockClock
 
 from p2pdeploy.ids import CellId
 from p2pdeploy.messages.orders import Abort, Rollout
 from p2pdeploy.planning.conducted import Conducted
 from p2ptracker.rollouts.draft import next_rollout_seq
-from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, WEB_CELL, World, open_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        yield opened
+from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, WEB_CELL, World
 
 
 def rollout_in(world: World, cell: CellId = WEB_CELL) -> Rollout:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import msgspec
 import pytest
 import sqlalchemy as sa
@@ -24,16 +21,10 @@ from p2ptracker.rollouts.survey import Survey, Surveyor
 from p2ptracker.storage.releases import find_release
 from p2ptracker.storage.schema import releases
 from tests.p2ptracker.approvers import Approvers, request_by
-from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, WEB_CELL, World, asks, open_world
+from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, WEB_CELL, World, asks
 
 HELLO_1 = RolloutId("hello-1")
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import trio
@@ -21,17 +20,16 @@ from p2pdeploy.trust.streams import accept_peer
 from p2pdeploy.trust.tls import server_context
 from p2ptracker.cells.daemons import WHY_TIMEOUT_S
 from p2ptracker.cells.fleet import host_views
-from tests.p2ptracker.rollout_bench import HELLO, World, inventory, open_world
+from tests.p2ptracker.rollout_bench import HELLO, World, inventory
 from tests.trust_folder import enrol
 
 HELLO_1, HELLO_2 = RolloutId("hello-1"), RolloutId("hello-2")
 
 
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
-    async with open_world(tmp_path / "fleet") as opened:
-        await opened.apply("1")
-        yield opened
+async def world(world: World) -> World:
+    await world.apply("1")
+    return world
 
 
 async def ask(world: World, host: str = "w2", rollout: RolloutId = HELLO_1) -> list[Reason]:
