@@ -15,8 +15,10 @@ from cryptography.x509.oid import NameOID
 from p2pdaemon.enrolment_client import open_enrolment
 from p2pdaemon.join import join, require_ours
 from p2pdaemon.judge_bundle import SEEN_FILE
+from p2pdeploy.codec import encode
 from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, SigningRequests
 from p2pdeploy.trust.certificates import fingerprint, new_authority, new_key
@@ -25,6 +27,7 @@ from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
 from p2pdeploy.trust.join_token import read_join_token, show_join_token
 from p2pdeploy.trust.releases.seen import Seen
 from p2ptracker.authority.create import create_trust
+from p2ptracker.enrolment import gate
 from p2ptracker.storage.enrolment import newest_alarms
 
 H1, H2 = HostName("h01"), HostName("h02")
@@ -64,6 +67,17 @@ async def test_the_audit_log_says_who_joined(tracker, config_of, token_for) -> N
     entries = msgspec.json.decode(answer.content, type=list[AuditEntry])
     joined = [entry for entry in entries if entry.path == "/v1/enrolment"]
     assert [(entry.step, entry.who) for entry in joined] == [("done", "spiffe://lab/lab/web/h01")]
+
+
+async def test_a_host_that_comes_when_it_is_full_hears_when_to_come_back(
+    tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "WITHIN_MAX", 0)
+    answer = await tracker.http.post("/v1/enrolment", content=encode(a_request(b"x" * 32)))
+    assert answer.status_code == 503
+    error = msgspec.json.decode(answer.content, type=ErrorDocument).error
+    assert error.code == "issuing-busy"
+    assert 1 <= int(answer.headers["Retry-After"]) <= gate.RETRY_S_MAX
 
 
 async def test_a_host_joins_with_its_token(tracker, config_of, token_for) -> None:

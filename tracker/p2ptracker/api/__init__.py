@@ -4,7 +4,7 @@
 * :mod:`~p2ptracker.api.tls`: Hypercorn over TLS, with the peer's identity in every request
 * :mod:`~p2ptracker.api.guard`: Host, Origin and certificate, checked before any route
 * :mod:`~p2ptracker.api.authorise`: who may call what; the one place that says so
-* :mod:`~p2ptracker.api.routes`: the routes there are, each with the permission it declares
+* :mod:`~p2ptracker.api.routes`: how a route says who may call it, and the routes there are
 * :mod:`~p2ptracker.api.unread_body`: answers given before the body was read
 * :mod:`~p2ptracker.api.failures`: every error as ``{"error": ErrorBody}``
 * :mod:`~p2ptracker.api.enrolment`: joining, renewing, revoking

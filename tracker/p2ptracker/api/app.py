@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import trio
 from hypercorn.trio import serve
-from litestar import Litestar, Response, Router, get
+from litestar import Litestar, Response, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
@@ -19,7 +19,7 @@ import p2pdeploy
 from p2ptracker.api.audit import audit_handlers, health_handler
 from p2ptracker.api.cells import cell_handlers
 from p2ptracker.api.enrolment import enrolment_handlers
-from p2ptracker.api.failures import REFUSALS, exception_handlers
+from p2ptracker.api.failures import exception_handlers
 from p2ptracker.api.fleet import fleet_handlers
 from p2ptracker.api.guard import Guard, authorise_route
 from p2ptracker.api.keys import key_routes
@@ -28,7 +28,7 @@ from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.operators import operator_handlers
 from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
-from p2ptracker.api.routes import check_declared, routes_of
+from p2ptracker.api.routes import check_declared, get, routes_of
 from p2ptracker.api.tls import TlsConfig
 from p2ptracker.api.unread_body import Application, finish_bodies
 from p2ptracker.audit.calls import audited
@@ -83,7 +83,7 @@ def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = No
 
 
 def _metrics_handler(plane: ControlPlane) -> ControllerRouterHandler:
-    @get("/metrics", opt={"permission": "view"}, media_type=CONTENT_TYPE_LATEST, responses=REFUSALS)
+    @get("/metrics", "view", media_type=CONTENT_TYPE_LATEST)
     async def get_metrics() -> Response[bytes]:
         """Figures in the Prometheus text format."""
         now = trio.current_time()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from litestar import get
 from litestar.params import QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.messages.access import AccessRow
 from p2pdeploy.messages.audit import AuditEntry
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get
 from p2ptracker.audit.log import AuditLog
 
 __all__ = ["ENTRIES_PER_PAGE_MAX", "audit_handlers", "health_handler"]
@@ -24,12 +23,12 @@ def audit_handlers(
 ) -> list[ControllerRouterHandler]:
     """The routes under ``/v1``; *routes* is asked once the application stands."""
 
-    @get("/auth/matrix", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/auth/matrix", "view")
     async def get_matrix() -> list[AccessRow]:
         """List every route with the permission it demands and the roles that grant it."""
         return list(routes())
 
-    @get("/audit", opt={"permission": "admin"}, responses=REFUSALS)
+    @get("/audit", "admin")
     async def get_audit(
         after: Annotated[int, QueryParameter(ge=0, le=2**63 - 1)] = 0,
         limit: Annotated[int, QueryParameter(ge=1, le=ENTRIES_PER_PAGE_MAX)] = 100,
@@ -43,7 +42,7 @@ def audit_handlers(
 def health_handler() -> ControllerRouterHandler:
     """``GET /healthz``: the one page for everybody, which says nothing else."""
 
-    @get("/healthz", opt={"permission": "open"}, media_type="text/plain", responses=REFUSALS)
+    @get("/healthz", "open", media_type="text/plain")
     async def get_health() -> str:
         """Say that the control plane answers."""
         return "ok"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import trio
-from litestar import Request, Response, get, post
+from litestar import Request, Response
 from litestar.params import FromPath, RawBody
 from litestar.types import ControllerRouterHandler
 
@@ -20,7 +20,7 @@ from p2pdeploy.messages.sync import SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.identity import HostId
 from p2ptracker.api.authorise import peer_in, require_host, require_member
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get, post
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["TimeView", "cell_handlers"]
@@ -38,12 +38,12 @@ class TimeView(msgspec.Struct, frozen=True, kw_only=True):
 def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @get("/time", opt={"permission": "member"}, responses=REFUSALS)
+    @get("/time", "member")
     async def get_time() -> TimeView:
         """What time it is."""
         return TimeView(now=time.time())
 
-    @get("/cells/{cell:str}/hosts", opt={"permission": "member"}, responses=REFUSALS)
+    @get("/cells/{cell:str}/hosts", "member")
     async def get_cell_hosts(request: Request[Any, Any, Any], cell: FromPath[str]) -> list[Host]:
         """The inventory of one cell, in name order; a host is told of its own alone."""
         hosts = plane.cells.get(CellId(cell)).hosts
@@ -56,14 +56,7 @@ def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
 
 
 def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
-    @post(
-        "/cells/{cell:str}/sync",
-        opt={"permission": "host"},
-        status_code=200,
-        media_type=_MSGPACK,
-        request_max_body_size=FRAME_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/cells/{cell:str}/sync", "host", media_type=_MSGPACK, body_bytes_max=FRAME_BYTES_MAX)
     async def sync_cell(
         request: Request[Any, Any, Any], cell: FromPath[str], body: RawBody
     ) -> bytes:
@@ -79,14 +72,7 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
 
 
 def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
-    @post(
-        "/deal",
-        opt={"permission": "host"},
-        status_code=200,
-        media_type=_OCTETS,
-        request_max_body_size=DEAL_REQUEST_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/deal", "host", media_type=_OCTETS, body_bytes_max=DEAL_REQUEST_BYTES_MAX)
     async def deal_piece(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
         """Deal a piece: the reply in the header X-Deal (msgpack, base64), its bytes as the body."""
         wanted = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)

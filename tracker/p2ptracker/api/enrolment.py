@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, Response, Router
 from litestar.params import FromPath, JSONBody, RawBody
 from litestar.types import ControllerRouterHandler
 
@@ -29,7 +29,8 @@ from p2pdeploy.messages.enrolment_desk import (
 )
 from p2pdeploy.trust.identity import HostId
 from p2ptracker.api.authorise import peer_in, require_member
-from p2ptracker.api.failures import REFUSALS, error_body, error_bytes
+from p2ptracker.api.failures import error_body, error_bytes
+from p2ptracker.api.routes import get, post
 from p2ptracker.audit.calls import note_subject
 from p2ptracker.enrolment.desk import EnrolmentDesk
 from p2ptracker.enrolment.gate import BusyError
@@ -51,7 +52,11 @@ def enrolment_handlers(
     *ask_every_s*: how often hosts shall ask whom to believe.
     """
     return [
-        *_open_handlers(desk, repository),
+        Router(
+            "/",
+            route_handlers=_open_handlers(desk, repository),
+            exception_handlers={BusyError: _busy},
+        ),
         *_admin_handlers(desk, revoker),
         _trust_handler(revoker, repository, ask_every_s),
     ]
@@ -60,76 +65,45 @@ def enrolment_handlers(
 def _open_handlers(
     desk: EnrolmentDesk, repository: RepositoryKeeper
 ) -> list[ControllerRouterHandler]:
-    @get("/enrolment/authority", opt={"permission": "open"}, media_type=_PEM, responses=REFUSALS)
+    @get("/enrolment/authority", "open", media_type=_PEM)
     async def get_authority() -> bytes:
         """The fleet CA's certificate: public; a join token says which one is the right one."""
         return desk.authority_pem
 
-    @post(
-        "/enrolment",
-        opt={"permission": "enrol"},
-        status_code=200,
-        media_type=_MSGPACK,
-        request_max_body_size=ENROLMENT_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/enrolment", "enrol", media_type=_MSGPACK, body_bytes_max=ENROLMENT_BYTES_MAX)
     async def enrol_host(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
         """Let in the host of a join token (p2pdeploy/messages/enrolment.py)."""
         asked = decode(body, EnrolRequest, bytes_max=ENROLMENT_BYTES_MAX)
-        try:
-            issued = await desk.enrol(asked)
-            note_subject(request.scope, desk.identity_of(asked.host))
-            return _issued(issued, repository)
-        except BusyError as error:
-            return _busy(error)
+        issued = await desk.enrol(asked)
+        note_subject(request.scope, desk.identity_of(asked.host))
+        return _issued(issued, repository)
 
     @post(
         "/enrolment/company",
-        opt={"permission": "enrol"},
-        status_code=200,
+        "enrol",
         media_type=_MSGPACK,
-        request_max_body_size=COMPANY_ENROLMENT_BYTES_MAX,
-        responses=REFUSALS,
+        body_bytes_max=COMPANY_ENROLMENT_BYTES_MAX,
     )
     async def enrol_host_by_company(
         request: Request[Any, Any, Any], body: RawBody
     ) -> Response[bytes]:
         """Let in a host that a company's CA knows (p2pdeploy/messages/enrolment_company.py)."""
         asked = decode(body, CompanyEnrolRequest, bytes_max=COMPANY_ENROLMENT_BYTES_MAX)
-        try:
-            host, issued = await desk.enrol_by_company(asked)
-            note_subject(request.scope, desk.identity_of(host))
-            return _issued(issued, repository)
-        except BusyError as error:
-            return _busy(error)
+        host, issued = await desk.enrol_by_company(asked)
+        note_subject(request.scope, desk.identity_of(host))
+        return _issued(issued, repository)
 
-    @post(
-        "/enrolment/renew",
-        opt={"permission": "renew"},
-        status_code=200,
-        media_type=_MSGPACK,
-        request_max_body_size=ENROLMENT_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/enrolment/renew", "renew", media_type=_MSGPACK, body_bytes_max=ENROLMENT_BYTES_MAX)
     async def renew_host_identity(body: RawBody) -> Response[bytes]:
         """Fresh certificates for a host that signs with its attestation key."""
         request = decode(body, RenewRequest, bytes_max=ENROLMENT_BYTES_MAX)
-        try:
-            return _issued(await desk.renew(request), repository)
-        except BusyError as error:
-            return _busy(error)
+        return _issued(await desk.renew(request), repository)
 
     return [get_authority, enrol_host, enrol_host_by_company, renew_host_identity]
 
 
 def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRouterHandler]:
-    @post(
-        "/enrolment/tokens",
-        opt={"permission": "admin"},
-        status_code=200,
-        request_max_body_size=_IMPORT_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/enrolment/tokens", "admin", body_bytes_max=_IMPORT_BYTES_MAX)
     async def issue_join_tokens(
         request: Request[Any, Any, Any], data: JSONBody[TokenRequest]
     ) -> list[TokenView]:
@@ -138,14 +112,12 @@ def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRou
         api = "" if data.on_lan else f"https://{request.headers['host']}"
         return await desk.issue_tokens(data, api=api)
 
-    @get("/enrolment", opt={"permission": "admin"}, responses=REFUSALS)
+    @get("/enrolment", "admin")
     async def get_enrolment() -> EnrolmentStatus:
         """How every host stands, and the alarms, newest first."""
         return await desk.status()
 
-    @post(
-        "/enrolment/revocations", opt={"permission": "admin"}, status_code=200, responses=REFUSALS
-    )
+    @post("/enrolment/revocations", "admin")
     async def revoke(data: JSONBody[RevokeRequest]) -> RevokeRequest:
         """Take back a host's identity; in force on return."""
         await revoker.revoke_host(data.host, data.reason)
@@ -157,12 +129,7 @@ def _admin_handlers(desk: EnrolmentDesk, revoker: Revoker) -> list[ControllerRou
 def _trust_handler(
     revoker: Revoker, repository: RepositoryKeeper, ask_every_s: float
 ) -> ControllerRouterHandler:
-    @get(
-        "/cells/{cell:str}/trust",
-        opt={"permission": "host"},
-        media_type=_MSGPACK,
-        responses=REFUSALS,
-    )
+    @get("/cells/{cell:str}/trust", "host", media_type=_MSGPACK)
     async def get_cell_trust(request: Request[Any, Any, Any], cell: FromPath[str]) -> bytes:
         """Revocations, keys and authorities, for a host of the cell (CellTrust)."""
         peer = peer_in(request.scope)
@@ -187,7 +154,7 @@ def _issued(identity: IssuedIdentity, repository: RepositoryKeeper) -> Response[
     return Response(encode(whole), media_type=_MSGPACK)
 
 
-def _busy(error: BusyError) -> Response[bytes]:
+def _busy(_request: object, error: BusyError) -> Response[bytes]:
     return Response(
         error_bytes(error_body(error)),
         status_code=error.http_status,

@@ -6,13 +6,12 @@ import time
 from typing import Annotated
 
 import trio
-from litestar import get
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.api import HostView, VersionsView, WhereRow
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get
 from p2ptracker.cells.fleet import host_views, versions_view, where_rows
 from p2ptracker.control_plane import ControlPlane
 
@@ -24,7 +23,7 @@ HOSTS_PER_PAGE_MAX = 10_000
 def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @get("/hosts", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/hosts", "view")
     async def get_hosts(
         filters: Annotated[list[str] | None, QueryParameter(name="filter", max_items=16)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=HOSTS_PER_PAGE_MAX)] = 1_000,
@@ -40,12 +39,12 @@ def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             wall_s=time.time(),
         )
 
-    @get("/fleet/{service:str}/versions", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/fleet/{service:str}/versions", "view")
     async def get_versions(service: FromPath[str]) -> VersionsView:
         """Count hosts by the version they run."""
         return versions_view(plane.cells.all(), ServiceName(service))
 
-    @get("/fleet/{service:str}/where/{version:str}", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/fleet/{service:str}/where/{version:str}", "view")
     async def get_where(service: FromPath[str], version: FromPath[str]) -> list[WhereRow]:
         """List the hosts that run one version."""
         return where_rows(

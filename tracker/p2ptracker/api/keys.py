@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import trio
-from litestar import Router, get, post
+from litestar import Router
 from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
@@ -17,7 +17,7 @@ from p2pdeploy.messages.keys import (
     RotationAnswer,
     RotationRequest,
 )
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get, post
 from p2ptracker.authority.folder import OFFLINE_ROLES, RELEASE_ROLES
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.keys.status import key_views
@@ -29,7 +29,7 @@ def key_routes(plane: ControlPlane) -> ControllerRouterHandler:
     """The routes, over *plane*."""
     readers = trio.CapacityLimiter(1)
 
-    @get("/", opt={"permission": "admin"}, responses=REFUSALS)
+    @get("/", "admin")
     async def get_keys() -> list[KeyView]:
         """How every key stands."""
         folder = plane.trust.paths.trust.parent
@@ -37,26 +37,14 @@ def key_routes(plane: ControlPlane) -> ControllerRouterHandler:
         work = partial(key_views, folder, plane.repository.repository, plane.keys, unsigned)
         return await trio.to_thread.run_sync(work, limiter=readers)
 
-    @post(
-        "/{role:str}/rotation",
-        opt={"permission": "admin"},
-        request_max_body_size=ROTATION_BYTES_MAX,
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{role:str}/rotation", "admin", body_bytes_max=ROTATION_BYTES_MAX)
     async def rotate_key(role: FromPath[str], data: JSONBody[RotationRequest]) -> RotationAnswer:
         """Begin or finish the rotation of a role's keys (p2pdeploy/messages/keys.py)."""
         if role in RELEASE_ROLES:
             return await plane.release_roles.rotate(role, data)
         return await plane.keys.rotate(role, data)
 
-    @post(
-        "/renewal/{service:str}",
-        opt={"permission": "publish"},
-        request_max_body_size=ROTATION_BYTES_MAX,
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/renewal/{service:str}", "publish", body_bytes_max=ROTATION_BYTES_MAX)
     async def renew_service_document(
         service: FromPath[str], data: JSONBody[RenewalRequest]
     ) -> RotationAnswer:
@@ -65,13 +53,7 @@ def key_routes(plane: ControlPlane) -> ControllerRouterHandler:
             raise RefusedError("that is a role, not a service", code="not-a-service")
         return await plane.release_roles.renew(service, data.signed)
 
-    @post(
-        "/{role:str}/renewal",
-        opt={"permission": "admin"},
-        request_max_body_size=ROTATION_BYTES_MAX,
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{role:str}/renewal", "admin", body_bytes_max=ROTATION_BYTES_MAX)
     async def renew_role_document(
         role: FromPath[str], data: JSONBody[RenewalRequest]
     ) -> RotationAnswer:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar import post
 from litestar.params import JSONBody
 from litestar.types import ControllerRouterHandler
 
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import post
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["LabTorrent", "lab_handlers"]
@@ -24,7 +23,7 @@ class LabTorrent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def lab_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes, over *plane*."""
 
-    @post("/lab/torrents", opt={"permission": "admin"}, status_code=200, responses=REFUSALS)
+    @post("/lab/torrents", "admin")
     async def register_torrent(data: JSONBody[LabTorrent]) -> LabTorrent:
         """Let the announce endpoint track a v1 torrent; refused outside lab mode."""
         plane.lab.add(bytes.fromhex(data.info_hash))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import get
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -12,7 +11,7 @@ from p2pdeploy.host_client import ask_logs
 from p2pdeploy.ids import HostName, check_service
 from p2pdeploy.messages.api import LogsView
 from p2pdeploy.messages.host import LOG_LINES_MAX, LogsRequest
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["log_handlers"]
@@ -21,11 +20,7 @@ __all__ = ["log_handlers"]
 def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The route, over *plane*."""
 
-    @get(
-        "/hosts/{host:str}/services/{service:str}/logs",
-        opt={"permission": "view"},
-        responses=REFUSALS,
-    )
+    @get("/hosts/{host:str}/services/{service:str}/logs", "view")
     async def get_logs(
         host: FromPath[str],
         service: FromPath[str],

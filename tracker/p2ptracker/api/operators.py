@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, get, post
+from litestar import Request
 from litestar.params import JSONBody
 from litestar.types import ControllerRouterHandler
 
@@ -17,7 +17,7 @@ from p2pdeploy.messages.operators import (
 )
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.api.authorise import peer_in
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get, post
 from p2ptracker.operators.desk import OperatorDesk
 
 __all__ = ["operator_handlers"]
@@ -28,38 +28,26 @@ _BODY_BYTES_MAX = 16 * 1024  # a signing request of 300 bytes and sixteen roles
 def operator_handlers(desk: OperatorDesk) -> list[ControllerRouterHandler]:
     """The routes, over *desk*."""
 
-    @get("/operators", opt={"permission": "admin"}, responses=REFUSALS)
+    @get("/operators", "admin")
     async def list_operators() -> list[OperatorView]:
         """Every certificate of an operator on record, the newest first."""
         return await desk.known()
 
-    @post(
-        "/operators",
-        opt={"permission": "admin"},
-        status_code=200,
-        request_max_body_size=_BODY_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/operators", "admin", body_bytes_max=_BODY_BYTES_MAX)
     async def issue_operator_certificate(
         request: Request[Any, Any, Any], data: JSONBody[IssueRequest]
     ) -> IssuedOperator:
         """Give somebody a certificate; the roles are the admin's word."""
         return await desk.issue(data, _caller(request))
 
-    @post(
-        "/operators/renewal",
-        opt={"permission": "operator"},
-        status_code=200,
-        request_max_body_size=_BODY_BYTES_MAX,
-        responses=REFUSALS,
-    )
+    @post("/operators/renewal", "operator", body_bytes_max=_BODY_BYTES_MAX)
     async def renew_operator_certificate(
         request: Request[Any, Any, Any], data: JSONBody[RenewalRequest]
     ) -> IssuedOperator:
         """Another certificate for the caller: its name and roles, another key."""
         return await desk.renew(data, _caller(request))
 
-    @post("/operators/revocation", opt={"permission": "admin"}, status_code=200, responses=REFUSALS)
+    @post("/operators/revocation", "admin")
     async def revoke_operator(
         request: Request[Any, Any, Any], data: JSONBody[RevocationRequest]
     ) -> list[OperatorView]:

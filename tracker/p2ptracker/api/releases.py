@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, TypeVar
 
 import trio
-from litestar import Router, get, post
+from litestar import Router
 from litestar.params import FromPath, MsgPackBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -14,7 +14,7 @@ from p2pdeploy.errors import NotFoundError
 from p2pdeploy.ids import Digest, ServiceName, Version, check_digest
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PUBLISH_BYTES_MAX, CommitRequest, PublishRequest
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get, post
 from p2ptracker.api.signing import bundle_handlers, delegation_handler, signing_handlers
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.origin import DealtRelease
@@ -50,13 +50,7 @@ def release_routes(plane: ControlPlane) -> list[ControllerRouterHandler]:
 
 def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     # msgpack costs a few bytes over the manifest; the sum below is what one publish may hold.
-    @post(
-        "/{service:str}/{version:str}",
-        opt={"permission": "publish"},
-        request_max_body_size=PUBLISH_BYTES_MAX,
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{service:str}/{version:str}", "publish", body_bytes_max=PUBLISH_BYTES_MAX)
     async def begin_publish(
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[PublishRequest]
     ) -> PublishBegun:
@@ -64,12 +58,7 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         require_publishers(plane.repository, ServiceName(service))
         return await plane.publisher.begin(ServiceName(service), Version(version), data)
 
-    @post(
-        "/{service:str}/{version:str}/commit",
-        opt={"permission": "publish"},
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{service:str}/{version:str}/commit", "publish")
     async def commit_publish(
         service: FromPath[str], version: FromPath[str], data: MsgPackBody[CommitRequest]
     ) -> ReleaseView:
@@ -88,7 +77,7 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         work = partial(find_release, service=ServiceName(service), version=Version(version))
         return plane.releases.shown(_found(await plane.database.read(work), service, version))
 
-    @get("/{service:str}", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/{service:str}", "view")
     async def get_releases(
         service: FromPath[str], limit: _Limit = 100, after: _After = ""
     ) -> list[ReleaseView]:
@@ -99,12 +88,12 @@ def _release_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         )
         return [plane.releases.shown(release) for release in found]
 
-    @get("/{service:str}/{version:str}", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/{service:str}/{version:str}", "view")
     async def get_release(service: FromPath[str], version: FromPath[str]) -> ReleaseView:
         """Show one release."""
         return await find(service, version)
 
-    @get("/{service:str}/{version:str}/egress", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/{service:str}/{version:str}/egress", "view")
     async def get_egress(service: FromPath[str], version: FromPath[str]) -> DealtRelease:
         """Show how many bytes the origin has sent for a release since it started."""
         release = await find(service, version)
@@ -131,24 +120,17 @@ def _manifest_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         await plane.database.read(lambda connection: manifest_row(connection, digest))
         return await trio.to_thread.run_sync(plane.store.get_object, kind, digest, limiter=readers)
 
-    @get("/{digest:str}", opt={"permission": "member"}, media_type=_OCTETS, responses=REFUSALS)
+    @get("/{digest:str}", "member", media_type=_OCTETS)
     async def get_manifest(digest: FromPath[str]) -> bytes:
         """The manifest's canonical bytes."""
         return await read("manifest", digest)
 
-    @get(
-        "/{digest:str}/chunks", opt={"permission": "member"}, media_type=_OCTETS, responses=REFUSALS
-    )
+    @get("/{digest:str}/chunks", "member", media_type=_OCTETS)
     async def get_chunk_index(digest: FromPath[str]) -> bytes:
         """The chunk index of a manifest."""
         return await read("chunks", digest)
 
-    @get(
-        "/{digest:str}/torrent",
-        opt={"permission": "member"},
-        media_type="application/x-bittorrent",
-        responses=REFUSALS,
-    )
+    @get("/{digest:str}/torrent", "member", media_type="application/x-bittorrent")
     async def get_torrent(digest: FromPath[str]) -> bytes:
         """The .torrent file of a manifest."""
         return await read("torrent", digest)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 import msgspec
-from litestar import get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -14,7 +13,7 @@ from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get, post
 from p2ptracker.rollouts.steering import Verb
 
 __all__ = ["ExcuseRequest", "RolloutDesk", "rollout_handlers"]
@@ -78,17 +77,17 @@ class RolloutDesk(Protocol):
 def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
     """The routes, over *desk*."""
 
-    @post("/plan", opt={"permission": "rollout"}, status_code=200, responses=REFUSALS)
+    @post("/plan", "rollout")
     async def plan_rollout(data: JSONBody[RolloutRequest]) -> RolloutPlanView:
         """Show what a rollout would do, with every limit in force."""
         return await desk.plan(data)
 
-    @post("/", opt={"permission": "rollout"}, status_code=200, responses=REFUSALS)
+    @post("/", "rollout")
     async def apply_rollout(data: JSONBody[RolloutRequest]) -> RolloutView:
         """Start a rollout; answers as soon as it is accepted."""
         return await desk.apply(data)
 
-    @get("/", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/", "view")
     async def get_rollouts(
         service: Annotated[str, QueryParameter(max_length=63)] = "",
         limit: Annotated[int, QueryParameter(ge=1, le=ROLLOUTS_PER_PAGE_MAX)] = 20,
@@ -97,7 +96,7 @@ def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         """List rollouts, newest first."""
         return list(await desk.history(service=service, limit=limit, after=after))
 
-    @get("/{rollout:str}", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/{rollout:str}", "view")
     async def get_rollout(rollout: FromPath[str]) -> RolloutView:
         """Show one rollout as it stands."""
         return await desk.get(RolloutId(rollout))
@@ -107,22 +106,17 @@ def rollout_handlers(desk: RolloutDesk) -> list[ControllerRouterHandler]:
 
 
 def _approving(desk: RolloutDesk) -> list[ControllerRouterHandler]:
-    @get("/{rollout:str}/proposal", opt={"permission": "rollout"}, responses=REFUSALS)
+    @get("/{rollout:str}/proposal", "rollout")
     async def get_proposal(rollout: FromPath[str]) -> RolloutProposal:
         """Show what the approvers of a rollout have to sign."""
         return await desk.proposal(RolloutId(rollout))
 
-    @post(
-        "/{rollout:str}/signatures",
-        opt={"permission": "rollout"},
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{rollout:str}/signatures", "rollout")
     async def sign_rollout(rollout: FromPath[str], data: JSONBody[ApprovalRequest]) -> RolloutView:
         """Take an approver's signatures; the rollout begins once there are enough."""
         return await desk.sign(RolloutId(rollout), data)
 
-    @get("/standing", opt={"permission": "rollout"}, responses=REFUSALS)
+    @get("/standing", "rollout")
     async def get_standing() -> list[StandingView]:
         """List rollouts that stand, and that the keys which take over have yet to sign."""
         return list(await desk.standing())
@@ -131,24 +125,17 @@ def _approving(desk: RolloutDesk) -> list[ControllerRouterHandler]:
 
 
 def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:
-    @post(
-        "/{rollout:str}/{verb:str}",
-        opt={"permission": "rollout"},
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{rollout:str}/{verb:str}", "rollout")
     async def steer_rollout(rollout: FromPath[str], verb: FromPath[Verb]) -> RolloutView:
         """Pause, resume, retry, abort or revert a rollout."""
         return await desk.steer(RolloutId(rollout), verb)
 
-    @post(
-        "/{rollout:str}/excuse", opt={"permission": "rollout"}, status_code=200, responses=REFUSALS
-    )
+    @post("/{rollout:str}/excuse", "rollout")
     async def excuse_hosts(rollout: FromPath[str], data: JSONBody[ExcuseRequest]) -> RolloutView:
         """Let a rollout go on without some hosts."""
         return await desk.excuse(RolloutId(rollout), data.hosts, data.reason)
 
-    @get("/{rollout:str}/why", opt={"permission": "view"}, responses=REFUSALS)
+    @get("/{rollout:str}/why", "view")
     async def explain_rollout(
         rollout: FromPath[str], host: Annotated[str, QueryParameter(max_length=63)] = ""
     ) -> list[Reason]:

@@ -1,20 +1,48 @@
-"""The routes there are, each with the permission that it declares."""
+"""How a route says who may call it, and the routes there are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import litestar
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from litestar.routes import HTTPRoute
+from litestar.types import Empty, EmptyType
 
 from p2pdeploy.messages.access import AccessRow, Permission
 from p2ptracker.api.authorise import PERMISSIONS, roles_with
+from p2ptracker.api.failures import REFUSALS
 
-__all__ = ["check_declared", "permission_of", "routes_of"]
+__all__ = ["check_declared", "get", "permission_of", "post", "routes_of"]
 
 _MADE_BY_THE_FRAMEWORK = {"OPTIONS"}
+
+
+def get(path: str, permission: Permission, *, media_type: str | None = None) -> litestar.get:
+    """Decorate what answers GET of *path* to callers with *permission*; JSON by default."""
+    return litestar.get(
+        path, opt={"permission": permission}, media_type=media_type, responses=REFUSALS
+    )
+
+
+def post(
+    path: str,
+    permission: Permission,
+    *,
+    media_type: str | None = None,
+    body_bytes_max: int | EmptyType = Empty,
+) -> litestar.post:
+    """Decorate what answers POST to *path*, as :func:`get`; the application bounds other bodies."""
+    return litestar.post(
+        path,
+        opt={"permission": permission},
+        media_type=media_type,
+        request_max_body_size=body_bytes_max,
+        status_code=200,
+        responses=REFUSALS,
+    )
 
 
 def permission_of(handler: BaseRouteHandler) -> Permission | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -17,7 +16,7 @@ from p2pdeploy.messages.signing import (
     SignatureRequest,
 )
 from p2pdeploy.trust.releases.proposals import Proposal
-from p2ptracker.api.failures import REFUSALS
+from p2ptracker.api.routes import get, post
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.releases.delegating import delegate
 
@@ -30,24 +29,14 @@ _Root = Annotated[int, QueryParameter(ge=0, le=2**31)]
 def signing_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """The routes of one release, below ``/releases``."""
 
-    @post(
-        "/{service:str}/{version:str}/proposal",
-        opt={"permission": "publish"},
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{service:str}/{version:str}/proposal", "publish")
     async def propose_release(service: FromPath[str], version: FromPath[str]) -> ProposalView:
         """Say what a release's publishers have to sign."""
         name = ServiceName(service)
         in_use = plane.orchestrator.versions_in_use(name)
         return await plane.releases.propose(name, Version(version), in_use)
 
-    @post(
-        "/{service:str}/{version:str}/signature",
-        opt={"permission": "publish"},
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/{service:str}/{version:str}/signature", "publish")
     async def sign_release(
         service: FromPath[str], version: FromPath[str], data: JSONBody[SignatureRequest]
     ) -> ProposalView:
@@ -62,12 +51,12 @@ def signing_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
 def bundle_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     """What is verified by whoever gets it, below ``/bundles``."""
 
-    @get("/{service:str}", opt={"permission": "member"}, media_type=_OCTETS, responses=REFUSALS)
+    @get("/{service:str}", "member", media_type=_OCTETS)
     async def get_bundle(service: FromPath[str], root: _Root = 0) -> bytes:
         """The signed metadata of a service's releases, for who has root number *root*."""
         return plane.releases.bundle(check_service(service), root)
 
-    @get("/", opt={"permission": "member"}, media_type=_OCTETS, responses=REFUSALS)
+    @get("/", "member", media_type=_OCTETS)
     async def get_top_bundle(root: _Root = 0) -> bytes:
         """The signed metadata without any service's."""
         return plane.releases.bundle("", root)
@@ -78,13 +67,7 @@ def bundle_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
 def delegation_handler(plane: ControlPlane) -> ControllerRouterHandler:
     """Who publishes what."""
 
-    @post(
-        "/delegations",
-        opt={"permission": "admin"},
-        request_max_body_size=DELEGATION_BYTES_MAX,
-        status_code=200,
-        responses=REFUSALS,
-    )
+    @post("/delegations", "admin", body_bytes_max=DELEGATION_BYTES_MAX)
     async def delegate_services(data: JSONBody[DelegationRequest]) -> DelegationView:
         """Take a targets document that the targets keys signed."""
         return await delegate(plane.repository, Proposal.from_bytes(data.proposal))
