@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from p2pdeploy.activation.effects import Attest, Change, Effect, Persist, Run, Stage, Wake
 from p2pdeploy.activation.events import (
+    Activated,
     Booted,
     Event,
     MembersChanged,
@@ -41,7 +42,7 @@ from p2pdeploy.testing.orders import (
 )
 from p2pdeploy.trust.envelope import Sealed
 
-__all__ = ["Bench"]
+__all__ = ["Bench", "on_new"]
 
 BOOT_S = 1_000.0  # CLOCK_BOOTTIME when a bench is made; it is EPOCH_S then
 
@@ -198,3 +199,10 @@ class Bench:
     @property
     def persists(self) -> list[Persist]:
         return [effect for effect in self.log if isinstance(effect, Persist)]
+
+
+def on_new(cell_plan: CellPlan) -> Bench:
+    """The host h3, which took the new build of *cell_plan*, and ended well."""
+    bench = Bench("h3")
+    bench.send(Activated(service=WEB, started=bench.begin(cell_plan)))
+    return bench

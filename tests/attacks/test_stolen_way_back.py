@@ -9,13 +9,8 @@ import pytest
 from p2pdeploy.activation.events import Activated, ServiceBroke
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.orders import Order, Revert, Rollout, Settled, Target
-from p2pdeploy.testing.activation_bench import Bench
-from p2pdeploy.testing.orders import (
-    NEW,
-    OLD,
-    WEB,
-    abort_of,
-)
+from p2pdeploy.testing.activation_bench import Bench, on_new
+from p2pdeploy.testing.orders import NEW, OLD, WEB, abort_of
 from tests.attacks.thief import (
     APPROVED,
     APPROVED_HOSTS,
@@ -27,6 +22,16 @@ from tests.attacks.thief import (
     settled_as,
     through_the_verifier,
 )
+
+# None of these is as the ROLLOUT says, which a REVERT and a SETTLED must be.
+CHANGES: list[dict[str, object]] = [
+    {"build": EVIL},
+    {"build": None},
+    {"bare": (HostName("h3"),)},
+    {"max_unavailable": ROLLOUT.max_unavailable + 1},
+    {"activation_max_s": ROLLOUT.activation_max_s + 1},
+    {"clock_error_s": 0.0},
+]
 
 # -- the way back, and what settles -----------------------------------------------------------
 
@@ -52,18 +57,7 @@ def test_the_honest_way_back_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"build": EVIL},
-        {"build": None},
-        {"bare": (HostName("h3"),)},
-        {"max_unavailable": ROLLOUT.max_unavailable + 1},
-        {"activation_max_s": ROLLOUT.activation_max_s + 1},
-        {"activation_max_s": NAN},
-        {"lease_s": 3_600.0},
-        {"clock_error_s": 0.0},
-    ],
-    ids=first_name,
+    "change", [*CHANGES, {"activation_max_s": NAN}, {"lease_s": 3_600.0}], ids=first_name
 )
 def test_a_stolen_deployer_key_cannot_change_the_way_back(change: dict[str, object]) -> None:
     forged = msgspec.structs.replace(APPROVED.revert, **change)
@@ -103,19 +97,7 @@ def test_the_honest_end_is_taken() -> None:
     assert late(settled_as(EVIL), under=from_baseline) == (True, "")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"build": EVIL},
-        {"build": None},
-        {"bare": (HostName("h3"),)},
-        {"max_unavailable": ROLLOUT.max_unavailable + 1},
-        {"activation_max_s": ROLLOUT.activation_max_s + 1},
-        {"clock_error_s": 0.0},
-        {"rollout_id": "r2"},
-    ],
-    ids=first_name,
-)
+@pytest.mark.parametrize("change", [*CHANGES, {"rollout_id": "r2"}], ids=first_name)
 def test_a_stolen_deployer_key_cannot_change_what_settled(change: dict[str, object]) -> None:
     started, why = late(msgspec.structs.replace(settled_as(NEW), **change))
     assert not started
@@ -145,8 +127,7 @@ def test_a_stolen_deployer_key_cannot_settle_what_was_aborted() -> None:
 
 
 def test_a_stolen_deployer_key_does_not_let_an_aborted_build_start_again() -> None:
-    host = Bench("h3")
-    host.send(Activated(service=WEB, started=host.begin(APPROVED)))
+    host = on_new(APPROVED)
     host.learn(through_the_verifier(abort_of(APPROVED)))
     assert (host.runs[-1].build, host.runs[-1].start) == (NEW, False)
     host.learn(through_the_verifier(settled_as(NEW, plan_seq=SEQ + 2)))

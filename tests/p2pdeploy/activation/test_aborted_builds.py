@@ -6,7 +6,7 @@ from p2pdeploy.activation.events import Activated, ActivationFailed
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.activation_bench import Bench, on_new
 from p2pdeploy.testing.orders import (
     NEW,
     OLD,
@@ -27,16 +27,9 @@ LATER = an_abort(SEQ + 2)
 """The ABORT of the plan after PLAN, which takes the place of PLAN's own."""
 
 
-def on_new() -> Bench:
-    """A host that took the new build under PLAN."""
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
-    return bench
-
-
 def aborted() -> Bench:
     """The plan was aborted since."""
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(abort_of(PLAN))
     return bench
 
@@ -46,7 +39,7 @@ def last_run(bench: Bench) -> tuple[Build | None, bool]:
 
 
 def test_an_aborted_build_stays_while_it_runs_and_is_not_started_again() -> None:
-    assert last_run(on_new()) == (NEW, True)
+    assert last_run(on_new(PLAN)) == (NEW, True)
     assert last_run(aborted()) == (NEW, False)
 
 
@@ -67,13 +60,13 @@ def test_a_later_abort_does_not_make_an_aborted_build_startable() -> None:
 
 
 def test_a_host_that_missed_the_abort_of_its_build_knows_it_by_the_next_one() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(LATER, a_settled(OLD, SEQ + 3))
     assert last_run(bench) == (NEW, False)
 
 
 def test_an_abort_is_not_about_what_had_settled_before() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(a_settled(NEW, SEQ), LATER)
     assert last_run(bench) == (NEW, True)
     assert last_run(Bench("h3", records=[bench.record])) == (NEW, True)
@@ -88,7 +81,7 @@ def test_an_abort_is_not_about_what_the_way_back_leads_to() -> None:
 
 
 def test_what_settled_before_the_build_came_says_nothing_about_it() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(a_settled(NEW, SEQ - 2), abort_of(PLAN))
     assert last_run(bench) == (NEW, False)
 

@@ -11,7 +11,7 @@ from p2pdeploy.activation.bounds import plan_bounds
 from p2pdeploy.activation.events import Activated, ServiceBroke
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.messages.orders import Build, Order
-from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.activation_bench import Bench, on_new
 from p2pdeploy.testing.orders import (
     CELL,
     NEW,
@@ -31,18 +31,12 @@ ROLLOUT = rollout_of(PLAN)
 NEXT = a_plan(build=a_build("3"), baseline=NEW, after=SEQ)
 
 
-def on_new() -> Bench:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
-    return bench
-
-
 def break_down(bench: Bench) -> None:
     bench.send(ServiceBroke(service=WEB, code="crash-loop", reason="-"))
 
 
 def test_the_way_back_is_approved_beyond_the_expiry_of_its_rollout() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.wait(ROLLOUT.expires_at - bench.wall_s + 3_600)
     bench.stage(OLD)
     break_down(bench)
@@ -79,7 +73,7 @@ def test_a_late_host_takes_what_settled_in_whatever_order_it_hears(
 
 
 def test_an_order_in_doubt_leaves_what_runs_alone() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     before, runs = bench.record, list(bench.runs)
     evil = msgspec.structs.replace(a_settled(a_build("evil"), SEQ + 8), rollout_id="r4")
     bench.learn(evil)
@@ -110,7 +104,7 @@ def test_a_change_to_what_settled_counts_as_settled_though_the_next_rollout_came
 
 def settled_for(build: Build, *, under: Order) -> bool:
     """Whether a host that runs NEW takes it for settled by the word of a SETTLED for *build*."""
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(under, a_settled(build, SEQ))
     return bench.record.running_settled
 
@@ -130,7 +124,7 @@ def test_a_rollout_approves_nothing_elsewhere(change: dict[str, str]) -> None:
 
 
 def test_the_next_rollout_vouches_for_the_build_that_it_goes_back_to() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(*orders_of(NEXT), abort_of(NEXT))
     assert bench.record.running_settled
     assert bench.runs[-1].start

@@ -11,7 +11,7 @@ from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Grant
-from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.activation_bench import Bench, on_new
 from p2pdeploy.testing.orders import (
     EPOCH_S,
     NEW,
@@ -35,10 +35,9 @@ BACK_SEQ = SEQ + 1
 APPROVAL = rollout_of(PLAN)
 
 
-def on_new() -> Bench:
+def on_aborted() -> Bench:
     """A host that took the new build under PLAN; the plan was aborted since."""
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
+    bench = on_new(PLAN)
     bench.learn(abort_of(PLAN))
     bench.stage(OLD)
     return bench
@@ -57,7 +56,7 @@ def test_a_host_on_the_baseline_attests_healthy_at_once() -> None:
 
 
 def test_a_healthy_host_goes_back_only_when_it_is_named() -> None:
-    bench = on_new()
+    bench = on_aborted()
     assert (bench.said.plan_seq, bench.said.rank) == (BACK_SEQ, Rank.STAGED)
     bench.learn(a_go(name_to_go_back(PLAN, "h1"), lease_seq=2, issued_at=bench.wall_s))
     assert bench.why == "not-named"
@@ -68,14 +67,14 @@ def test_a_healthy_host_goes_back_only_when_it_is_named() -> None:
 
 
 def test_a_grant_to_activate_does_not_let_anybody_go_back() -> None:
-    bench = on_new()
+    bench = on_aborted()
     grant = msgspec.structs.replace(activate(PLAN), plan_seq=BACK_SEQ)
     bench.learn(a_go(grant, lease_seq=2, issued_at=bench.wall_s))
     assert bench.starting is None
 
 
 def test_a_broken_host_goes_back_at_once_without_a_go() -> None:
-    bench = on_new()
+    bench = on_aborted()
     bench.wait(3_600)
     assert bench.starting is None
     bench.send(ServiceBroke(service=WEB, code="crash-loop", reason="-"))
@@ -115,7 +114,7 @@ def test_a_host_whose_baseline_is_broken_says_so() -> None:
 
 
 def test_an_aborted_build_that_is_gone_at_boot_goes_back_without_a_go() -> None:
-    bench = Bench("h3", records=[on_new().record])
+    bench = Bench("h3", records=[on_aborted().record])
     bench.learn(*orders_of(PLAN), abort_of(PLAN))
     bench.send(ServiceBroke(service=WEB, code="aborted", reason="does not run"))
     bench.stage(OLD)
@@ -134,8 +133,7 @@ def test_without_a_baseline_going_back_means_to_stop() -> None:
 
 
 def test_a_revert_counts_only_once_its_plan_is_aborted() -> None:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
+    bench = on_new(PLAN)
     bench.stage(OLD)
     bench.learn(a_go(name_to_go_back(PLAN, "h3"), lease_seq=2, issued_at=bench.wall_s))
     assert bench.starting is None
@@ -143,7 +141,7 @@ def test_a_revert_counts_only_once_its_plan_is_aborted() -> None:
 
 
 def test_a_new_plan_ends_the_way_back() -> None:
-    bench = on_new()
+    bench = on_aborted()
     third = a_plan(build=a_build("3"), after=BACK_SEQ)
     bench.learn(*orders_of(third))
     bench.learn(a_go(name_to_go_back(PLAN, "h3"), lease_seq=9, issued_at=bench.wall_s))

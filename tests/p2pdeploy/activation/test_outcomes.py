@@ -19,7 +19,7 @@ from p2pdeploy.activation.events import (
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.activation_bench import Bench, on_new
 from p2pdeploy.testing.orders import NEW, OLD, WEB, a_plan, abort_of, orders_of
 
 PLAN = a_plan()
@@ -210,16 +210,14 @@ def test_what_was_healthy_runs_again_at_boot_before_any_order_counts() -> None:
 
 
 def test_a_service_that_breaks_after_it_was_healthy_has_regressed() -> None:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
+    bench = on_new(PLAN)
     bench.send(ServiceBroke(service=WEB, code="crash-loop", reason="5 exits in 60 s"))
     assert (bench.said.rank, bench.said.state) == (Rank.REGRESSED, "failed")
     assert bench.record.outcome is Rank.REGRESSED
 
 
 def test_a_regression_stays_one_when_the_service_runs_again() -> None:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
+    bench = on_new(PLAN)
     bench.send(ServiceBroke(service=WEB, code="crash-loop", reason="-"))
     bench.send(ServiceRan(service=WEB))
     assert (bench.said.rank, bench.said.state) == (Rank.REGRESSED, "healthy")

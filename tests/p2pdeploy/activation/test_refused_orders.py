@@ -11,7 +11,7 @@ from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.limits import ATTEMPTS_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Excuse, Order
-from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.activation_bench import Bench, on_new
 from p2pdeploy.testing.orders import (
     CELL,
     EPOCH_S,
@@ -147,8 +147,7 @@ def test_after_a_rotation_nothing_of_a_thief_holds_a_plan_up(
 
 
 def test_after_a_rotation_a_thiefs_way_back_hides_no_honest_one() -> None:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
+    bench = on_new(PLAN)
     bench.stage(OLD)
     bench.learn(msgspec.structs.replace(PLAN.revert, plan_seq=HIGH), abort_of(PLAN))
     bench.learn(a_go(name_to_go_back(PLAN, "h3"), lease_seq=2, issued_at=bench.wall_s))

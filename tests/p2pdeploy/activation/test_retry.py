@@ -7,7 +7,7 @@ import pytest
 from p2pdeploy.activation.events import Activated, ActivationFailed, Persisted, ServiceBroke
 from p2pdeploy.limits import ATTEMPTS_MAX
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.testing.activation_bench import Bench
+from p2pdeploy.testing.activation_bench import Bench, on_new
 from p2pdeploy.testing.orders import (
     NEW,
     WEB,
@@ -31,12 +31,6 @@ def failed() -> Bench:
     bench.send(
         ActivationFailed(service=WEB, started=started, code="exited", reason="-", restored=True)
     )
-    return bench
-
-
-def on_new() -> Bench:
-    bench = Bench("h3")
-    bench.send(Activated(service=WEB, started=bench.begin(PLAN)))
     return bench
 
 
@@ -90,7 +84,7 @@ def test_without_a_retry_a_host_that_failed_stays_as_it_is() -> None:
 
 
 def test_a_healthy_host_says_so_again_without_a_restart() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.learn(retry_of(PLAN))
     assert said(bench) == (SEQ, 1, Rank.HEALTHY)
     assert (bench.starting, len(bench.changes)) == (None, 1)
@@ -157,7 +151,7 @@ def test_a_host_that_accepted_an_attempt_begins_nothing_older_after_a_restart() 
 
 
 def test_a_service_that_broke_is_started_again() -> None:
-    bench = on_new()
+    bench = on_new(PLAN)
     bench.send(ServiceBroke(service=WEB, code="crash-loop", reason="-"))
     assert said(bench) == (SEQ, 0, Rank.REGRESSED)
     bench.learn(retry_of(PLAN))

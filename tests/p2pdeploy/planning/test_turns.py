@@ -27,25 +27,26 @@ def test_a_plan_tells_when_its_predecessor_is_quiet() -> None:
     assert grant.predecessor_quiet_at == end + cell_plan.plan.activation_max_s
 
 
-def test_a_plan_is_held_while_a_host_outside_its_roster_may_be_busy() -> None:
+def waits_for_lost() -> tuple[Cell, HostName]:
+    """A second plan has begun; the host outside its roster may still be busy with the first."""
     cell, cell_plan = completed()
     lost = names(cell_plan)[-1]
     cell.say([lost], cell_plan.plan.plan_seq, Rank.STARTED)
     cell.lose(lost)
     cell.open(a_plan(build=a_build("3"), baseline=NEW, after=4, absent=[lost]))
     cell.tick(1)
+    return cell, lost
+
+
+def test_a_plan_is_held_while_a_host_outside_its_roster_may_be_busy() -> None:
+    cell, _ = waits_for_lost()
     assert cell.granted("activate") is None
     cell.tick(cell.rollout().hold_until - cell.now)
     assert cell.granted("activate") is not None
 
 
 def test_a_plan_that_is_held_tells_for_whom_and_until_when() -> None:
-    cell, cell_plan = completed()
-    lost = names(cell_plan)[-1]
-    cell.say([lost], cell_plan.plan.plan_seq, Rank.STARTED)
-    cell.lose(lost)
-    cell.open(a_plan(build=a_build("3"), baseline=NEW, after=4, absent=[lost]))
-    cell.tick(1)
+    cell, lost = waits_for_lost()
     (reason,) = cell.rollout().reasons
     until = clock_time(cell.rollout().hold_until)
     assert (reason.code, reason.host) == ("waits-for-predecessor", lost)
