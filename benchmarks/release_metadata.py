@@ -19,7 +19,7 @@ from result import ResultWriter
 
 from p2pdeploy.trust.releases.collecting import join
 from p2pdeploy.trust.releases.documents import parse_document, payload_of, to_document
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys, TopKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys, TopKeys
 from p2pdeploy.trust.releases.library import MetaFile, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.limits import RELEASES_LIVE_MAX, SERVICE_LIFETIME
 from p2pdeploy.trust.releases.proposals import (
@@ -37,6 +37,7 @@ from p2pdeploy.trust.releases.repository import (
     new_repository,
 )
 from p2pdeploy.trust.releases.verify import first_seen, verify_release
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 LIMIT_KIB = 64.0

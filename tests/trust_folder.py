@@ -13,8 +13,9 @@ from p2pdeploy.trust.bundle import KnownOrders
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
 from p2pdeploy.trust.host_identity import load_identity, save_identity
 from p2pdeploy.trust.host_keys import new_attestation_key, new_leaf_keys
-from p2pdeploy.trust.keyring import ORDER_ROLES, OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import ORDER_ROLES, OrderKeys
 from p2pdeploy.trust.private_files import write_private
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.tls import IdentityFiles
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustFolder, open_trust
@@ -56,7 +57,10 @@ def enrol(fleet: Path, host: Host, identity: Path) -> None:
 
 def first_orders(trust: TrustFolder) -> KnownOrders:
     """Who signs orders, as the first targets document says."""
-    roles = {role: RoleKeys((trust.keys[role].public_key,)) for role in ORDER_ROLES}
+    roles = {
+        role: RoleKeys(threshold=1, public_keys=(trust.keys[role].public_key,))
+        for role in ORDER_ROLES
+    }
     return KnownOrders(targets_version=1, orders=OrderKeys(trust.fleet, roles))
 
 

@@ -21,7 +21,7 @@ from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.trust.bundle import KnownOrders
 from p2pdeploy.trust.host_identity import save_known_orders
-from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import OrderKeys
 from p2pdeploy.trust.private_files import read_private, write_private
 from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX, ROOT_BYTES_MAX
 from p2pdeploy.trust.releases.seen import Seen
@@ -164,12 +164,10 @@ def judge_orders(bundle: bytes, seen: Seen, fleet: str) -> tuple[KnownOrders, Se
     from p2pdeploy.trust.releases.verify import verify_order_keys
 
     verified = verify_order_keys(bundle, seen, now=dt.datetime.now(dt.UTC))
-    roles = {
-        role: RoleKeys(keys.public_keys, keys.threshold)
-        for role, keys in verified.order_keys.items()
-    }
-    version = verified.seen.roles["targets"].version
-    known = KnownOrders(targets_version=version, orders=OrderKeys(fleet, roles))
+    known = KnownOrders(
+        targets_version=verified.seen.roles["targets"].version,
+        orders=OrderKeys(fleet, verified.order_keys),
+    )
     return known, verified.seen
 
 

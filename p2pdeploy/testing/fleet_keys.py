@@ -8,7 +8,8 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
-from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 __all__ = ["FleetKeys"]
@@ -28,7 +29,11 @@ class FleetKeys:
         self.fleet = fleet
         self.roles = keys or {role: SigningKey.generate(role=role) for role in ORDER_ROLES}
         self.orders = OrderKeys(
-            fleet, {role: RoleKeys((self.roles[role].public_key,)) for role in ORDER_ROLES}
+            fleet,
+            {
+                role: RoleKeys(threshold=1, public_keys=(self.roles[role].public_key,))
+                for role in ORDER_ROLES
+            },
         )
         self.verifier = FleetVerifier(self.orders)
         self._hosts: dict[HostName, SigningKey] = {}

@@ -9,6 +9,7 @@
 * :mod:`~p2pdeploy.trust.envelope`: sealed messages, verified as the bytes received
 * :mod:`~p2pdeploy.trust.credential`: who may speak as a host
 * :mod:`~p2pdeploy.trust.revocations`: who is believed no more
+* :mod:`~p2pdeploy.trust.role_keys`: who signs in a role, and how many of them must
 * :mod:`~p2pdeploy.trust.keyring`: the keys of a fleet, and the verifier over them
 * :mod:`~p2pdeploy.trust.cell_keys`: the keys of a cell's gossip and their rotation
 * :mod:`~p2pdeploy.trust.join_token`, :mod:`~p2pdeploy.trust.host_keys`: how a host gets in

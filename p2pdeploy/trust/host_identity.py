@@ -134,9 +134,13 @@ def save_known_orders(folder: Path, known: KnownOrders) -> None:
 
 
 def load_known_orders(folder: Path) -> KnownOrders:
-    """Who signs orders.  Raises ConfigError, ProtocolError: missing or damaged."""
-    data = read_private(folder / ORDER_KEYS_FILE, hint=_HINT)
-    return decode(data, KnownOrders, bytes_max=KNOWN_ORDERS_BYTES_MAX)
+    """Who signs orders.  Raises ConfigError: missing or damaged."""
+    path = folder / ORDER_KEYS_FILE
+    data = read_private(path, hint=_HINT)
+    try:
+        return decode(data, KnownOrders, bytes_max=KNOWN_ORDERS_BYTES_MAX)
+    except P2PDeployError as error:
+        raise ConfigError(f"damaged: {error.message}", where=str(path), hint=_HINT) from error
 
 
 def save_revocations(folder: Path, envelope: bytes) -> None:

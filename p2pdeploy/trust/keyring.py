@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import msgspec
 
@@ -13,9 +12,10 @@ from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Signature, open_envelope
-from p2pdeploy.trust.signing import PUBLIC_KEY_BYTES, is_signed, key_id_of
+from p2pdeploy.trust.role_keys import OrderRoles
+from p2pdeploy.trust.signing import is_signed, key_id_of
 
-__all__ = ["NEXT", "ORDER_ROLES", "FleetVerifier", "OrderKeys", "RoleKeys"]
+__all__ = ["NEXT", "ORDER_ROLES", "FleetVerifier", "OrderKeys"]
 
 ORDER_ROLES = ("rollout", "deployer", "go", "abort", "enrol")
 NEXT = "-next"
@@ -23,17 +23,6 @@ NEXT = "-next"
 # A cell's hosts, twice: one that was enrolled anew has two credentials for a while.
 _CREDENTIALS_KEPT_MAX = 2 * CELL_HOSTS_MAX
 _ENROLMENT_SHIFT = 32  # messages/attestation.py: the upper half of an epoch
-
-_PublicKey = Annotated[
-    bytes, msgspec.Meta(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)
-]
-
-
-class RoleKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The public keys of one role, and how many of them must sign."""
-
-    keys: Annotated[tuple[_PublicKey, ...], msgspec.Meta(min_length=1, max_length=16)]
-    threshold: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
 
 
 class OrderKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +32,7 @@ class OrderKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     fleet: str
-    roles: dict[str, RoleKeys]
+    roles: OrderRoles
 
 
 class _Signers(msgspec.Struct, frozen=True):
@@ -74,7 +63,7 @@ def _by_role(orders: OrderKeys) -> dict[str, tuple[_Signers, ...]]:
         if not role.endswith(NEXT):
             both = [orders.roles[name] for name in (role, role + NEXT) if name in orders.roles]
             found[role] = tuple(
-                _Signers({key_id_of(role, key): key for key in each.keys}, each.threshold)
+                _Signers({key_id_of(role, key): key for key in each.public_keys}, each.threshold)
                 for each in both
             )
     return found

@@ -14,7 +14,8 @@ from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.testing.orders import a_build, a_plan, rollout_of
 from p2pdeploy.trust.envelope import Signature, assemble, seal, signed_part
-from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import OrderKeys
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 APPROVED = a_plan()
@@ -30,7 +31,7 @@ class Fleet(FleetKeys):
         self.own = self.roles["rollout"]
         self.ann, self.bob = (SigningKey.generate(role="rollout") for _ in range(2))
         keys = tuple(key.public_key for key in (self.own, self.ann, self.bob))
-        roles = {**self.orders.roles, "rollout": RoleKeys(keys, threshold=2)}
+        roles = {**self.orders.roles, "rollout": RoleKeys(threshold=2, public_keys=keys)}
         self.verifier.use(OrderKeys(self.fleet, roles))
 
 

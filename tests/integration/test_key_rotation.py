@@ -54,6 +54,6 @@ def test_go_and_deployer_are_rotated_under_a_rollout(fleet: Fleet, publish: Publ
         assert set(after[role]["key_ids"]).isdisjoint(before[role]["key_ids"])  # pyright: ignore[reportArgumentType]
     for host in fleet.names():
         known = load_known_orders(fleet.folder / "hosts" / host / "identity")
-        assert all(len(known.orders.roles[role].keys) == 1 for role in ROLES)
+        assert all(len(known.orders.roles[role].public_keys) == 1 for role in ROLES)
     publish("2.0.1")
     fleet.roll_out("web", "2.0.1")

@@ -19,7 +19,7 @@ from p2pdeploy.errors import ConfigError, TrustError
 from p2pdeploy.messages.keys import KeyView, RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys
 from p2pdeploy.trust.releases.proposals import Proposal, propose_root, propose_targets
 from p2pdeploy.trust.releases.reading import order_keys_of, top_keys_of
 from p2pdeploy.trust.releases.repository import (
@@ -28,6 +28,7 @@ from p2pdeploy.trust.releases.repository import (
     bundle_for,
     new_repository,
 )
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.folder import open_trust
 from tests.trust_folder import add_trust

@@ -16,7 +16,7 @@ from p2pdeploy.messages.signing import ProposalView, SignatureRequest
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys
 from p2pdeploy.trust.releases.proposals import propose_release, propose_targets
 from p2pdeploy.trust.releases.reading import order_keys_of
 from p2pdeploy.trust.releases.release_target import ReleaseTarget
@@ -26,6 +26,7 @@ from p2pdeploy.trust.releases.repository import (
     bundle_for,
     new_repository,
 )
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import first_root
 from p2ptracker.authority.folder import RELEASE_ROLES, TrustFolder, TrustPaths, open_trust

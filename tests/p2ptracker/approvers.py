@@ -7,7 +7,8 @@ from p2pdeploy.messages.api import RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.trust.envelope import signed_part
-from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import OrderKeys
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from tests.p2ptracker.rollout_bench import World
 
@@ -32,7 +33,7 @@ class Approvers:
     def use(self, keys: list[SigningKey], threshold: int) -> None:
         """Have everybody know *keys* as the role's."""
         orders = self.world.keys.orders
-        role = RoleKeys(tuple(key.public_key for key in keys), threshold)
+        role = RoleKeys(threshold=threshold, public_keys=tuple(key.public_key for key in keys))
         self.known = OrderKeys(orders.fleet, {**orders.roles, "rollout": role})
         self.tell()
 

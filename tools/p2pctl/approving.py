@@ -20,7 +20,7 @@ from p2pdeploy.limits import CELL_HOSTS_MAX, CLOCK_ERROR_S, ENVELOPE_BYTES_MAX, 
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
 from p2pdeploy.messages.orders import Build, Rollout
 from p2pdeploy.trust.envelope import Sealer, open_envelope, signed_part
-from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys
 
 __all__ = ["check_release", "check_standing", "read_proposal", "sign_proposal"]
 
@@ -120,8 +120,7 @@ def check_standing(api: ApiClient, proposal: RolloutProposal, now: dt.datetime) 
         return False
     seen = first_seen(read_release_root(api.folder))
     said = verify_order_keys(api.bundle(), seen, now=now).order_keys
-    roles = {role: RoleKeys(keys.public_keys, keys.threshold) for role, keys in said.items()}
-    judge = FleetVerifier(OrderKeys("", roles))  # a ROLLOUT names no fleet
+    judge = FleetVerifier(OrderKeys("", said))  # a ROLLOUT names no fleet
     try:
         stands = [encode(open_envelope(each, judge)) for each in proposal.standing]
     except P2PDeployError as error:

@@ -36,9 +36,9 @@ def delegate_service(
     """
     from p2pdeploy.trust.releases.bundle import ReleaseBundle
     from p2pdeploy.trust.releases.files import proposal_in, sign_file
-    from p2pdeploy.trust.releases.keys import RoleKeys
     from p2pdeploy.trust.releases.proposals import propose_targets, services_of
     from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys
+    from p2pdeploy.trust.role_keys import RoleKeys
 
     now = dt.datetime.now(dt.UTC)
     bundle = api.bundle()

@@ -10,7 +10,6 @@ import datetime as dt
 from p2pdeploy.errors import TrustError
 from p2pdeploy.trust.keyring import NEXT
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
-from p2pdeploy.trust.releases.keys import RoleKeys
 from p2pdeploy.trust.releases.proposals import Proposal, services_of
 from p2pdeploy.trust.releases.reading import (
     order_keys_proposed,
@@ -20,6 +19,7 @@ from p2pdeploy.trust.releases.reading import (
 )
 from p2pdeploy.trust.releases.review import review
 from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys
+from p2pdeploy.trust.role_keys import RoleKeys
 
 __all__ = ["Trusted"]
 

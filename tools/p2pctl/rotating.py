@@ -15,7 +15,7 @@ from p2pctl.signing import read_key, read_release_root
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.messages.keys import RenewalRequest, RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
-from p2pdeploy.trust.releases.keys import RoleKeys
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 __all__ = ["NewKey", "generate_key", "renew_document", "rotate_key"]

@@ -19,8 +19,8 @@ from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.signing import SigningKey
 
 if TYPE_CHECKING:
-    from p2pdeploy.trust.releases.keys import RoleKeys
     from p2pdeploy.trust.releases.release_target import ReleaseTarget
+    from p2pdeploy.trust.role_keys import RoleKeys
 
 __all__ = ["ReleaseSigner", "read_key", "read_release_root"]
 

@@ -6,7 +6,7 @@ load python-tuf; a daemon runs them in a short child process, because they cost 
 
 * :mod:`~p2pdeploy.trust.releases.limits`: sizes, counts and lifetimes, each with its reason
 * :mod:`~p2pdeploy.trust.releases.refusals`: the attacks, as codes of the errors that name them
-* :mod:`~p2pdeploy.trust.releases.keys`: who may sign what: public keys and thresholds
+* :mod:`~p2pdeploy.trust.releases.keys`: its roles and their keys
 * :mod:`~p2pdeploy.trust.releases.release_target`: what is signed about one release
 * :mod:`~p2pdeploy.trust.releases.library`: what is taken from python-tuf
 * :mod:`~p2pdeploy.trust.releases.documents`: documents from and to bytes, thresholds

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from p2pdeploy.errors import ConfigError, TrustError
-from p2pdeploy.trust.releases.keys import RoleKeys, key_kind
+from p2pdeploy.trust.releases.keys import key_kind
 from p2pdeploy.trust.releases.library import (
     CanonicalJSONSerializer,
     Metadata,
@@ -26,6 +26,7 @@ from p2pdeploy.trust.releases.library import (
 )
 from p2pdeploy.trust.releases.limits import VERSION_MAX
 from p2pdeploy.trust.releases.refusals import Attack, refused
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import key_id_of
 
 __all__ = [

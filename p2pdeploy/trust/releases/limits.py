@@ -22,7 +22,6 @@ CLOCK_BEHIND = dt.timedelta(hours=1)
 
 # What can be rolled out or gone back to; 128 entries of 250 bytes are half of what a host loads.
 RELEASES_LIVE_MAX = 128
-KEYS_PER_ROLE_MAX = 16  # a threshold of more people than this never meets
 ROOTS_PER_BUNDLE_MAX = 64  # a host that slept through 64 rotations joins anew
 VERSION_MAX = 2**53 - 1  # JSON readers in other languages go no further
 

@@ -23,7 +23,7 @@ from p2pdeploy.trust.releases.documents import (
     payload_of,
     tuf_keys,
 )
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, TopKeys, key_kind, service_role
+from p2pdeploy.trust.releases.keys import TopKeys, key_kind, service_role
 from p2pdeploy.trust.releases.library import (
     DelegatedRole,
     Delegations,
@@ -33,7 +33,6 @@ from p2pdeploy.trust.releases.library import (
     Targets,
 )
 from p2pdeploy.trust.releases.limits import (
-    KEYS_PER_ROLE_MAX,
     RELEASES_LIVE_MAX,
     ROOT_LIFETIME,
     SERVICE_LIFETIME,
@@ -41,6 +40,7 @@ from p2pdeploy.trust.releases.limits import (
     TARGETS_LIFETIME,
 )
 from p2pdeploy.trust.releases.release_target import LiveRelease, ReleaseTarget, live_releases
+from p2pdeploy.trust.role_keys import KEYS_PER_ROLE_MAX, OrderRoles, RoleKeys
 from p2pdeploy.trust.signing import SigningKey, key_id_of
 
 __all__ = [
@@ -104,7 +104,7 @@ def propose_root(current: bytes | None, keys: TopKeys, *, now: dt.datetime) -> P
 def propose_targets(
     current: bytes | None,
     *,
-    order_keys: OrderKeys,
+    order_keys: OrderRoles,
     services: Mapping[str, RoleKeys],
     now: dt.datetime,
 ) -> Proposal:
@@ -137,7 +137,7 @@ def propose_targets(
     return Proposal(role="targets", payload=payload_of(targets))
 
 
-def _order_keys_target(order_keys: OrderKeys) -> TargetFile:
+def _order_keys_target(order_keys: OrderRoles) -> TargetFile:
     custom = {
         role: {"keys": [key.hex() for key in keys.public_keys], "threshold": keys.threshold}
         for role, keys in order_keys.items()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 
 from p2pdeploy.trust.releases.documents import keys_of_role, parse_document, parse_payload
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, TopKeys, service_role
+from p2pdeploy.trust.releases.keys import TopKeys, service_role
 from p2pdeploy.trust.releases.library import Root, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.proposals import Proposal
 from p2pdeploy.trust.releases.release_target import ReleaseTarget, live_releases
 from p2pdeploy.trust.releases.repository import Repository
 from p2pdeploy.trust.releases.verify import order_keys_in
+from p2pdeploy.trust.role_keys import OrderRoles, RoleKeys
 
 __all__ = [
     "expiries",
@@ -57,12 +58,12 @@ def follows(proposal: Proposal, current: bytes | None) -> bool:
     return parse_payload(proposal.payload, Targets, where=proposal.role).version == before + 1
 
 
-def order_keys_of(targets: bytes) -> OrderKeys:
+def order_keys_of(targets: bytes) -> OrderRoles:
     """The keys of orders, from a targets document that is trusted already."""
     return order_keys_in(parse_document(targets, Targets, where="targets").signed)
 
 
-def order_keys_proposed(proposal: Proposal) -> OrderKeys:
+def order_keys_proposed(proposal: Proposal) -> OrderRoles:
     """The keys of orders that *proposal*, which is of targets, would make known."""
     return order_keys_in(parse_payload(proposal.payload, Targets, where="targets"))
 

@@ -16,12 +16,13 @@ from p2pdeploy.trust.releases.documents import (
     parse_payload,
     signatures_of,
 )
-from p2pdeploy.trust.releases.keys import RoleKeys, service_role
+from p2pdeploy.trust.releases.keys import service_role
 from p2pdeploy.trust.releases.library import Metadata, Targets
 from p2pdeploy.trust.releases.limits import CLOCK_BEHIND, SERVICE_LIFETIME
 from p2pdeploy.trust.releases.proposals import Proposal
 from p2pdeploy.trust.releases.refusals import Attack, refused
 from p2pdeploy.trust.releases.release_target import LiveRelease, ReleaseTarget, live_releases
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import is_signed, key_id_of
 
 __all__ = ["Review", "review"]

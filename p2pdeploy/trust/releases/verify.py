@@ -15,13 +15,14 @@ from p2pdeploy.errors import ConfigError
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.chain import TrustChain
 from p2pdeploy.trust.releases.documents import Delegator, keys_of_role
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys, service_role
+from p2pdeploy.trust.releases.keys import service_role
 from p2pdeploy.trust.releases.library import DelegatedRole, Root, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.limits import CLOCK_BEHIND, TIMESTAMP_LIFETIME
 from p2pdeploy.trust.releases.proposals import ORDER_KEYS_PATH
 from p2pdeploy.trust.releases.refusals import Attack, refused
 from p2pdeploy.trust.releases.release_target import ReleaseTarget, release_in
 from p2pdeploy.trust.releases.seen import Seen, SeenRole
+from p2pdeploy.trust.role_keys import OrderRoles, RoleKeys
 
 __all__ = [
     "VerifiedKeys",
@@ -38,14 +39,14 @@ class VerifiedRelease(msgspec.Struct, frozen=True, kw_only=True):
     """``seen`` is written down durably before anything is done about the rest."""
 
     release: ReleaseTarget
-    order_keys: OrderKeys
+    order_keys: OrderRoles
     seen: Seen
 
 
 class VerifiedKeys(msgspec.Struct, frozen=True, kw_only=True):
     """As :class:`VerifiedRelease`, for a bundle without a service."""
 
-    order_keys: OrderKeys
+    order_keys: OrderRoles
     seen: Seen
 
 
@@ -173,7 +174,7 @@ class _KeysOfOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keys: list[str]
 
 
-def order_keys_in(targets: Targets) -> OrderKeys:
+def order_keys_in(targets: Targets) -> OrderRoles:
     """The keys of orders that a targets document names.
 
     Raises:

@@ -12,7 +12,7 @@ from p2pdeploy.errors import TrustError
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.collecting import join
 from p2pdeploy.trust.releases.documents import parse_document, payload_of, to_document
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys, TopKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys, TopKeys
 from p2pdeploy.trust.releases.library import (
     Metadata,
     MetaFile,
@@ -43,6 +43,7 @@ from p2pdeploy.trust.releases.repository import (
 )
 from p2pdeploy.trust.releases.seen import Seen
 from p2pdeploy.trust.releases.verify import VerifiedRelease, first_seen, verify_release
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey, key_id_of
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)

@@ -11,11 +11,18 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.testing.orders import CELL, a_go, a_plan, a_word, abort_of, activate, rollout_of
 from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
 from p2pdeploy.trust.envelope import cosign, open_envelope, seal
-from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey, key_id_of
 
 KEYS = {role: SigningKey.generate(role=role) for role in ORDER_ROLES}
-ORDERS = OrderKeys("lab", {role: RoleKeys((key.public_key,)) for role, key in KEYS.items()})
+
+
+def one(key: SigningKey) -> RoleKeys:
+    return RoleKeys(threshold=1, public_keys=(key.public_key,))
+
+
+ORDERS = OrderKeys("lab", {role: one(key) for role, key in KEYS.items()})
 PLAN = a_plan()
 WORD = msgspec.structs.replace(a_word("h1", 4, Rank.HEALTHY), epoch=(1 << 32) + 3)
 
@@ -72,7 +79,7 @@ def test_a_stranger_under_a_known_key_id_says_nothing() -> None:
 
 def test_two_of_three_owners_must_sign_a_rollout() -> None:
     owners = [SigningKey.generate(role="rollout") for _ in range(3)]
-    keys = RoleKeys(tuple(owner.public_key for owner in owners), threshold=2)
+    keys = RoleKeys(threshold=2, public_keys=tuple(owner.public_key for owner in owners))
     judge = FleetVerifier(OrderKeys("lab", {"rollout": keys}))
     once = seal(rollout_of(PLAN), owners[0])
     for too_few in (once, cosign(once, owners[0]), cosign(once, KEYS["rollout"])):
@@ -84,7 +91,7 @@ def test_two_of_three_owners_must_sign_a_rollout() -> None:
 def test_one_key_that_signs_twice_counts_once() -> None:
     owner = SigningKey.generate(role="rollout")
     other = SigningKey.generate(role="rollout")
-    keys = RoleKeys((owner.public_key, other.public_key), threshold=2)
+    keys = RoleKeys(threshold=2, public_keys=(owner.public_key, other.public_key))
     judge = FleetVerifier(OrderKeys("lab", {"rollout": keys}))
     signature = (owner.key_id, owner.sign(b"m"))
     assert not judge.enough_signed("rollout", b"m", (signature, signature))
@@ -139,7 +146,7 @@ def test_a_rotated_key_is_forgotten() -> None:
     judge = verifier()
     order = seal(PLAN.plan, KEYS["deployer"])
     assert open_envelope(order, judge) == PLAN.plan
-    fresh = RoleKeys((SigningKey.generate(role="deployer").public_key,))
+    fresh = one(SigningKey.generate(role="deployer"))
     judge.use(OrderKeys("lab", {**ORDERS.roles, "deployer": fresh}))
     with pytest.raises(TrustError):
         open_envelope(order, judge)
@@ -182,8 +189,8 @@ def test_many_credentials_do_not_grow_memory() -> None:
 
 def test_while_people_take_over_either_the_old_key_or_enough_of_theirs_will_do() -> None:
     old, people = SigningKey.generate(role="rollout"), [SigningKey.generate() for _ in range(3)]
-    theirs = RoleKeys(tuple(key.public_key for key in people), 2)
-    before = {"rollout": RoleKeys((old.public_key,))}
+    theirs = RoleKeys(threshold=2, public_keys=tuple(key.public_key for key in people))
+    before = {"rollout": one(old)}
     judge = FleetVerifier(OrderKeys("lab", before))
 
     def is_enough(*keys: SigningKey) -> bool:
@@ -206,7 +213,7 @@ def test_what_verified_before_may_not_once_a_key_leaves_or_more_must_sign() -> N
     first, second = SigningKey.generate().public_key, SigningKey.generate().public_key
 
     def orders(*keys: bytes, threshold: int = 1) -> OrderKeys:
-        return OrderKeys("lab", {"go": RoleKeys(keys, threshold)})
+        return OrderKeys("lab", {"go": RoleKeys(threshold=threshold, public_keys=keys)})
 
     judge = FleetVerifier(orders(first))
     assert judge.use(orders(first, second)) == frozenset()

@@ -8,7 +8,7 @@ import pytest
 from p2pdeploy.errors import ConfigError, NotFoundError, ProtocolError, RefusedError, TrustError
 from p2pdeploy.trust.releases.collecting import join, missing_signatures
 from p2pdeploy.trust.releases.documents import parse_document, parse_payload, payload_of
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys
 from p2pdeploy.trust.releases.library import Delegations, Snapshot, Targets
 from p2pdeploy.trust.releases.limits import RELEASES_LIVE_MAX
 from p2pdeploy.trust.releases.proposals import (
@@ -29,6 +29,7 @@ from p2pdeploy.trust.releases.repository import (
     refresh,
 )
 from p2pdeploy.trust.releases.review import Review, review
+from p2pdeploy.trust.role_keys import RoleKeys
 from tests.p2pdeploy.trust.release_fleet import (
     DAY,
     HOUR,

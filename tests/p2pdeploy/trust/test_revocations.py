@@ -9,14 +9,21 @@ from p2pdeploy.gossip.anti_entropy import open_item
 from p2pdeploy.gossip.state import URGENCIES, CellState, urgency_of
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.trust.envelope import open_envelope, seal
-from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys
 from p2pdeploy.trust.revocations import Revocations
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 CELL = CellId("lab.web.c0")
 ENROL, GO = SigningKey.generate(role="enrol"), SigningKey.generate(role="go")
 VERIFIER = FleetVerifier(
-    OrderKeys("lab", {"enrol": RoleKeys((ENROL.public_key,)), "go": RoleKeys((GO.public_key,))})
+    OrderKeys(
+        "lab",
+        {
+            role: RoleKeys(threshold=1, public_keys=(key.public_key,))
+            for role, key in (("enrol", ENROL), ("go", GO))
+        },
+    )
 )
 
 

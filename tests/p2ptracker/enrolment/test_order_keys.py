@@ -20,11 +20,11 @@ from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.host_identity import load_identity, load_known_orders
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import RoleKeys
 from p2pdeploy.trust.releases.online import sign_snapshot, sign_timestamp
 from p2pdeploy.trust.releases.proposals import propose_targets
 from p2pdeploy.trust.releases.reading import order_keys_of
 from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.keys.rotation import Waits
 
@@ -175,7 +175,7 @@ async def test_an_older_document_does_not_bring_a_dropped_key_back(
     )
     await renew(order_of(config))
     known = load_known_orders(config.identity_dir)
-    assert known.orders.roles["go"].keys == (new.public_key,)
+    assert known.orders.roles["go"].public_keys == (new.public_key,)
     tracker.plane.repository._show(replayed)
     with pytest.raises(TrustError) as refused:
         await renew(order_of(config))

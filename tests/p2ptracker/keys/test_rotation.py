@@ -6,7 +6,7 @@ import pytest
 
 from p2pdeploy.trust.certificates import HOST_LIFETIME
 from p2pdeploy.trust.keyring import ORDER_ROLES
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys
+from p2pdeploy.trust.role_keys import OrderRoles, RoleKeys
 from p2ptracker.keys.rotation import (
     Rotation,
     Waits,
@@ -20,11 +20,11 @@ from p2ptracker.keys.rotation import (
 OLD, NEW, ANN, BOB = (bytes([n]) * 32 for n in range(4))
 ONE = RoleKeys(threshold=1, public_keys=(OLD,))
 PEOPLE = RoleKeys(threshold=2, public_keys=(ANN, BOB))
-CURRENT: OrderKeys = dict.fromkeys(ORDER_ROLES, ONE)
+CURRENT: OrderRoles = dict.fromkeys(ORDER_ROLES, ONE)
 WAITS = Waits()
 
 
-def begun(role: str, keys: RoleKeys, *, current: OrderKeys = CURRENT, is_ours: bool) -> Rotation:
+def begun(role: str, keys: RoleKeys, *, current: OrderRoles = CURRENT, is_ours: bool) -> Rotation:
     return begin_rotation(role, keys, current=current, is_ours=is_ours, now=100.0)
 
 

@@ -14,10 +14,10 @@ from p2pdeploy.messages.api import ReleaseView
 from p2pdeploy.messages.signing import DelegationRequest, ProposalView
 from p2pdeploy.payload.build import Built
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import RoleKeys
 from p2pdeploy.trust.releases.proposals import propose_targets, services_of
 from p2pdeploy.trust.releases.reading import order_keys_of
 from p2pdeploy.trust.releases.verify import VerifiedRelease, first_seen, verify_release
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.control_plane import open_control_plane
 from p2ptracker.releases.desk import PROPOSAL_LIFETIME_S

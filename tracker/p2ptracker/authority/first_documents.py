@@ -14,8 +14,9 @@ from p2pdeploy.errors import ConfigError
 from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.releases.files import sign_file
-from p2pdeploy.trust.releases.keys import RoleKeys, TopKeys
+from p2pdeploy.trust.releases.keys import TopKeys
 from p2pdeploy.trust.releases.proposals import propose_root, propose_targets
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
 __all__ = ["first_root", "first_targets", "order_keys_in", "publishers_text", "read_publishers"]

@@ -11,7 +11,6 @@ import trio
 
 from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys
 from p2pdeploy.trust.releases.proposals import Proposal, propose_targets, services_of
 from p2pdeploy.trust.releases.reading import (
     order_keys_of,
@@ -19,6 +18,7 @@ from p2pdeploy.trust.releases.reading import (
     services_proposed,
 )
 from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
+from p2pdeploy.trust.role_keys import OrderRoles, RoleKeys
 from p2ptracker.releases.keeper import RepositoryKeeper
 
 __all__ = ["OrderKeyPublisher"]
@@ -39,7 +39,7 @@ class OrderKeyPublisher:
         """Whether the targets key lies here, so that nobody has to be asked."""
         return self._keeper.keys.has_targets
 
-    def order_keys(self) -> OrderKeys:
+    def order_keys(self) -> OrderRoles:
         """Who signs orders now."""
         return order_keys_of(self._keeper.repository.targets)
 
@@ -49,7 +49,7 @@ class OrderKeyPublisher:
 
     async def publish(
         self,
-        said: OrderKeys,
+        said: OrderRoles,
         signed: Iterable[bytes],
         *,
         also: Callable[[sa.Connection], None],
@@ -91,7 +91,7 @@ class OrderKeyPublisher:
         return ()
 
 
-def _the_one(given: list[Proposal], said: OrderKeys, services: dict[str, RoleKeys]) -> Proposal:
+def _the_one(given: list[Proposal], said: OrderRoles, services: dict[str, RoleKeys]) -> Proposal:
     """The proposal in *given*, which must say *said* and nothing else."""
     if len(given) != 1 or given[0].role != "targets":
         raise TrustError("a targets document is to be signed", code="other-proposal")

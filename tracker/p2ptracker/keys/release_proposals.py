@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from p2pdeploy.errors import NotFoundError, RefusedError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import RoleKeys
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
     propose_renewal,
@@ -23,6 +22,7 @@ from p2pdeploy.trust.releases.reading import (
     top_keys_proposed,
 )
 from p2pdeploy.trust.releases.repository import Repository
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.folder import RELEASE_ROLES
 

@@ -19,7 +19,7 @@ from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import check_service
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
 from p2pdeploy.trust.private_files import write_private
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys, TopKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys, TopKeys
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
     propose_root,
@@ -34,6 +34,7 @@ from p2pdeploy.trust.releases.repository import (
     accept_targets,
     bundle_for,
 )
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.folder import (
     OFFLINE_ROLES,

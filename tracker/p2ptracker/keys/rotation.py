@@ -17,7 +17,7 @@ import msgspec
 from p2pdeploy.trust.cell_keys import KEYS_ASKED_EVERY_S, ROTATION_STEP_WAIT_S
 from p2pdeploy.trust.certificates import HOST_LIFETIME
 from p2pdeploy.trust.keyring import NEXT
-from p2pdeploy.trust.releases.keys import OrderKeys, RoleKeys
+from p2pdeploy.trust.role_keys import OrderRoles, RoleKeys
 
 __all__ = [
     "CREDENTIALS_WAIT_S",
@@ -75,7 +75,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin_rotation(
-    role: str, keys: RoleKeys, *, current: OrderKeys, is_ours: bool, now: float
+    role: str, keys: RoleKeys, *, current: OrderRoles, is_ours: bool, now: float
 ) -> Rotation:
     """The first step, from the *current* keys to *keys*, which are *is_ours* or people's."""
     waits = is_ours and _is_single(current[role])
@@ -107,7 +107,7 @@ def _is_single(keys: RoleKeys) -> bool:
     return keys.threshold == 1
 
 
-def announced_keys(current: OrderKeys, rotation: Rotation) -> OrderKeys:
+def announced_keys(current: OrderRoles, rotation: Rotation) -> OrderRoles:
     """What the targets document says from the first step on.
 
     Two single keys become two keys, of which one is enough.  With other thresholds that would be
@@ -120,7 +120,7 @@ def announced_keys(current: OrderKeys, rotation: Rotation) -> OrderKeys:
     return {**current, role + NEXT: new}
 
 
-def finished_keys(current: OrderKeys, rotation: Rotation) -> OrderKeys:
+def finished_keys(current: OrderRoles, rotation: Rotation) -> OrderRoles:
     """What it says in the end."""
     others = {role: keys for role, keys in current.items() if role != rotation.role + NEXT}
     return {**others, rotation.role: rotation.keys}

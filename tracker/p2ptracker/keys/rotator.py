@@ -16,8 +16,8 @@ from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, Refused
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
 from p2pdeploy.trust.keyring import ORDER_ROLES
-from p2pdeploy.trust.releases.keys import RoleKeys
 from p2pdeploy.trust.releases.proposals import Proposal
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key, put_in_place
 from p2ptracker.cells.replicas import Cells
@@ -108,7 +108,8 @@ class KeyRotator:
             if rotation.step == "sealing":
                 await self._take_over(rotation)
         for role in ORDER_ROLES:
-            own, known = self._trust.keys.get(role), self._keeper.order_keys.roles[role].keys
+            own = self._trust.keys.get(role)
+            known = self._keeper.order_keys.roles[role].public_keys
             if own is not None and own.public_key not in known and role != "rollout":
                 raise ConfigError(
                     f"hosts do not know the {role} key of this folder",

@@ -14,8 +14,8 @@ from p2pdeploy.errors import P2PDeployError, RefusedError
 from p2pdeploy.ids import CellId, RolloutId
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.trust.envelope import open_envelope
-from p2pdeploy.trust.keyring import FleetVerifier
-from p2pdeploy.trust.releases.keys import OrderKeys
+from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys
+from p2pdeploy.trust.role_keys import OrderRoles
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.cells.sealing_anew import (
@@ -27,7 +27,6 @@ from p2ptracker.cells.sealing_anew import (
 )
 from p2ptracker.cells.standing_rollouts import standing_rollouts
 from p2ptracker.keys.rotation import Rotation
-from p2ptracker.releases.keeper import in_force
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.key_rotations import save_rotation
 from p2ptracker.storage.rollouts import (
@@ -75,13 +74,13 @@ class StandingOrders:
         await self._database.write(work)
         replace_in_cells(self._cells, anew)
 
-    async def nobody_believes(self, said: OrderKeys) -> list[StoredOrder]:
+    async def nobody_believes(self, said: OrderRoles) -> list[StoredOrder]:
         """What will be refused by the keys of *said*.
 
         Raises:
             RefusedError: a rollout that is under way is among it.
         """
-        judge = FleetVerifier(in_force(self._fleet, said))
+        judge = FleetVerifier(OrderKeys(self._fleet, said))
         stored = await self._database.read(stored_orders)
         gone = await self._hop(partial(refused, stored, partial(open_envelope, verifier=judge)))
         running = {row.id for row in await self._database.read(open_rollouts)}
@@ -96,9 +95,9 @@ class StandingOrders:
                 )
         return gone
 
-    async def lacking(self, said: OrderKeys) -> tuple[RolloutId, ...]:
+    async def lacking(self, said: OrderRoles) -> tuple[RolloutId, ...]:
         """The rollouts that stand, by id, and whose ROLLOUT the keys of *said* have not signed."""
-        judge = FleetVerifier(in_force(self._fleet, said))
+        judge = FleetVerifier(OrderKeys(self._fleet, said))
         stored = await self._database.read(stored_orders)
 
         def look() -> tuple[RolloutId, ...]:

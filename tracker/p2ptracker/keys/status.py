@@ -9,10 +9,11 @@ from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.keys import KeyView
 from p2pdeploy.trust.key_files import KEY_ROLES, KeyStatus, key_statuses
 from p2pdeploy.trust.releases.documents import keys_of_role
-from p2pdeploy.trust.releases.keys import RoleKeys, service_role
+from p2pdeploy.trust.releases.keys import service_role
 from p2pdeploy.trust.releases.proposals import services_of
 from p2pdeploy.trust.releases.reading import expiries, order_keys_of, service_expiries
 from p2pdeploy.trust.releases.repository import Repository
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2ptracker.keys.rotation import due_at
 from p2ptracker.keys.rotator import KeyRotator
 

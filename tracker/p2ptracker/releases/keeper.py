@@ -17,10 +17,9 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.trust.keyring import OrderKeys, RoleKeys
+from p2pdeploy.trust.keyring import OrderKeys
 from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
-from p2pdeploy.trust.releases.keys import OrderKeys as ReleaseOrderKeys
 from p2pdeploy.trust.releases.limits import ROOTS_PER_BUNDLE_MAX, TARGETS_LIFETIME
 from p2pdeploy.trust.releases.proposals import propose_targets, services_of
 from p2pdeploy.trust.releases.reading import (
@@ -44,7 +43,7 @@ from p2ptracker.releases.release_keys import ReleaseKeys
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.signed_releases import save_documents, stored_documents
 
-__all__ = ["LOOK_EVERY_S", "RepositoryKeeper", "in_force"]
+__all__ = ["LOOK_EVERY_S", "RepositoryKeeper"]
 
 LOOK_EVERY_S = 300.0  # of the twelve hours that a timestamp has left when it is signed anew
 _HINT = "'p2ptracker init DIR' makes it"
@@ -207,7 +206,7 @@ class RepositoryKeeper:
         if before is None or before.targets != repository.targets:
             # Once for each document: every host asks for the version once a minute.
             self._targets_version = version_of_targets(repository.targets)
-            self._order_keys = in_force(self._fleet, order_keys_of(repository.targets))
+            self._order_keys = OrderKeys(self._fleet, order_keys_of(repository.targets))
             self._hear(self._order_keys)
         self._expires_at = {role: at.timestamp() for role, at in expiries(repository).items()}
 
@@ -216,12 +215,6 @@ class RepositoryKeeper:
 
     async def _hop(self, work: Callable[[], Repository]) -> Repository:
         return await trio.to_thread.run_sync(work, limiter=self._signing)
-
-
-def in_force(fleet: str, said: ReleaseOrderKeys) -> OrderKeys:
-    """The keys of orders that a targets document names, as a verifier takes them."""
-    roles = {role: RoleKeys(keys.public_keys, keys.threshold) for role, keys in said.items()}
-    return OrderKeys(fleet, roles)
 
 
 def _nothing_else(_connection: sa.Connection) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.trust.releases.documents import keys_of_role
-from p2pdeploy.trust.releases.keys import OnlineKeys, RoleKeys
+from p2pdeploy.trust.releases.keys import OnlineKeys
 from p2pdeploy.trust.releases.library import Root
+from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import read_publishers
 from p2ptracker.authority.folder import ONLINE_RELEASE_ROLES, TrustFolder
