@@ -85,26 +85,15 @@ def _require(*chain: bytes, signature: bytes = _SIGNATURE) -> None:
     _AUTHORITY.require_host(request, b"f" * 32, now=NOON.timestamp())
 
 
-COMPANY_DECODERS = (
-    Decoder(
-        name="company-certificate",
-        read=lambda data: _require(data, _ISSUER),
-        form="binary",
-        honest=(_LEAF, _ISSUER),
-        refuses=(TrustError,),
-    ),
-    Decoder(
-        name="company-issuer",
-        read=lambda data: _require(_LEAF, data),
-        form="binary",
-        honest=(_ISSUER, _LEAF),
-        refuses=(TrustError,),
-    ),
-    Decoder(
-        name="company-signature",
-        read=lambda data: _require(_LEAF, _ISSUER, signature=data),
-        form="binary",
-        honest=(_SIGNATURE,),
-        refuses=(TrustError,),
-    ),
+COMPANY_DECODERS = tuple(
+    Decoder(name=name, read=read, form="binary", honest=honest, refuses=(TrustError,))
+    for name, read, honest in (
+        ("company-certificate", lambda data: _require(data, _ISSUER), (_LEAF, _ISSUER)),
+        ("company-issuer", lambda data: _require(_LEAF, data), (_ISSUER, _LEAF)),
+        (
+            "company-signature",
+            lambda data: _require(_LEAF, _ISSUER, signature=data),
+            (_SIGNATURE,),
+        ),
+    )
 )

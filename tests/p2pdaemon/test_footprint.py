@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import p2pdaemon
 import p2pdeploy
 from p2pdaemon.config import DaemonConfig
 from p2pdeploy.topology import Host
+from tests.daemon_toml import write_daemon_toml
 from tests.trust_folder import add_trust, enrol
 
 pytestmark = pytest.mark.processes
@@ -39,11 +39,7 @@ def config_path(config: DaemonConfig, tmp_path: Path) -> Path:
     }
     add_trust(tmp_path / "fleet")
     enrol(tmp_path / "fleet", Host(**fields), config.identity_dir)
-    values = msgspec.to_builtins(config, enc_hook=str)
-    lines = [f"{key} = {json.dumps(v)}\n" for key, v in values.items() if v is not None]
-    path = tmp_path / "daemon.toml"
-    path.write_text("".join(lines))
-    return path
+    return write_daemon_toml(tmp_path, config)
 
 
 def test_a_running_daemon_has_not_loaded_what_costs_memory_and_is_not_needed_to_run(

@@ -54,6 +54,7 @@ from p2pdeploy.trust.streams import accept_peer
 from p2pdeploy.trust.tls import server_context
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import open_trust
+from tests.daemon_toml import write_daemon_toml
 from tests.trust_folder import (
     add_trust,
     control_plane_files,
@@ -108,8 +109,7 @@ class Cell:
     def __init__(self, config: DaemonConfig, folder: Path) -> None:
         self.config = config
         self.keys = _enrolled(config)
-        self.path = folder / "daemon.toml"
-        self.path.write_text(_toml(config))
+        self.path = write_daemon_toml(folder, config)
         self.me = Member(
             name=HostName("h00"),
             address=config.address.rpartition(".")[0] + ".200",
@@ -252,11 +252,6 @@ class Cell:
                         return last
                 await trio.sleep(0.02)
         raise AssertionError(f"last word: {last}\n{(self.path.parent / 'log').read_text()}")
-
-
-def _toml(config: DaemonConfig) -> str:
-    values = msgspec.to_builtins(config, enc_hook=str)
-    return "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items() if v is not None)
 
 
 async def serve_control_plane(cell: Cell, listener: trio.SocketListener) -> None:

@@ -14,10 +14,10 @@ from p2pdeploy.topology import Host
 
 
 @pytest.fixture
-def config_of(tmp_path: Path) -> Callable[[Host], DaemonConfig]:
-    """The configuration of the daemon of one host."""
+def config_of(tmp_path: Path) -> Callable[..., DaemonConfig]:
+    """The configuration of the daemon of one host, whose home is ``hosts/NAME``."""
 
-    def make(host: Host) -> DaemonConfig:
+    def make(host: Host, *, api: str = "https://127.0.0.1:1") -> DaemonConfig:
         home = tmp_path / "hosts" / host.name
         home.mkdir(parents=True, exist_ok=True)
         return DaemonConfig(
@@ -29,7 +29,7 @@ def config_of(tmp_path: Path) -> Callable[[Host], DaemonConfig]:
             fault_domain=host.fault_domain,
             state_dir=home / "state",
             identity_dir=home / "identity",
-            api="https://127.0.0.1:1",
+            api=api,
         )
 
     return make

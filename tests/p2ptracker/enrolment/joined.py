@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import msgspec
 
+from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import open_enrolment
 from p2pdaemon.join import join
 from p2pdeploy.messages.enrolment import IssuedIdentity, RenewRequest
@@ -22,16 +23,29 @@ class Joined(msgspec.Struct):
     http: httpx2.AsyncClient
 
 
+def config_at(tracker, config_of, name: str) -> DaemonConfig:
+    """The configuration of a host that asks *tracker*."""
+    return config_of(
+        tracker.plane.inventory.get(name), api=f"https://127.0.0.1:{tracker.ports.api}"
+    )
+
+
+async def joined(tracker, config_of, token_for, name: str) -> DaemonConfig:
+    """The configuration of a host that has just joined."""
+    config = config_at(tracker, config_of, name)
+    await join(config, await token_for(tracker, name))
+    return config
+
+
 @asynccontextmanager
 async def join_as(
     tracker, config_of, token_for, name: str, *, again: bool = False
 ) -> AsyncGenerator[Joined]:
-    config = config_of(tracker.plane.inventory.get(name))
+    config = config_at(tracker, config_of, name)
     await join(config, await token_for(tracker, name), again=again)
     identity = load_identity(config.identity_dir, config.name)
     context = client_context(identity.files, is_control_plane, who="the control plane")
-    api = f"https://127.0.0.1:{tracker.ports.api}"
-    async with httpx2.AsyncClient(base_url=api, verify=context, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=config.api, verify=context, trust_env=False) as http:
         yield Joined(identity, http)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import sys
 import time
@@ -16,7 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import open_enrolment
 from p2pdaemon.join import join
 from p2pdaemon.join_by_certificate import (
@@ -39,6 +37,7 @@ from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 from p2ptracker.enrolment.company import load_company_authority
 from p2ptracker.storage.enrolment import newest_alarms
+from tests.daemon_toml import write_daemon_toml
 from tests.p2ptracker.enrolment.company_ca import (
     ANY_USE,
     CLIENT,
@@ -53,6 +52,7 @@ from tests.p2ptracker.enrolment.company_ca import (
     new_rsa_key,
     write_pem,
 )
+from tests.p2ptracker.enrolment.joined import config_at
 from tests.p2ptracker.enrolment.test_growing import p2pctl
 
 H1, H2 = HostName("h01"), HostName("h02")
@@ -125,9 +125,7 @@ async def test_a_host_joins_with_its_companys_certificate(
 ) -> None:
     """From files, through the daemon's own code, with an intermediate CA in between."""
     files = write_pem(tmp_path / "pki", ca.below().issue(H1_DNS, "h01"))
-    config = msgspec.structs.replace(
-        config_of(company.plane.inventory.get(H1)), api=f"https://127.0.0.1:{company.ports.api}"
-    )
+    config = config_at(company, config_of, H1)
     pin = read_pin(str(company.plane.trust.paths.fleet_ca))
     said = await join_by_certificate(config, load_company_certificate(*files), pin)
     assert "h01 is a host of lab now, enrolment 2" in said
@@ -151,7 +149,7 @@ async def test_operator_and_host_do_it_by_their_commands(
     assert (code, text) == (0, ""), "there are no tokens to show"
 
     pem, key = write_pem(tmp_path / "pki", ca.issue(f"h02.{DOMAIN}"))
-    toml = write_toml(config_of(host), api=f"https://127.0.0.1:{company.ports.api}")
+    toml = write_daemon_toml(tmp_path, config_at(company, config_of, H2))
     command = [sys.executable, "-m", "p2pdaemon", "join", "--certificate", str(pem)]
     command += ["--key", str(key), "--config", str(toml)]
     authority = ["--authority", str(company.plane.trust.paths.fleet_ca)]
@@ -165,14 +163,6 @@ async def test_operator_and_host_do_it_by_their_commands(
     done = await trio.run_process(again, capture_stderr=True, check=False)
     assert done.returncode == 1
     assert b"joined by its certificate already" in done.stderr
-
-
-def write_toml(config: DaemonConfig, **changes: str) -> Path:
-    """The daemon.toml of *config*, beside its identity."""
-    values = {**msgspec.to_builtins(config, enc_hook=str), **changes}
-    path = config.identity_dir.parent / "daemon.toml"
-    path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items() if v is not None))
-    return path
 
 
 def test_a_file_of_too_many_roots_is_refused_and_not_cut(ca, tmp_path: Path) -> None:
@@ -446,9 +436,7 @@ async def test_a_fleet_without_a_companys_ca_lets_nobody_in_by_one(tracker, ca) 
 
 
 async def test_a_control_plane_of_another_authority_is_told_nothing(company, ca, config_of) -> None:
-    config = msgspec.structs.replace(
-        config_of(company.plane.inventory.get(H1)), api=f"https://127.0.0.1:{company.ports.api}"
-    )
+    config = config_at(company, config_of, H1)
     with pytest.raises(TrustError) as wrong:
         await join_by_certificate(config, ca.issue(H1_DNS), "ab" * 32)
     assert wrong.value.code == "wrong-authority"

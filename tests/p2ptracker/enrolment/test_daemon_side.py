@@ -11,7 +11,6 @@ import trio
 from p2pdaemon.cell_feed import make_gossip
 from p2pdaemon.control import open_control_plane
 from p2pdaemon.follow_orders import OrderFollower
-from p2pdaemon.join import join
 from p2pdaemon.keep_identity import renewal_process
 from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.refused import Refused
@@ -24,14 +23,9 @@ from p2pdeploy.trust.host_identity import load_identity, load_revocations, load_
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.tls import client_context, is_control_plane
 from p2ptracker.authority.folder import TrustFolder
+from tests.p2ptracker.enrolment.joined import joined
 
 H1, H2 = HostName("h01"), HostName("h02")
-
-
-async def joined(tracker, config_of, token_for, name: HostName):
-    config = config_of(tracker.plane.inventory.get(name))
-    await join(config, await token_for(tracker, name))
-    return msgspec.structs.replace(config, api=f"https://127.0.0.1:{tracker.ports.api}")
 
 
 async def test_renewing_replaces_keys_and_certificates(tracker, config_of, token_for) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Awaitable
 
 import msgspec
 import pytest
@@ -27,15 +28,10 @@ from p2pdeploy.trust.releases.repository import Repository, accept_targets, bund
 from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.keys.rotation import Waits
+from tests.p2ptracker.enrolment.joined import joined
 
 H1 = HostName("h01")
 GO = a_go()
-
-
-async def joined(tracker, config_of, token_for):
-    config = config_of(tracker.plane.inventory.get(H1))
-    await join(config, await token_for(tracker, H1))
-    return msgspec.structs.replace(config, api=f"https://127.0.0.1:{tracker.ports.api}")
 
 
 def targets_key(tracker) -> SigningKey:
@@ -76,6 +72,13 @@ def accepted(tracker, targets: bytes):
         return accept_targets(before, proposal_in(targets, "targets"), online, now=now)
 
     return work
+
+
+async def refusal(asked: Awaitable[object]) -> str:
+    """The code with which a host refuses what it asked for."""
+    with pytest.raises(TrustError) as refused:
+        await asked
+    return refused.value.code
 
 
 class Gossip:
@@ -124,7 +127,7 @@ class Following:
 async def test_a_new_key_is_learnt_and_an_old_one_dropped_from_the_signed_document(
     tracker, config_of, token_for
 ) -> None:
-    config = await joined(tracker, config_of, token_for)
+    config = await joined(tracker, config_of, token_for, H1)
     keys, new = tracker.plane.trust.keys, SigningKey.generate(role="go")
     host = Following(tracker, config)
     both = with_go_keys(tracker, targets_key(tracker), keys["go"], new)
@@ -148,26 +151,22 @@ async def test_a_stolen_control_plane_cannot_name_other_order_keys(
     tracker, config_of, token_for
 ) -> None:
     """Every key it holds online, and not the targets key."""
-    config = await joined(tracker, config_of, token_for)
+    config = await joined(tracker, config_of, token_for, H1)
     before = load_known_orders(config.identity_dir)
     host = Following(tracker, config)
     thief = SigningKey.generate(role="go")
     evil = with_go_keys(tracker, SigningKey.generate(role="targets"), thief)
     tracker.plane.repository._show(forced(tracker, evil))
-    with pytest.raises(TrustError) as refused:
-        await host.ask()
-    assert refused.value.code == "release-wrong-key"
+    assert await refusal(host.ask()) == "release-wrong-key"
     assert not host.believes(thief)
-    with pytest.raises(TrustError) as refused:
-        await renew(order_of(config))
-    assert refused.value.code == "release-wrong-key"
+    assert await refusal(renew(order_of(config))) == "release-wrong-key"
     assert load_known_orders(config.identity_dir) == before
 
 
 async def test_an_older_document_does_not_bring_a_dropped_key_back(
     tracker, config_of, token_for
 ) -> None:
-    config = await joined(tracker, config_of, token_for)
+    config = await joined(tracker, config_of, token_for, H1)
     new = SigningKey.generate(role="go")
     replayed = tracker.plane.repository.repository
     await tracker.plane.repository.change(
@@ -177,9 +176,7 @@ async def test_an_older_document_does_not_bring_a_dropped_key_back(
     known = load_known_orders(config.identity_dir)
     assert known.orders.roles["go"].public_keys == (new.public_key,)
     tracker.plane.repository._show(replayed)
-    with pytest.raises(TrustError) as refused:
-        await renew(order_of(config))
-    assert refused.value.code == "release-rollback"
+    assert await refusal(renew(order_of(config))) == "release-rollback"
     assert load_known_orders(config.identity_dir) == known
 
 
@@ -200,7 +197,7 @@ async def test_a_host_whose_credential_was_rotated_away_renews_at_once(
     tracker, config_of, token_for
 ) -> None:
     """It was away while every other host got another one."""
-    config = await joined(tracker, config_of, token_for)
+    config = await joined(tracker, config_of, token_for, H1)
     host, rotator = Following(tracker, config), tracker.plane.keys
     rotator.waits = Waits(step_s=0.0, credentials_s=0.0)
     await rotator.rotate("enrol", RotationRequest())

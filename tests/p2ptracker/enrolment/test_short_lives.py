@@ -8,7 +8,6 @@ sooner when it could not renew, and asks whom to believe as often as the control
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import socket
 import subprocess
@@ -36,6 +35,7 @@ from p2pdeploy.trust import certificates
 from p2pdeploy.trust.host_identity import load_validity
 from p2ptracker.authority import issue
 from p2ptracker.enrolment.revoking import Revoker
+from tests.daemon_toml import write_daemon_toml
 from tests.integration.payloads import write_payload
 from tests.integration.processes import processes_below, spare_none_below
 from tests.p2ptracker.tracker_bench import CELL, Tracker
@@ -71,11 +71,9 @@ async def until(told: Callable[[], object], what: str) -> None:
 class Machine:
     """One host: its daemon as a process, and what is seen of it from outside."""
 
-    def __init__(self, config: DaemonConfig, home: Path) -> None:
-        self.config, self.home = config, home
-        values = msgspec.to_builtins(config, enc_hook=str)
-        text = "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items() if v is not None)
-        (home / "daemon.toml").write_text(text)
+    def __init__(self, config: DaemonConfig) -> None:
+        self.config, self.home = config, config.state_dir.parent
+        self.toml = write_daemon_toml(self.home, config)
         self.issued_at = set[float]()
         self.daemon: subprocess.Popen[bytes] | None = None
 
@@ -83,7 +81,7 @@ class Machine:
         command = [sys.executable, "-c", DAEMON, "run", "--config"]
         with (self.home / "log").open("ab") as log:
             self.daemon = subprocess.Popen(
-                [*command, str(self.home / "daemon.toml")],
+                [*command, str(self.toml)],
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(SOURCES)},
             )
@@ -112,7 +110,10 @@ class Machine:
 
 @pytest.fixture
 def machines(
-    fleet_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fleet_dir: Path,
+    tmp_path: Path,
+    config_of: Callable[..., DaemonConfig],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Generator[list[Machine]]:
     """Two hosts at addresses of this run, in a fleet whose certificates are short-lived."""
     for module in (issue, certificates):
@@ -129,13 +130,8 @@ def machines(
         for number, host in enumerate(found, start=1)
     ]
     (fleet_dir / "inventory.json").write_bytes(msgspec.json.encode(hosts))
-    homes = [tmp_path / "machines" / host.name for host in hosts]
-    for home in homes:
-        home.mkdir(parents=True)
-    made = [
-        Machine(config_of(host, home, port), home) for host, home in zip(hosts, homes, strict=True)
-    ]
-    with spare_none_below(tmp_path / "machines"):
+    made = [Machine(config_of(host, api=f"https://127.0.0.1:{port}")) for host in hosts]
+    with spare_none_below(tmp_path / "hosts"):
         try:
             yield made
         finally:
@@ -154,20 +150,6 @@ def asked_trust(monkeypatch: pytest.MonkeyPatch) -> list[CellId]:
 
     monkeypatch.setattr(Revoker, "cell_trust", note)
     return asked
-
-
-def config_of(host: Host, home: Path, port: int) -> DaemonConfig:
-    return DaemonConfig(
-        name=host.name,
-        address=host.address,
-        environment=host.environment,
-        machine_function=host.machine_function,
-        cell=host.cell,
-        fault_domain=host.fault_domain,
-        state_dir=home / "state",
-        identity_dir=home / "identity",
-        api=f"https://127.0.0.1:{port}",
-    )
 
 
 async def roll_out(tracker: Tracker, version: str, built: Built) -> None:

@@ -9,7 +9,8 @@ from p2pdeploy.gossip.state import CellState
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import NUMBER_FOLLOWED_MAX, NUMBER_MAX
 from p2pdeploy.messages.keys import RotationRequest
-from p2pdeploy.messages.orders import Abort, Go, Rollout
+from p2pdeploy.messages.orders import Go, Rollout
+from p2pdeploy.testing.orders import an_abort
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.storage.numbers import stored_numbers
 from p2ptracker.storage.order_number import OrderNumber
@@ -71,16 +72,8 @@ async def test_a_go_is_numbered_above_what_a_stolen_key_signed(world: World) -> 
 async def test_what_a_second_word_overtook_before_it_was_stored_counts(world: World) -> None:
     """Both ABORTs stand under one key, and only the one with the higher watermark is stored."""
     for watermark, rollout_seq in ((FAR, FAR), (FAR + 1, 1)):
-        world.hear(
-            Abort(
-                cell=WEB_CELL,
-                service=HELLO,
-                watermark=watermark,
-                rollout_seq=rollout_seq,
-                code="forged",
-                reason="-",
-            )
-        )
+        forged = an_abort(watermark, service=HELLO)
+        world.hear(msgspec.structs.replace(forged, rollout_seq=rollout_seq))
     await world.plane.cells.store_unsaved()
     await world.restart()
     cell = world.plane.cells.get(WEB_CELL)
