@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx2
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
 from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
@@ -17,7 +20,18 @@ from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.tls import IdentityFiles
 from tests.p2ptracker.tracker_bench import Tracker, open_http
 
-__all__ = ["Person", "code_of", "issue", "listed", "person", "renew", "revoke"]
+__all__ = [
+    "Person",
+    "code_of",
+    "issue",
+    "issued_in",
+    "keep",
+    "listed",
+    "person",
+    "renew",
+    "request_that_says",
+    "revoke",
+]
 
 
 class Person:
@@ -32,6 +46,23 @@ def code_of(answer: httpx2.Response) -> tuple[int, str]:
     if answer.is_success:
         return answer.status_code, ""
     return answer.status_code, msgspec.json.decode(answer.content, type=ErrorDocument).error.code
+
+
+def issued_in(answer: httpx2.Response) -> IssuedOperator:
+    assert answer.status_code == 200, answer.text
+    return msgspec.json.decode(answer.content, type=IssuedOperator)
+
+
+def request_that_says(name: str, *roles: str) -> bytes:
+    """A signing request with names of its own, which ours never have."""
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, role) for role in roles]
+    uri = x509.UniformResourceIdentifier(f"spiffe://lab/operator/{name}")
+    builder = x509.CertificateSigningRequestBuilder(x509.Name(attributes)).add_extension(
+        x509.SubjectAlternativeName([uri]), critical=False
+    )
+    request = builder.sign(new_key(), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.DER)
 
 
 async def post(http: httpx2.AsyncClient, path: str, document: dict[str, Any]) -> httpx2.Response:
@@ -73,9 +104,8 @@ def keep(folder: Path, pem: bytes, authority: Path) -> IdentityFiles:
 async def person(tracker: Tracker, name: str, *roles: str, **more: Any) -> AsyncGenerator[Person]:
     """*name*, whom the tracker's admin gives *roles*."""
     key = new_key()
-    answer = await issue(tracker.http, name, *roles, request=signing_request(key), **more)
-    assert answer.status_code == 200, answer.text
-    issued = msgspec.json.decode(answer.content, type=IssuedOperator)
+    request = signing_request(key)
+    issued = issued_in(await issue(tracker.http, name, *roles, request=request, **more))
     pem = key_to_pem(key) + issued.certificate_pem
     files = keep(tracker.folder, pem, tracker.identity.authority)
     async with open_http(files, tracker.ports.api) as http:
