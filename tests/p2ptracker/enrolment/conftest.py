@@ -1,8 +1,8 @@
-"""A host that wants in: its configuration, its token, and what it looks like to the fleet."""
+"""A host that wants in: its configuration, its token, its company, and what the fleet sees of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,8 @@ import pytest
 from p2pdaemon.config import DaemonConfig
 from p2pdeploy.messages.enrolment_desk import TokenView
 from p2pdeploy.topology import Host
+from tests.p2ptracker.enrolment.by_certificate import H1, let_join
+from tests.p2ptracker.enrolment.company_ca import DOMAIN, CompanyCa, new_company
 
 
 @pytest.fixture
@@ -48,3 +50,20 @@ def token_for():
         return made.token
 
     return ask
+
+
+@pytest.fixture
+def ca() -> CompanyCa:
+    """A company's CA, below which its hosts have certificates."""
+    return new_company()
+
+
+@pytest.fixture
+async def company(fleet_dir: Path, started, ca: CompanyCa) -> AsyncGenerator:
+    """A control plane that trusts *ca*, and an operator who lets h01 join by it."""
+    (fleet_dir / "ca" / "company.pem").write_bytes(ca.pem)
+    with (fleet_dir / "tracker.toml").open("a") as file:
+        file.write(f'company_ca = "ca/company.pem"\ncompany_domain = "{DOMAIN}"\n')
+    async with started(fleet_dir) as tracker:
+        await let_join(tracker, H1)
+        yield tracker

@@ -6,12 +6,11 @@ import json
 
 import msgspec
 import pytest
-import trio
 
-from p2pctl.cli import run
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.topology import Host
+from tests.p2ptracker.enrolment.command_line import p2pctl
 from tests.p2ptracker.enrolment.joined import join_as
 
 NEW = Host(
@@ -25,19 +24,6 @@ NEW = Host(
     swarm_port=6881,
     host_port=7947,
 )
-
-
-async def p2pctl(tracker, capsys, *words: str) -> tuple[int, str]:
-    """Run p2pctl in a thread against the running control plane."""
-    api = f"https://127.0.0.1:{tracker.ports.api}"
-    fleet = {"api": api, "announce": "", "hosts": {}}
-    (tracker.folder / "fleet.json").write_text(json.dumps(fleet))
-    arguments = ["--dir", str(tracker.folder), *words]
-    capsys.readouterr()
-    code = await trio.to_thread.run_sync(run, arguments)
-    lines = capsys.readouterr().out.splitlines(keepends=True)
-    # This process is the control plane as well, and logs to the same place.
-    return code, "".join(line for line in lines if not line.startswith("20"))
 
 
 async def test_a_new_host_enters_a_running_fleet(tracker, config_of, token_for) -> None:

@@ -10,10 +10,7 @@ import sqlalchemy as sa
 from p2pdeploy.codec import decode
 from p2pdeploy.errors import TrustError
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
-from p2pdeploy.messages.operators import (
-    IssueRequest,
-    RevocationRequest,
-)
+from p2pdeploy.messages.operators import IssueRequest, RevocationRequest
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
 from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.identity import OperatorId
