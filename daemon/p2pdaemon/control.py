@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 import trio
 
-from p2pdaemon.answers import read_body, refusal_of
+from p2pdaemon.answers import read_body
 from p2pdeploy.codec import UNDECODABLE, decode, encode
 from p2pdeploy.errors import IntegrityError, ProtocolError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, ServiceName, check_service
@@ -29,6 +29,7 @@ from p2pdeploy.limits import (
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
+from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX

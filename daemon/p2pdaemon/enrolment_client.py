@@ -15,11 +15,12 @@ import httpx2
 import msgspec
 import trio
 
-from p2pdaemon.answers import read_body, refusal_of
+from p2pdaemon.answers import read_body
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import P2PDeployError, RefusedError, TrustError, UnavailableError
 from p2pdeploy.messages.enrolment import EnrolRequest, IssuedIdentity, RenewRequest
 from p2pdeploy.messages.enrolment_company import CompanyEnrolRequest
+from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.trust.bundle import BUNDLE_BYTES_MAX
 from p2pdeploy.trust.certificates import fingerprint
 from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX as RELEASES_BYTES_MAX

@@ -9,7 +9,8 @@
 * :mod:`~p2pdeploy.messages.host`: what one host's daemon is asked
 * :mod:`~p2pdeploy.messages.enrolment`: how a host gets its identity;
   :mod:`~p2pdeploy.messages.enrolment_desk`: what people ask of that
-* :mod:`~p2pdeploy.messages.api`: the HTTP API's documents, as people and scripts see them
+* :mod:`~p2pdeploy.messages.api`: the HTTP API's documents, as people and scripts see them;
+  :mod:`~p2pdeploy.messages.refusal`: its refusals, as our errors
 * :mod:`~p2pdeploy.messages.signing`: how a release gets its publishers' signatures
 * :mod:`~p2pdeploy.messages.operators`: certificates of people and jobs
 * :mod:`~p2pdeploy.messages.access`: which route of it demands what

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from p2pdaemon.answers import refusal_of
 from p2pdaemon.control import _from_json as from_json
 from p2pdeploy import bencode
 from p2pdeploy.codec import FrameReader, frame
@@ -53,6 +52,7 @@ from p2pdeploy.messages.operators import (
     OperatorRequest,
     OperatorView,
 )
+from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
 from p2pdeploy.messages.upload import (
     CHUNK_HEADER,

@@ -14,6 +14,7 @@ from p2pctl.fleet_dir import FleetDir, open_fleet_dir
 from p2pctl.options import fleet_option, folder_of, output_option
 from p2pctl.output import Output, print_json
 from p2pctl.render.trust import view_audit
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.messages.audit import AuditEntry, follow_chain
 
@@ -85,7 +86,7 @@ def _read(path: Path) -> Iterator[AuditEntry]:
             number += 1
             try:
                 yield decoder.decode(line)
-            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            except UNDECODABLE as error:
                 raise IntegrityError(
                     f"not an entry: {error}", where=f"{path}:{number}", code="audit-changed"
                 ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ConfigError, P2PDeployError
 from p2pdeploy.ids import cell_id
 from p2pdeploy.topology import Host
@@ -34,7 +35,7 @@ def read_inventory(path: Path) -> list[Host]:
         if path.suffix == ".csv":
             return _from_csv(data.decode(), str(path))
         return msgspec.json.decode(data, type=list[Host])
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
 
 

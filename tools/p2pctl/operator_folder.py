@@ -24,6 +24,7 @@ import msgspec
 
 from p2pctl.fleet_dir import FleetDir, FleetFile
 from p2pctl.signing import read_release_root
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ConfigError, RefusedError, TrustError
 from p2pdeploy.ids import check_label
 from p2pdeploy.messages.operators import (
@@ -109,7 +110,7 @@ def read_document(path: Path, kind: type[Document]) -> Document:
         if len(data) > most:
             raise ConfigError(f"larger than {most} bytes", where=str(path))
         return msgspec.json.decode(data, type=kind)
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         what = "request" if kind is OperatorRequest else "pass"
         raise ConfigError(
             f"this is no {what}: {error}",

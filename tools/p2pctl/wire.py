@@ -14,17 +14,14 @@ import httpx2
 import msgspec
 
 from p2pctl.own_certificate import explain_refusal
-from p2pdeploy.codec import encode
+from p2pdeploy.codec import UNDECODABLE, encode
 from p2pdeploy.errors import (
     ConfigError,
-    NotFoundError,
     P2PDeployError,
-    PayloadError,
-    RefusedError,
     TrustError,
     UnavailableError,
 )
-from p2pdeploy.messages.api import ErrorDocument
+from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.trust.addresses import require_address
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 
@@ -35,15 +32,6 @@ T = TypeVar("T")
 TIMEOUT_S = 15.0  # the API answers from a local database; more means it is stuck
 
 _CONTROL_PLANE = "the control plane of this fleet"
-
-_ERROR_OF: dict[int, type[P2PDeployError]] = {
-    401: TrustError,
-    403: TrustError,
-    404: NotFoundError,
-    409: RefusedError,
-    422: PayloadError,
-    503: UnavailableError,
-}
 
 
 def _require_sealed(api: str, *, where: str) -> None:
@@ -119,7 +107,7 @@ class Wire:
         response = self._send(method, path, **request)
         try:
             return msgspec.json.decode(response.content, type=kind)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise UnavailableError(
                 f"the control plane answered something else than expected: {error}",
                 where=str(response.url),
@@ -137,7 +125,7 @@ class Wire:
         except httpx2.RequestError as error:
             raise self._untrusted(error) or self._cut_off() from error
         if not response.is_success:
-            raise _refusal(response)
+            raise refusal_of(response.status_code, response.content, where=str(response.url))
         return response
 
     def _untrusted(self, error: Exception) -> TrustError | None:
@@ -183,13 +171,3 @@ class Wire:
             hint=f"is the fleet up? 'p2pctl up --dir {self._folder}' starts it",
             code="control-plane-down",
         )
-
-
-def _refusal(response: httpx2.Response) -> P2PDeployError:
-    status = response.status_code
-    kind = _ERROR_OF.get(status, UnavailableError if status >= 500 else RefusedError)
-    try:
-        body = msgspec.json.decode(response.content, type=ErrorDocument).error
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return kind(f"the control plane answered HTTP {status}", where=str(response.url))
-    return kind(body.message, where=body.where, hint=body.hint, code=body.code)

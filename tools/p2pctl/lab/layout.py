@@ -18,6 +18,7 @@ from p2pctl.fleet_dir import (
     FleetHost,
     no_fleet,
 )
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import FaultDomain, HostName, cell_id
 from p2pdeploy.topology import Host
@@ -127,7 +128,7 @@ def read_hosts(folder: Path) -> list[Host]:
         return msgspec.json.decode(path.read_bytes(), type=list[Host])
     except FileNotFoundError as error:
         raise no_fleet(folder) from error
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
 
 

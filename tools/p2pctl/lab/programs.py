@@ -16,6 +16,7 @@ import msgspec
 
 from p2pctl.lab.layout import daemon_config
 from p2pctl.lab.processes import spawn
+from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.process_identity import ProcessIdentity, identify, is_alive
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.private_files import write_private
@@ -107,7 +108,7 @@ def was_detached(folder: Path) -> bool:
     """True when the fleet was started with ``--detach``, and not taken down since."""
     try:
         return msgspec.json.decode((folder / _MODE_FILE).read_bytes(), type=_Mode).detached
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (OSError, *UNDECODABLE):
         return False
 
 
@@ -137,7 +138,7 @@ def _readable(line: str) -> str:
     """The event and error of a JSON log line, else the line itself."""
     try:
         fields = msgspec.json.decode(line, type=dict[str, object])
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         return "(an unreadable line)" if line.startswith("{") else line
     words = [str(fields[key]).strip() for key in ("event", "error") if fields.get(key)]
     return " ".join(": ".join(words).split())
@@ -146,7 +147,7 @@ def _readable(line: str) -> str:
 def _recorded(program: Program) -> ProcessIdentity | None:
     try:
         return msgspec.json.decode(program.record_path.read_bytes(), type=ProcessIdentity)
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (OSError, *UNDECODABLE):
         return None  # never started, or torn by a power cut: the command line still finds it
 
 
