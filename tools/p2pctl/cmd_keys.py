@@ -9,7 +9,7 @@ import click
 from p2pctl.delegating import public_key_in
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
-from p2pctl.options import fleet_option, output_option
+from p2pctl.options import fleet_option, key_files_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.trust import (
     expiring_soon,
@@ -95,14 +95,7 @@ def generate(out: Path, output: Output) -> None:
     show_default=True,
     help="How many of them must sign.",
 )
-@click.option(
-    "--key",
-    "key_files",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A key that lies offline and must sign this; repeatable.",
-)
+@key_files_option("A key that lies offline and must sign this; repeatable.")
 @click.option("--finish", is_flag=True, help="The old keys count no more.")
 @click.option(
     "--abandon-standing",
@@ -148,13 +141,8 @@ def rotate(
 
 @keys.command("renew")
 @click.argument("what", metavar="root|targets|SVC", type=NAME)
-@click.option(
-    "--key",
-    "key_files",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The key that signs it; repeatable. Of a service, else DIR's own publisher's key.",
+@key_files_option(
+    "The key that signs it; repeatable. Of a service, else DIR's own publisher's key."
 )
 @output_option
 @fleet_option

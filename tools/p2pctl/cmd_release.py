@@ -9,7 +9,7 @@ import click
 from p2pctl.delegating import delegate_service, public_key_in
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
-from p2pctl.options import fleet_option, key_option, output_option
+from p2pctl.options import fleet_option, key_files_option, key_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_delegations, view_release, view_releases
 from p2pctl.signing import ReleaseSigner
@@ -80,15 +80,7 @@ def sign(
 
 @release.command("delegate")
 @click.argument("service", metavar="SVC", type=NAME)
-@click.option(
-    "--key",
-    "targets_keys",
-    metavar="FILE",
-    multiple=True,
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A targets key; as many as it takes.",
-)
+@key_files_option("A targets key; as many as it takes.", required=True)
 @click.option(
     "--publisher",
     "publishers",
@@ -101,7 +93,7 @@ def sign(
 @fleet_option
 def delegate(
     service: str,
-    targets_keys: tuple[Path, ...],
+    key_files: tuple[Path, ...],
     publishers: tuple[str, ...],
     threshold: int,
     output: Output,
@@ -111,5 +103,5 @@ def delegate(
     named = publishers or (str(fleet.path / "operator" / "publisher.key"),)
     keys = [public_key_in(text) for text in named]
     with fleet.connect() as api:
-        view = delegate_service(api, check_service(service), targets_keys, keys, threshold)
+        view = delegate_service(api, check_service(service), key_files, keys, threshold)
     output.show(view, view_delegations)

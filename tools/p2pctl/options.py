@@ -11,9 +11,11 @@ import click
 from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir, open_fleet_dir
 from p2pctl.output import Output, OutputFormat
 
-__all__ = ["fleet_option", "folder_of", "key_option", "output_option"]
+__all__ = ["fleet_option", "folder_of", "key_files_option", "key_option", "output_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def output_option(command: Command) -> Command:
@@ -49,9 +51,22 @@ def key_option(command: Command) -> Command:
         "--key",
         "key_file",
         metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=_FILE,
         help="A publisher's private key; else DIR/operator/publisher.key.",
     )(command)
+
+
+def key_files_option(text: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """Add ``--key FILE``, repeatable; the command gets them as ``key_files: tuple[Path, ...]``."""
+    return click.option(
+        "--key",
+        "key_files",
+        metavar="FILE",
+        multiple=True,
+        required=required,
+        type=_FILE,
+        help=text,
+    )
 
 
 def folder_of(context: click.Context, value: str | None) -> Path | None:
