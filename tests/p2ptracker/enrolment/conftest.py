@@ -1,4 +1,4 @@
-"""A host that wants in: its configuration, its token, its company, and what the fleet sees of it."""
+"""A host that wants in: its configuration, its token, its company, and what others see of it."""
 
 from __future__ import annotations
 
