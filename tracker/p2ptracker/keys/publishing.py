@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import sqlalchemy as sa
-import trio
 
-from p2pdeploy.errors import RefusedError, TrustError
+from p2pdeploy.errors import ConfigError, RefusedError, TrustError
+from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
 from p2pdeploy.trust.releases.proposals import Proposal, propose_targets, services_of
 from p2pdeploy.trust.releases.reading import (
@@ -19,7 +18,9 @@ from p2pdeploy.trust.releases.reading import (
 )
 from p2pdeploy.trust.releases.repository import Repository, accept_targets, bundle_for
 from p2pdeploy.trust.role_keys import OrderRoles, RoleKeys
+from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.releases.keeper import RepositoryKeeper
+from p2ptracker.threads import Threads
 
 __all__ = ["OrderKeyPublisher"]
 
@@ -29,7 +30,7 @@ class OrderKeyPublisher:
 
     def __init__(self, keeper: RepositoryKeeper) -> None:
         self._keeper = keeper
-        self._files = trio.CapacityLimiter(1)
+        self._files = Threads(1)
 
     def __repr__(self) -> str:
         return f"<OrderKeyPublisher of {self._keeper!r}>"
@@ -42,6 +43,23 @@ class OrderKeyPublisher:
     def order_keys(self) -> OrderRoles:
         """Who signs orders now."""
         return order_keys_of(self._keeper.repository.targets)
+
+    def require_known(self, trust: TrustFolder) -> None:
+        """Return if hosts know every key that *trust* signs orders with.
+
+        Raises:
+            ConfigError: they do not know one; nothing may be sealed with it.
+        """
+        published = self.order_keys()
+        for role in ORDER_ROLES:
+            own, known = trust.keys.get(role), published[role].public_keys
+            if own is not None and own.public_key not in known and role != "rollout":
+                raise ConfigError(
+                    f"hosts do not know the {role} key of this folder",
+                    where=str(trust.paths.key(role)),
+                    hint="restore the folder and the database from the same backup",
+                    code="wrong-order-key",
+                )
 
     def bundle(self) -> bytes:
         """What a proposal follows, for whoever signs it."""
@@ -78,8 +96,7 @@ class OrderKeyPublisher:
             proposal = propose_targets(
                 current, order_keys=said, services=services, now=self._keeper.now()
             )
-            read = partial(self._keeper.keys.read, "targets")
-            key = await trio.to_thread.run_sync(read, limiter=self._files)
+            key = await self._files.run(self._keeper.keys.read, "targets")
             if key is None:
                 return (proposal,)
             proposal = proposal_in(sign_file(proposal, key), "targets")

@@ -7,9 +7,8 @@ that has seen the old root takes the new one and what it names in the same bundl
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 import structlog
@@ -42,6 +41,7 @@ from p2ptracker.authority.folder import (
     TrustFolder,
 )
 from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key
+from p2ptracker.keys import answers
 from p2ptracker.keys.release_proposals import (
     as_proposed,
     kind,
@@ -50,12 +50,11 @@ from p2ptracker.keys.release_proposals import (
     sign,
 )
 from p2ptracker.releases.keeper import RepositoryKeeper
+from p2ptracker.threads import Threads
 
 __all__ = ["ReleaseRoles"]
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 
 class ReleaseRoles:
@@ -69,7 +68,7 @@ class ReleaseRoles:
     def __init__(self, trust: TrustFolder, keeper: RepositoryKeeper) -> None:
         self._trust, self._keeper = trust, keeper
         self._lock = trio.Lock()
-        self._files = trio.CapacityLimiter(1)
+        self._files = Threads(1)
 
     def __repr__(self) -> str:
         return f"<ReleaseRoles of {self._trust.fleet}>"
@@ -96,9 +95,9 @@ class ReleaseRoles:
             )
             if signed is None:
                 return self._unsigned(role, keys, proposals)
-            online = await self._hop(partial(self._online, role))
+            online = await self._files.run(self._online, role)
             await self._keeper.change(partial(_with_root, signed, online))
-            await self._hop(partial(self._keep, role, keys, request))
+            await self._files.run(self._keep, role, keys, request)
         log.info("release-key-rotated", role=role, keys=keys.key_ids(role))
         return RotationAnswer(role=role, state="done", key_ids=keys.key_ids(role))
 
@@ -118,7 +117,7 @@ class ReleaseRoles:
                 code="no-public-keys",
             )
         make = next_key if request.signed else make_next_key
-        key = await self._hop(partial(make, self._trust.paths, role))
+        key = await self._files.run(make, self._trust.paths, role)
         return RoleKeys(threshold=1, public_keys=(key.public_key,))
 
     def _proposals(self, before: Repository, top: TopKeys, *, with_targets: bool) -> list[Proposal]:
@@ -134,10 +133,10 @@ class ReleaseRoles:
         """Sign with the keys that lie here; None when one of them doesn't."""
         if request.public_keys:
             return None
-        root = await self._hop(partial(self._keeper.keys.read, "root"))
+        root = await self._files.run(self._keeper.keys.read, "root")
         if root is None:
             return None
-        coming = await self._hop(partial(next_key, self._trust.paths, role))
+        coming = await self._files.run(next_key, self._trust.paths, role)
         signers: dict[str, list[SigningKey]] = {"root": [root], "targets": [coming]}
         if role == "root":
             signers["root"].append(coming)
@@ -191,7 +190,7 @@ class ReleaseRoles:
     async def _signed_here(self, what: str, again: Proposal) -> list[Proposal] | None:
         if what not in OFFLINE_ROLES:
             return None
-        key = await self._hop(partial(self._keeper.keys.read, what))
+        key = await self._files.run(self._keeper.keys.read, what)
         return None if key is None else [sign(again, key)]
 
     # -- what both need ----------------------------------------------------------------------
@@ -199,17 +198,8 @@ class ReleaseRoles:
     def _unsigned(self, role: str, keys: RoleKeys, proposals: Sequence[Proposal]) -> RotationAnswer:
         repository = self._keeper.repository
         service = role if role in repository.services else ""
-        return RotationAnswer(
-            role=role,
-            state="unsigned",
-            key_ids=keys.key_ids(kind(role)),
-            by_itself=False,
-            proposals=tuple(proposal.to_bytes() for proposal in proposals),
-            bundle=bundle_for(repository, service, root_version=0),
-        )
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._files)
+        bundle = bundle_for(repository, service, root_version=0)
+        return answers.unsigned(role, keys.key_ids(kind(role)), proposals, bundle)
 
 
 def _with_root(

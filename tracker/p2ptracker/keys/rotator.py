@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
 import trio
 
 from p2pdeploy.codec import decode, encode
-from p2pdeploy.errors import ConfigError, NotFoundError, P2PDeployError, RefusedError
+from p2pdeploy.errors import NotFoundError, P2PDeployError, RefusedError
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
 from p2pdeploy.trust.keyring import ORDER_ROLES
@@ -21,6 +19,7 @@ from p2pdeploy.trust.role_keys import RoleKeys
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key, put_in_place
 from p2ptracker.cells.replicas import Cells
+from p2ptracker.keys import answers
 from p2ptracker.keys.publishing import OrderKeyPublisher
 from p2ptracker.keys.rotation import (
     Rotation,
@@ -35,7 +34,7 @@ from p2ptracker.keys.standing_orders import StandingOrders
 from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.key_rotations import forget_rotation, save_rotation, stored_rotations
-from p2ptracker.storage.rollouts import delete_orders, replace_envelopes
+from p2ptracker.threads import Threads
 
 __all__ = ["KeyRotator"]
 
@@ -44,8 +43,6 @@ _ROLE_CHARS_SHOWN = 20
 _ROTATION_BYTES_MAX = 4 * 1024  # sixteen keys and some words
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 
 class KeyRotator:
@@ -79,7 +76,7 @@ class KeyRotator:
         self._rotations: dict[str, Rotation] = {}
         self._waits_for: dict[str, str] = {}  # said once in the log
         self._lock = trio.Lock()
-        self._files = trio.CapacityLimiter(1)
+        self._files = Threads(1)
 
     def __repr__(self) -> str:
         return f"<KeyRotator: {len(self._rotations)} under way>"
@@ -107,16 +104,7 @@ class KeyRotator:
             self._rotations[role] = rotation
             if rotation.step == "sealing":
                 await self._take_over(rotation)
-        for role in ORDER_ROLES:
-            own = self._trust.keys.get(role)
-            known = self._keeper.order_keys.roles[role].public_keys
-            if own is not None and own.public_key not in known and role != "rollout":
-                raise ConfigError(
-                    f"hosts do not know the {role} key of this folder",
-                    where=str(self._trust.paths.key(role)),
-                    hint="restore the folder and the database from the same backup",
-                    code="wrong-order-key",
-                )
+        self._publisher.require_known(self._trust)
 
     # -- what is asked -----------------------------------------------------------------------
 
@@ -167,7 +155,7 @@ class KeyRotator:
             if request.threshold != 1:
                 raise RefusedError("a threshold needs --public keys", code="no-public-keys")
             make = make_next_key if not request.signed else next_key
-            key = await self._hop(partial(make, self._trust.paths, role))
+            key = await self._files.run(make, self._trust.paths, role)
             return RoleKeys(threshold=1, public_keys=(key.public_key,))
         if role != "rollout":
             raise RefusedError(
@@ -181,37 +169,29 @@ class KeyRotator:
         rotation = self._rotations.get(role)
         if rotation is None:
             raise RefusedError(f"no rotation of the {role} key is under way", code="no-rotation")
-        due = due_at(rotation, self.waits)
-        if rotation.step != "sealing" or self._clock() < due:
-            raise RefusedError(
-                f"too early: the {role} key is {rotation.step} since {_time(rotation.since)}",
-                hint=f"the next step may be made at {_time(due)}",
-                code="too-early",
-            )
+        if rotation.step != "sealing" or self._clock() < due_at(rotation, self.waits):
+            raise answers.too_early(rotation, self.waits)
         # Whatever was under way when the new key took over.
         await self._standing.seal_anew(
             role, self._trust.keys.get(role) if rotation.is_ours else None
         )
         said = finished_keys(self._publisher.order_keys(), rotation)
-        gone = await self._standing.nobody_believes(said)
-        if not request.abandon_standing:
-            self._standing.refuse_unsigned(gone)
-        kept = self._standing.kept_aborts(gone, self._trust.keys["abort"])
-        names = {(each.row.cell, each.row.key) for each in kept}
+        leaving = await self._standing.leaving(
+            said, self._trust.keys["abort"], abandon_standing=request.abandon_standing
+        )
 
         def also(connection: sa.Connection) -> None:
             forget_rotation(connection, role)
-            replace_envelopes(connection, [each.row for each in kept])
-            delete_orders(connection, [row for row in gone if (row.cell, row.key) not in names])
+            leaving.store(connection)
 
         proposals = await self._publisher.publish(said, request.signed, also=also)
         if proposals:
             return self._unsigned(rotation, proposals)
         del self._rotations[role]
-        await self._standing.forget_refused(role, kept)
+        await self._standing.forget_refused(role, leaving.kept)
         if not rotation.is_ours and role not in self._trust.keys:
-            await self._hop(partial(drop_key, self._trust.paths, role))
-        log.info("key-rotation-done", role=role, forgotten=len(gone))
+            await self._files.run(drop_key, self._trust.paths, role)
+        log.info("key-rotation-done", role=role, forgotten=len(leaving.gone))
         key_ids = rotation.keys.key_ids(role)
         return RotationAnswer(role=role, state="done", key_ids=key_ids)
 
@@ -246,7 +226,7 @@ class KeyRotator:
     async def _seal_from_now(self, rotation: Rotation) -> None:
         """Step 2: everything that stands is stored under the new key, then the key signs."""
         sealing = seal_from(rotation, self._clock())
-        key = await self._hop(partial(next_key, self._trust.paths, rotation.role))
+        key = await self._files.run(next_key, self._trust.paths, rotation.role)
         await self._standing.seal_anew(rotation.role, key, also=sealing)
         self._rotations[rotation.role] = sealing
         await self._take_over(sealing)
@@ -256,7 +236,7 @@ class KeyRotator:
         """Sign with the new key from now on, or not at all if it is of people."""
         role, keys = rotation.role, self._trust.keys
         if rotation.is_ours:
-            keys[role] = await self._hop(partial(put_in_place, self._trust.paths, role))
+            keys[role] = await self._files.run(put_in_place, self._trust.paths, role)
         elif role in keys and keys[role].public_key not in rotation.public_keys:
             del keys[role]
         if role == "enrol":
@@ -265,32 +245,13 @@ class KeyRotator:
     # -- what hosts are told -----------------------------------------------------------------
 
     def _unsigned(self, rotation: Rotation, proposals: tuple[Proposal, ...]) -> RotationAnswer:
-        return RotationAnswer(
-            role=rotation.role,
-            state="unsigned",
-            key_ids=rotation.keys.key_ids(rotation.role),
-            by_itself=False,
-            proposals=tuple(proposal.to_bytes() for proposal in proposals),
-            bundle=self._publisher.bundle(),
-        )
+        key_ids = rotation.keys.key_ids(rotation.role)
+        return answers.unsigned(rotation.role, key_ids, proposals, self._publisher.bundle())
 
     async def _answer(self, rotation: Rotation) -> RotationAnswer:
-        return RotationAnswer(
-            role=rotation.role,
-            state=rotation.step,
-            key_ids=rotation.keys.key_ids(rotation.role),
-            next_at=_moment(due_at(rotation, self.waits)),
+        return answers.under_way(
+            rotation,
+            self.waits,
+            await self.unsigned_rollouts(rotation.role),
             by_itself=self._publisher.is_alone_enough,
-            unsigned_rollouts=await self.unsigned_rollouts(rotation.role),
         )
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._files)
-
-
-def _moment(at: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(round(at), dt.UTC)
-
-
-def _time(at: float) -> str:
-    return f"{_moment(at):%Y-%m-%dT%H:%M:%SZ}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
+import msgspec
 import sqlalchemy as sa
 import trio
 
@@ -31,16 +30,29 @@ from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.key_rotations import save_rotation
 from p2ptracker.storage.rollouts import (
     StoredOrder,
+    delete_orders,
     open_rollouts,
     replace_envelopes,
     stored_orders,
 )
+from p2ptracker.threads import Threads
 
-__all__ = ["StandingOrders"]
+__all__ = ["Leaving", "StandingOrders"]
 
 _IDS_SHOWN = 3  # a refusal is one line
 
-T = TypeVar("T")
+
+class Leaving(msgspec.Struct, frozen=True):
+    """What the keys that remain do not believe: *kept* of it is sealed anew, the rest forgotten."""
+
+    gone: list[StoredOrder]
+    kept: list[SealedAnew]
+
+    def store(self, connection: sa.Connection) -> None:
+        """Have the database say so."""
+        names = {(each.row.cell, each.row.key) for each in self.kept}
+        replace_envelopes(connection, [each.row for each in self.kept])
+        delete_orders(connection, [row for row in self.gone if (row.cell, row.key) not in names])
 
 
 class StandingOrders:
@@ -48,7 +60,7 @@ class StandingOrders:
 
     def __init__(self, fleet: str, database: Database, cells: Cells) -> None:
         self._fleet, self._database, self._cells = fleet, database, cells
-        self._verifying = trio.CapacityLimiter(1)
+        self._verifying = Threads(1)
 
     def __repr__(self) -> str:
         return f"<StandingOrders of {self._fleet}>"
@@ -63,7 +75,7 @@ class StandingOrders:
         anew: list[SealedAnew] = []
         if key is not None:
             stored = await self._database.read(stored_orders)
-            anew = await self._hop(partial(sealed_anew, stored, role, key, self._cells.verify))
+            anew = await self._verifying.run(sealed_anew, stored, role, key, self._cells.verify)
         rows = [each.row for each in anew]
 
         def work(connection: sa.Connection) -> None:
@@ -74,15 +86,24 @@ class StandingOrders:
         await self._database.write(work)
         replace_in_cells(self._cells, anew)
 
-    async def nobody_believes(self, said: OrderRoles) -> list[StoredOrder]:
-        """What will be refused by the keys of *said*.
+    async def leaving(
+        self, said: OrderRoles, abort_key: SigningKey, *, abandon_standing: bool
+    ) -> Leaving:
+        """What will be refused by the keys of *said*; the caller stores it with them.
 
         Raises:
-            RefusedError: a rollout that is under way is among it.
+            RefusedError: a rollout that is under way is among it, or one that stands and that
+                nobody said to abandon.
         """
+        gone = await self._nobody_believes(said)
+        if not abandon_standing:
+            self._refuse_unsigned(gone)
+        return Leaving(gone, kept_aborts(gone, abort_key, self._cells.verify))
+
+    async def _nobody_believes(self, said: OrderRoles) -> list[StoredOrder]:
         judge = FleetVerifier(OrderKeys(self._fleet, said))
         stored = await self._database.read(stored_orders)
-        gone = await self._hop(partial(refused, stored, partial(open_envelope, verifier=judge)))
+        gone = await self._verifying.run(refused, stored, partial(open_envelope, verifier=judge))
         running = {row.id for row in await self._database.read(open_rollouts)}
         for row in gone:
             order = self._opened(row)
@@ -103,10 +124,9 @@ class StandingOrders:
         def look() -> tuple[RolloutId, ...]:
             return self._rollouts_in(refused(stored, partial(open_envelope, verifier=judge)))
 
-        return await self._hop(look)
+        return await self._verifying.run(look)
 
-    def refuse_unsigned(self, gone: list[StoredOrder]) -> None:
-        """Raise RefusedError if the ROLLOUT of a rollout that stands is among *gone*."""
+    def _refuse_unsigned(self, gone: list[StoredOrder]) -> None:
         standing = self._rollouts_in(gone)
         if standing:
             more = f" and {len(standing) - _IDS_SHOWN} more" if len(standing) > _IDS_SHOWN else ""
@@ -123,10 +143,6 @@ class StandingOrders:
         standing = standing_rollouts(gone, cells, self._cells.verify)
         return tuple(sorted({each.rollout.rollout_id for each in standing}))
 
-    def kept_aborts(self, gone: list[StoredOrder], key: SigningKey) -> list[SealedAnew]:
-        """What is kept of *gone*, sealed with the ``abort`` *key*; the caller stores the rows."""
-        return kept_aborts(gone, key, self._cells.verify)
-
     async def forget_refused(self, role: str, kept: list[SealedAnew]) -> None:
         """Take out of the cells what no longer verifies since *role* has other keys.
 
@@ -136,9 +152,6 @@ class StandingOrders:
         for replica in self._cells.all():
             replica.drop_unverified(attestations=role == "enrol")
             await trio.lowlevel.checkpoint()  # the verifications of one cell at a time
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._verifying)
 
     def _opened(self, row: StoredOrder) -> object:
         try:

@@ -14,6 +14,7 @@ from p2pdeploy.trust.releases.proposals import services_of
 from p2pdeploy.trust.releases.reading import expiries, order_keys_of, service_expiries
 from p2pdeploy.trust.releases.repository import Repository
 from p2pdeploy.trust.role_keys import RoleKeys
+from p2ptracker.keys.answers import moment
 from p2ptracker.keys.rotation import due_at
 from p2ptracker.keys.rotator import KeyRotator
 
@@ -77,7 +78,6 @@ def _view(
 ) -> KeyView:
     rotation = rotator.under_way(file.role)
     coming = rotation.keys.key_ids(file.role) if rotation else ()
-    due = due_at(rotation, rotator.waits) if rotation else 0.0
     of_people = file.role == "rollout" and file.place == "missing"  # or lost: it looks the same
     return KeyView(
         role=file.role,
@@ -88,7 +88,7 @@ def _view(
         stolen=_stolen(file.stolen, keys.threshold),
         expires_at=ends,
         state=rotation.step if rotation else "done",
-        next_at=dt.datetime.fromtimestamp(round(due), dt.UTC) if rotation else None,
+        next_at=moment(due_at(rotation, rotator.waits)) if rotation else None,
         next_key_ids=coming,
         unsigned_rollouts=unsigned_rollouts,
     )

@@ -9,5 +9,4 @@
 * :mod:`~p2ptracker.registry.commit`: verify every byte, then make the release visible
 * :mod:`~p2ptracker.registry.assemble`: from a spool to verified blobs
 * :mod:`~p2ptracker.registry.chunk_map`: where every chunk of a release lies
-* :mod:`~p2ptracker.registry.threads`: where disks and hashes are waited for
 """

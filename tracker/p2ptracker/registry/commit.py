@@ -24,7 +24,6 @@ from p2ptracker.registry.assemble import (
     wrong_chunks,
 )
 from p2ptracker.registry.spool import Spool
-from p2ptracker.registry.threads import Threads
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import (
     ChunkPlace,
@@ -34,6 +33,7 @@ from p2ptracker.storage.releases import (
     insert_release,
     known_blobs,
 )
+from p2ptracker.threads import Threads
 
 __all__ = ["Committer", "Comparison"]
 

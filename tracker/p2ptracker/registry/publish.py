@@ -25,10 +25,10 @@ from p2pdeploy.payload.check import check_manifest
 from p2ptracker.registry.chunk_map import ChunkMap, runs_of
 from p2ptracker.registry.commit import Committer
 from p2ptracker.registry.spool import Spool
-from p2ptracker.registry.threads import Threads
 from p2ptracker.registry.uploads import Upload, Uploads
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import check_same, find_release
+from p2ptracker.threads import Threads
 
 __all__ = ["Publisher"]
 

@@ -14,7 +14,7 @@ from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.ids import Digest
 from p2pdeploy.messages.upload import PublishRequest
 from p2ptracker.registry.spool import Spool
-from p2ptracker.registry.threads import Threads
+from p2ptracker.threads import Threads
 
 __all__ = ["Upload", "Uploads"]
 

@@ -7,7 +7,7 @@ what its publishers sign; it can't sign for them, so what it holds is worth noth
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from p2pdeploy.errors import NotFoundError, RefusedError
-from p2pdeploy.ids import Digest, ServiceName, Version, check_service, check_version
+from p2pdeploy.ids import ServiceName, Version, check_service, check_version
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import ReleaseView
 from p2pdeploy.messages.signing import ProposalView, SignatureRequest
@@ -35,6 +35,7 @@ from p2ptracker.storage.signed_releases import (
     forget_proposal,
     save_proposal,
 )
+from p2ptracker.threads import Threads
 
 __all__ = ["PROPOSAL_LIFETIME_S", "ReleaseDesk"]
 
@@ -57,7 +58,7 @@ class ReleaseDesk:
     def __init__(self, keeper: RepositoryKeeper, database: Database, store: BlobStore) -> None:
         self._keeper, self._database, self._store = keeper, database, store
         self._lock = trio.Lock()  # a proposal is not replaced while somebody signs it
-        self._threads = trio.CapacityLimiter(1)
+        self._threads = Threads(1)
 
     def __repr__(self) -> str:
         return f"<ReleaseDesk {self._keeper!r}>"
@@ -132,8 +133,8 @@ class ReleaseDesk:
                     hint=f"look again and sign: 'p2pctl release sign {service} {version}'",
                     code="stale-proposal",
                 )
-            joined = await self._hop(
-                partial(join, self._keeper.repository, proposal, request.key_id, request.signature)
+            joined = await self._threads.run(
+                join, self._keeper.repository, proposal, request.key_id, request.signature
             )
             view = self._pending(joined, service)
             if view.missing_signatures:
@@ -191,18 +192,9 @@ class ReleaseDesk:
         return None if dropped & set(in_use) else proposal
 
     async def _propose(self, release: ReleaseView, in_use: Collection[str]) -> Proposal:
-        target = await self._hop(
-            partial(
-                _target_of,
-                self._store,
-                release.service,
-                release.version,
-                release.manifest_digest,
-                release.size_bytes,
-            )
-        )
+        target = await self._threads.run(_target_of, self._store, release)
         current = self._keeper.repository.services.get(release.service)
-        proposal = await self._hop(
+        proposal = await self._threads.run(
             partial(propose_release, current, target, keep=in_use, now=self._keeper.now())
         )
         await self._save(release.service, release.version, proposal)
@@ -215,12 +207,9 @@ class ReleaseDesk:
         save = partial(save_proposal, service=service, version=version, proposal=stored)
         await self._database.write(save)
 
-    async def _hop(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._threads)
 
-
-def _target_of(
-    store: BlobStore, service: ServiceName, version: Version, digest: Digest, size_bytes: int
-) -> ReleaseTarget:
-    manifest = store.get_object("manifest", digest)
-    return ReleaseTarget.of_manifest(service, version, manifest, size_bytes=size_bytes)
+def _target_of(store: BlobStore, release: ReleaseView) -> ReleaseTarget:
+    manifest = store.get_object("manifest", release.manifest_digest)
+    return ReleaseTarget.of_manifest(
+        release.service, release.version, manifest, size_bytes=release.size_bytes
+    )

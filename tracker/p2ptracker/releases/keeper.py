@@ -42,6 +42,7 @@ from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.releases.release_keys import ReleaseKeys
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.signed_releases import save_documents, stored_documents
+from p2ptracker.threads import Threads
 
 __all__ = ["LOOK_EVERY_S", "RepositoryKeeper"]
 
@@ -79,7 +80,7 @@ class RepositoryKeeper:
         self.keys = keys
         self._repository: Repository | None = None
         self._changing = trio.Lock()
-        self._signing = trio.CapacityLimiter(1)  # one change after the other
+        self._signing = Threads(1)  # one change after the other
         self._live: dict[ServiceName, tuple[bytes, dict[str, ReleaseTarget]]] = {}
         self._expires_at: dict[str, float] = {}
         self._gauge = Gauge(
@@ -133,10 +134,10 @@ class RepositoryKeeper:
         rows = await self._database.read(stored_documents)
         if rows:
             repository = from_rows(rows)
-            await trio.to_thread.run_sync(self.keys.take_named, repository.root)
+            await self._signing.run(self.keys.take_named, repository.root)
             self._show(repository)
         else:
-            begun = await self._hop(partial(_begin, trust, self.keys, self.now()))
+            begun = await self._signing.run(_begin, trust, self.keys, self.now())
             await self._store(None, begun, _nothing_else)
             log.info("releases-begun")
         for role in self._expires_at:
@@ -164,7 +165,7 @@ class RepositoryKeeper:
         """
         async with self._changing:
             before = self.repository
-            after = await self._hop(partial(work, before, self.now()))
+            after = await self._signing.run(work, before, self.now())
             await self._store(before, after, also or _nothing_else)
         return after
 
@@ -181,7 +182,7 @@ class RepositoryKeeper:
         """Sign anew what has lived half its life; does nothing when nothing has."""
         async with self._changing:
             before, now = self.repository, self.now()
-            after = await self._hop(partial(_refreshed, before, self.keys, now))
+            after = await self._signing.run(_refreshed, before, self.keys, now)
             if after is not before:
                 await self._store(before, after, _nothing_else)
                 log.info("release-metadata-refreshed")
@@ -212,9 +213,6 @@ class RepositoryKeeper:
 
     def _expires_in_s(self, role: str) -> float:
         return self._expires_at[role] - self._clock()
-
-    async def _hop(self, work: Callable[[], Repository]) -> Repository:
-        return await trio.to_thread.run_sync(work, limiter=self._signing)
 
 
 def _nothing_else(_connection: sa.Connection) -> None:

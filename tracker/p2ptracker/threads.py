@@ -1,4 +1,4 @@
-"""The threads that hash and move the registry's bytes."""
+"""Threads for work that blocks: so many at a time, for each kind of work."""
 
 from __future__ import annotations
 
