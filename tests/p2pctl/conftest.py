@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from trio.testing import MockClock
 
 from p2pctl.cli import run
 from p2pdeploy.trust.private_files import write_private
@@ -60,7 +59,7 @@ def fleet_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+async def world(tmp_path: Path) -> AsyncGenerator[World]:
     """A real control plane that nothing listens for, and hosts that say what a test makes them."""
     async with open_world(tmp_path / "fleet") as opened:
         yield opened

@@ -12,7 +12,7 @@ from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from tests.p2ptracker.rollout_bench import World
 
-__all__ = ["Approvers", "request_by"]
+__all__ = ["Approvers", "reason", "request_by"]
 
 
 class Approvers:
@@ -55,3 +55,9 @@ def request_by(key: SigningKey, proposal: RolloutProposal) -> ApprovalRequest:
     """What p2pctl sends for the owner of *key*."""
     signatures = [key.sign(signed_part(Rollout, payload)) for payload in proposal.payloads]
     return ApprovalRequest(key_id=key.key_id, signatures=signatures)
+
+
+async def reason(world: World, rollout: str = "hello-1") -> tuple[str, str]:
+    """The state of *rollout*, and the code of the first reason for it."""
+    view = await world.desk.get(RolloutId(rollout))
+    return view.state, view.reasons[0].code

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from trio.testing import MockClock
 
 from p2pdeploy.ids import FaultDomain, HostName, ServiceName
 from p2pdeploy.payload.build import Built, build
@@ -70,7 +69,7 @@ def client_of() -> Callable[[Path, dict[str, int]], AbstractAsyncContextManager[
 
 
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[World]:
+async def world(tmp_path: Path) -> AsyncGenerator[World]:
     """A control plane without listeners, and hosts that say what a test makes them say."""
     async with open_world(tmp_path / "fleet") as opened:
         yield opened

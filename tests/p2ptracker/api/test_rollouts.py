@@ -10,7 +10,6 @@ import httpx2
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
 
 from p2pdeploy.messages.api import ErrorBody, ErrorDocument, Reason, RolloutPlanView, RolloutView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
@@ -44,7 +43,7 @@ class Api:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, mock_clock: MockClock) -> AsyncGenerator[Api]:
+async def api(tmp_path: Path) -> AsyncGenerator[Api]:
     async with open_world(tmp_path / "fleet") as world, trio.open_nursery() as nursery:
         port = await nursery.start(serve_api, world.plane, world.desk)
         async with open_http(world.plane.trust.paths.operator_files(), port) as http:

@@ -1,40 +1,25 @@
-"""Rollouts that people must sign: nothing begins before enough of them did, and only as signed."""
+"""Rollouts that people must sign: nothing begins before enough of them did."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
-import sqlalchemy as sa
-from trio.testing import MockClock
 
 from p2pdeploy.errors import RefusedError
-from p2pdeploy.ids import RolloutId, Version
+from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.api import RolloutRequest
 from p2pdeploy.messages.approval import ApprovalRequest
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.trust.envelope import Envelope
 from p2pdeploy.trust.signing import SigningKey
-from p2ptracker.cells.replica import DELEGATE_SILENT_S
 from p2ptracker.rollouts.steering import Verb
 from p2ptracker.rollouts.survey import Survey, Surveyor
-from p2ptracker.storage.releases import find_release
-from p2ptracker.storage.schema import releases
-from tests.p2ptracker.approvers import Approvers, request_by
-from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, WEB_CELL, World, asks
+from tests.p2ptracker.approvers import Approvers, reason, request_by
+from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, World, asks
 
 HELLO_1 = RolloutId("hello-1")
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-def approvers(world: World) -> Approvers:
-    return Approvers(world)
-
-
-async def reason(world: World, rollout: str = "hello-1") -> tuple[str, str]:
-    view = await world.desk.get(RolloutId(rollout))
-    return view.state, view.reasons[0].code
 
 
 async def refused(world: World, code: str, rollout: str, request: ApprovalRequest) -> None:
@@ -225,153 +210,6 @@ async def test_it_begins_by_itself_when_fewer_signatures_are_asked_for(
     assert await world.state("hello-1") == "running"
 
 
-async def test_a_host_that_came_back_meanwhile_takes_part_within_the_signed_limit(
-    world: World, approvers: Approvers, mock_clock: MockClock
-) -> None:
-    mock_clock.jump(DELEGATE_SILENT_S + 1)  # what delegates saw before is forgotten
-    world.sync("w1", "w2")  # one of each fault domain
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    world.sync()
-    assert (await approvers.sign("hello-1", 1)).state == "running"
-    plan, rollout = world.plan(), world.order("rollout/hello")
-    assert isinstance(rollout, Rollout)
-    assert sum(domain.size for domain in plan.fault_domains) == 4
-    assert plan.max_unavailable == rollout.max_unavailable == 1
-
-
-async def test_a_cell_in_which_nobody_is_left_alive_is_left_out(
-    world: World, approvers: Approvers, mock_clock: MockClock
-) -> None:
-    world.sync(cell=DB_CELL)
-    await world.desk.apply(asks(hosts=("w1", "d1")))
-    await approvers.sign("hello-1", 0)
-    mock_clock.jump(DELEGATE_SILENT_S + 1)
-    world.sync()
-    view = await approvers.sign("hello-1", 1)
-    assert view.state == "running"
-    assert {domain.cell for domain in view.fault_domains} == {WEB_CELL}
-    assert world.order("rollout/hello", DB_CELL) is None
-
-
-async def test_it_waits_with_its_signatures_while_nobody_is_alive(
-    world: World, approvers: Approvers, mock_clock: MockClock
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    mock_clock.jump(DELEGATE_SILENT_S + 1)
-    view = await approvers.sign("hello-1", 1)
-    assert (view.state, view.reasons[0].code) == ("unsigned", "none-alive")
-    await world.look(60)
-    await world.restart()  # a control plane that starts has heard nobody yet, either
-    approvers.tell()
-    await world.look()
-    assert await reason(world) == ("unsigned", "none-alive")
-    world.sync()
-    await world.look()
-    assert await world.state("hello-1") == "running"
-    assert isinstance(world.order("rollout/hello"), Rollout)
-
-
-async def test_another_signature_opens_what_waits_for_hosts(
-    world: World, approvers: Approvers, mock_clock: MockClock
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    mock_clock.jump(DELEGATE_SILENT_S + 1)
-    await approvers.sign("hello-1", 1)
-    world.sync()
-    assert (await approvers.sign("hello-1", 2)).state == "running"
-
-
-async def test_what_waits_for_hosts_ends_when_the_approval_lapses(
-    world: World, approvers: Approvers, mock_clock: MockClock
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    mock_clock.jump(DELEGATE_SILENT_S + 1)
-    await approvers.sign("hello-1", 1)
-    await world.look(DAY_S)
-    view = await world.desk.get(HELLO_1)
-    assert (view.state, view.reasons[0].code) == ("failed", "approval-lapsed")
-    assert "no target host was alive" in view.reasons[0].message
-    world.sync()
-    await world.look()
-    assert world.order("rollout/hello") is None
-
-
-async def test_what_waits_for_hosts_can_be_aborted_and_keeps_only_signatures_that_count(
-    world: World, approvers: Approvers, mock_clock: MockClock
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    mock_clock.jump(DELEGATE_SILENT_S + 1)
-    await approvers.sign("hello-1", 1)
-    approvers.use(approvers.people[1:], threshold=2)
-    assert await reason(world) == ("unsigned", "unsigned")
-    world.sync()
-    await world.look()
-    assert await world.state("hello-1") == "unsigned"
-    assert (await world.desk.steer(HELLO_1, "abort")).state == "aborted"
-
-
-async def test_while_nobody_is_alive_no_look_plans_anything(
-    world: World, approvers: Approvers, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    mock_clock.jump(DELEGATE_SILENT_S + 1)
-    await approvers.sign("hello-1", 1)
-    surveys: list[RolloutRequest] = []
-    survey = Surveyor.survey
-
-    async def and_count(self: Surveyor, request: RolloutRequest) -> Survey:
-        surveys.append(request)
-        return await survey(self, request)
-
-    monkeypatch.setattr(Surveyor, "survey", and_count)
-    await world.look(1)
-    assert surveys == []
-    world.sync()
-    await world.look(1)
-    assert len(surveys) == 1
-
-
-async def test_the_plan_ends_when_the_approval_does(world: World, approvers: Approvers) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    await world.look(3600)
-    world.sync()
-    await approvers.sign("hello-1", 1)
-    rollout = world.order("rollout/hello")
-    assert isinstance(rollout, Rollout)
-    assert world.plan().expires_at == rollout.expires_at
-
-
-async def test_a_number_that_people_signed_under_is_not_used_again(
-    world: World, approvers: Approvers
-) -> None:
-    numbers: list[int] = []
-    for rollout in ("hello-1", "hello-2", "hello-3"):
-        await world.apply("1")
-        payload = (await approvers.proposal(rollout)).payloads[0]
-        numbers.append(msgspec.msgpack.decode(payload, type=Rollout).rollout_seq)
-        await approvers.sign(rollout, 0)
-        await world.desk.steer(RolloutId(rollout), "abort")
-    assert numbers == sorted(set(numbers))
-
-
-async def test_what_would_go_back_to_another_version_than_was_signed_is_not_started(
-    world: World, approvers: Approvers
-) -> None:
-    await world.apply("2")
-    await approvers.sign("hello-1", 0)
-    world.say(["w1", "w2", "w3", "w4"], 0, Rank.HEALTHY, runs="1")
-    view = await approvers.sign("hello-1", 1)
-    assert (view.state, view.reasons[0].code) == ("failed", "stale-approval")
-    assert world.order("plan/hello") is None
-
-
 async def test_a_plan_says_that_it_would_wait_and_keeps_its_index(
     world: World, approvers: Approvers
 ) -> None:
@@ -396,37 +234,3 @@ async def test_why_answers_while_it_waits(world: World, approvers: Approvers) ->
     await world.apply("1")
     for host in ("", "w1"):
         assert [reason.code for reason in await world.desk.why(HELLO_1, host)] == ["unsigned"]
-
-
-async def test_a_release_that_cannot_be_read_any_more_ends_it_and_nothing_else(
-    world: World, approvers: Approvers
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    for file in world.folder.rglob(world.digests[HELLO, "1"]):
-        file.unlink()
-    approvers.use(approvers.people, threshold=1)
-    await world.look()
-    assert await reason(world) == ("failed", "stale-approval")
-
-
-async def test_a_release_that_changed_since_is_not_started(
-    world: World, approvers: Approvers
-) -> None:
-    await world.apply("1")
-    await approvers.sign("hello-1", 0)
-    await _replace_release(world, by="2")
-    view = await approvers.sign("hello-1", 1)
-    assert (view.state, view.reasons[0].code) == ("failed", "stale-approval")
-    assert "apply it again" in view.reasons[0].message
-    assert world.order("plan/hello") is None
-    assert world.order("rollout/hello") is None
-
-
-async def _replace_release(world: World, *, by: str) -> None:
-    """The registry says that version 1 has other bytes now."""
-    other = await world.plane.database.read(lambda c: find_release(c, HELLO, Version(by)))
-    assert other is not None
-    row = sa.and_(releases.c.service == HELLO, releases.c.version == "1")
-    change = sa.update(releases).where(row).values(manifest_digest=other.manifest_digest)
-    await world.plane.database.write(lambda c: c.execute(change))
