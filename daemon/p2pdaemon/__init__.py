@@ -2,13 +2,14 @@
 
 Reading order:
 
-* :mod:`~p2pdaemon.run`: the whole task tree
+* :mod:`~p2pdaemon.run`: the whole task tree, over the parts of :mod:`~p2pdaemon.assembly`
 * :mod:`~p2pdaemon.config`, :mod:`~p2pdaemon.journal`, :mod:`~p2pdaemon.clock`,
   :mod:`~p2pdaemon.state_lock`, :mod:`~p2pdaemon.log`: what it starts from
 * :mod:`~p2pdaemon.join`, over :mod:`~p2pdaemon.enrolment_client` and
   :mod:`~p2pdaemon.find_on_lan`: becoming a host of a fleet; :mod:`~p2pdaemon.own_identity`: who
-  this host is; :mod:`~p2pdaemon.keep_identity`, :mod:`~p2pdaemon.renewal_schedule` and
-  :mod:`~p2pdaemon.renew`: staying it; :mod:`~p2pdaemon.join_by_certificate`: by the company's CA
+  this host is; :mod:`~p2pdaemon.keep_identity`, :mod:`~p2pdaemon.renewal_schedule`,
+  :mod:`~p2pdaemon.renew` and :mod:`~p2pdaemon.take_renewed`: staying it;
+  :mod:`~p2pdaemon.join_by_certificate`: by the company's CA
 * :mod:`~p2pdaemon.learn_trust`, :mod:`~p2pdaemon.refused`, :mod:`~p2pdaemon.doorkeeper`: who is
   believed no more, and who may connect; :mod:`~p2pdaemon.follow_orders`: who signs orders
 * :mod:`~p2pdaemon.svc_mgr`: drives the activation core and carries out its effects, one

@@ -36,7 +36,6 @@ class IdentityKeeper:
     Args:
         validity: Says from when to when the certificates hold.
         renew: Replaces them, or raises one of our errors.
-        renewed: Called after that; the daemon takes the new files.
         rng: Draws the moments.
         clock: Seconds since the epoch.
     """
@@ -45,11 +44,10 @@ class IdentityKeeper:
         self,
         validity: Callable[[], Awaitable[Validity | None]],
         renew: Callable[[], Awaitable[None]],
-        renewed: Callable[[], None],
         rng: random.Random,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._validity, self._renew, self._renewed = validity, renew, renewed
+        self._validity, self._renew = validity, renew
         self._schedule, self._clock = RenewalSchedule(rng), clock
         self._asked = trio.Event()
 
@@ -57,11 +55,11 @@ class IdentityKeeper:
         """Don't wait for half of the life: what we present is refused already.  Never waits."""
         self._asked.set()
 
-    async def keep_identity(self) -> None:
-        """Task: renew when it is time, for ever."""
+    async def keep_identity(self, renewed: Callable[[], Awaitable[None]]) -> None:
+        """Task: renew when it is time, for ever; after each renewal *renewed* takes the files."""
         while True:
             await self._wait_until(self._schedule.due_at(await self._validity()))
-            await self._renew_until_done()
+            await self._renew_until_done(renewed)
 
     async def _wait_until(self, due: float) -> None:
         while True:
@@ -73,11 +71,11 @@ class IdentityKeeper:
                 self._asked = trio.Event()
                 return
 
-    async def _renew_until_done(self) -> None:
+    async def _renew_until_done(self, renewed: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await self._renew()
-                self._renewed()
+                await renewed()
             except P2PDeployError as error:
                 pause_s = self._schedule.pause_s()
                 _log.warning(

@@ -61,9 +61,8 @@ class Launches:
         users: ServiceUsers,
         rng: random.Random,
     ) -> None:
-        self._service = service
+        self.service, self.address = service, config.address
         self._store = store
-        self._address = config.address
         self._path = config.service_path
         self._users = users
         self._rng = rng
@@ -101,24 +100,24 @@ class Launches:
         return self._fill_in(build, spec, user, port)
 
     def _read_spec(self, build: Build) -> ServiceSpec:
-        where = f"{self._service} {build.version}: service.toml"
+        where = f"{self.service} {build.version}: service.toml"
         path = self._store.tree(build.digest) / "service.toml"
         try:
             spec = parse_service_toml(path.read_bytes(), where)
         except OSError as error:
             raise PayloadError(f"cannot be read: {error.strerror}", where=where) from error
-        if spec.service.name != self._service:
+        if spec.service.name != self.service:
             raise PayloadError(f"is of service {spec.service.name!r}", where=where)
         return spec
 
     def _user_of(self, spec: ServiceSpec) -> ServiceUser | None:
-        return self._users.user_of(self._service, spec.run.user)
+        return self._users.user_of(self.service, spec.run.user)
 
     def _fill_in(
         self, build: Build, spec: ServiceSpec, user: ServiceUser | None, port: int
     ) -> Launch:
         variables = self._variables(build, port)
-        log_path = self._store.log_path(self._service)
+        log_path = self._store.log_path(self.service)
         log_path.parent.mkdir(mode=0o700, exist_ok=True)
         run = RunSpec(
             argv=tuple(expand(word, variables) for word in spec.run.command),
@@ -150,7 +149,7 @@ class Launches:
         taken = {kept_port(path) for path in others if path.parent != self._folder}
         choice = choose_port(
             self._folder / "port",
-            self._address,
+            self.address,
             taken={port for port in taken if port is not None},
             rng=self._rng,
         )
@@ -158,10 +157,10 @@ class Launches:
 
     def _variables(self, build: Build, port: int) -> dict[str, str]:
         return {
-            "HOST": self._address,
+            "HOST": self.address,
             "PORT": str(port),
             "STATE_DIR": str(self._state),
-            "SERVICE": self._service,
+            "SERVICE": self.service,
             "VERSION": build.version,
         }
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
-from p2pdaemon.config import DaemonConfig
 from p2pdaemon.launch import Launch, Launches
 from p2pdaemon.log import get_logger
 from p2pdaemon.services.check import check_once
 from p2pdaemon.services.health import Health, HealthCounter
 from p2pdaemon.services.records import ExitRecord, RunningService
 from p2pdaemon.services.runner import ServiceRunner
-from p2pdaemon.services.users import ServiceUsers
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName
@@ -52,30 +49,17 @@ class ServiceProcess:
     """Starts, adopts, watches and stops one service.
 
     Args:
-        service: Its name; its folder is ``services/NAME`` of the store.
-        config: The host's address, from which it is checked too, and the services' PATH.
-        store: Where its builds lie.
-        users: As whom it runs.
+        launches: Say how its builds are run, and from which address they are checked.
+        store: Where they lie; its folder there is ``services/NAME``.
         restage: Called for a build whose tree differs from its manifest, when nothing runs from it.
-        rng: Spreads the choice of ports.
     """
 
-    def __init__(
-        self,
-        service: ServiceName,
-        *,
-        config: DaemonConfig,
-        store: ReleaseStore,
-        users: ServiceUsers,
-        restage: Restage,
-        rng: random.Random,
-    ) -> None:
-        self.service = service
+    def __init__(self, launches: Launches, *, store: ReleaseStore, restage: Restage) -> None:
+        self.service = launches.service
+        self._launches = launches
         self._store = store
-        self._address = config.address
         self._restage = restage
-        self._launches = Launches(service, config=config, store=store, users=users, rng=rng)
-        self._runner = ServiceRunner(store.service_dir(service))
+        self._runner = ServiceRunner(store.service_dir(self.service))
 
     def __repr__(self) -> str:
         return f"<ServiceProcess {self.service}>"
@@ -165,7 +149,7 @@ class ServiceProcess:
         health = run.launch.spec.health
         while True:
             result = await check_once(
-                run.launch.check, timeout_s=health.timeout_s, source_address=self._address
+                run.launch.check, timeout_s=health.timeout_s, source_address=self._launches.address
             )
             if run.counter.handle(result) is until:
                 return result.detail

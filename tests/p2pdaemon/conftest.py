@@ -15,6 +15,7 @@ import trio
 
 from p2pdaemon import log
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.launch import Launches
 from p2pdaemon.service_process import Restage, ServiceProcess
 from p2pdaemon.services.users import ServiceUsers
 from p2pdaemon.store import ReleaseStore
@@ -160,9 +161,8 @@ def a_process(
 ) -> ServiceProcess:
     """The handle on the service's processes, as a daemon makes it."""
     users = ServiceUsers(config.state_dir / "journal" / "users", config.name)
-    return kind(
-        service, config=config, store=store, users=users, restage=restage, rng=random.Random(1)
-    )
+    launches = Launches(service, config=config, store=store, users=users, rng=random.Random(1))
+    return kind(launches, store=store, restage=restage)
 
 
 @pytest.fixture

@@ -116,9 +116,9 @@ async def test_the_simulated_host_asks_when_the_real_task_does(
             raise UnavailableError("down")
         await trio.sleep_forever()
 
-    keeper = IdentityKeeper(validity, renew, lambda: None, random.Random("3/0"), now)
+    keeper = IdentityKeeper(validity, renew, random.Random("3/0"), now)
     with trio.move_on_after(down_until + RETRY_MAX_S):
-        await keeper.keep_identity()
+        await keeper.keep_identity(trio.lowlevel.checkpoint)
 
     one = Outage(1, 3, (0.0, down_until))
     one.begin(0, Validity(issued_at, issued_at + DAY_S))

@@ -1,0 +1,228 @@
+"""What the daemon of one host is made of: every part, tied to the others; none of them runs yet.
+
+:mod:`p2pdaemon.run` opens what they stand on, and runs their tasks.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from dataclasses import dataclass
+
+from p2pdaemon.cell_feed import CellFeed, make_gossip
+from p2pdaemon.clock import HostClock
+from p2pdaemon.collector import Collector
+from p2pdaemon.config import DaemonConfig
+from p2pdaemon.control import ControlPlane
+from p2pdaemon.doorkeeper import Doorkeeper
+from p2pdaemon.follow_orders import OrderFollower
+from p2pdaemon.host_api import HostApi
+from p2pdaemon.journal import Journal, epoch_of
+from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
+from p2pdaemon.launch import Launches
+from p2pdaemon.learn_trust import TrustLearner
+from p2pdaemon.mesh import Mesh
+from p2pdaemon.refused import Refused
+from p2pdaemon.reporter import Attester, Reporter
+from p2pdaemon.service_process import ServiceProcess
+from p2pdaemon.services.users import ServiceUsers
+from p2pdaemon.stage_build import BuildStager
+from p2pdaemon.store import ReleaseStore
+from p2pdaemon.svc_mgr import SvcMgr
+from p2pdaemon.sync_cell import CellSync
+from p2pdaemon.take_renewed import RenewedIdentity
+from p2pdaemon.tell_seeds import SeedTeller
+from p2pdaemon.verify_release import ReleaseJudge
+from p2pdeploy.activation.host import HostActivation
+from p2pdeploy.gossip.shell import GossipShell
+from p2pdeploy.ids import ServiceName
+from p2pdeploy.swarm.session import Session
+from p2pdeploy.trust.host_identity import HostIdentity
+from p2pdeploy.trust.keyring import FleetVerifier
+
+__all__ = ["Daemon", "Ground", "assemble"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What all of it stands on, open for as long as the daemon runs.
+
+    ``calling`` is presented to the control plane, ``serving`` to operators.
+    """
+
+    config: DaemonConfig
+    identity: HostIdentity
+    control: ControlPlane
+    session: Session
+    calling: ssl.SSLContext
+    serving: ssl.SSLContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daemon:
+    """The parts that have tasks, and what these are handed."""
+
+    epoch: int
+    gossip: GossipShell
+    feed: CellFeed
+    svc_mgr: SvcMgr
+    releases: Releases
+    sync: CellSync
+    trust: Trust
+    reporter: Reporter
+    host_api: HostApi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """This life of the daemon, and what was on disk when it began."""
+
+    epoch: int
+    journal: Journal
+    core: HostActivation
+    clock: HostClock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The other hosts: what they say, whom to believe and whom to let in."""
+
+    refused: Refused
+    verifier: FleetVerifier
+    gossip: GossipShell
+    doorkeeper: Doorkeeper
+
+
+@dataclass(frozen=True, kw_only=True)
+class Releases:
+    """Builds: on this disk, on their way to it, and from it to others."""
+
+    store: ReleaseStore
+    collector: Collector
+    judge: ReleaseJudge
+    stager: BuildStager
+    teller: SeedTeller
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """Who this host is, and whom it believes."""
+
+    keeper: IdentityKeeper
+    renewed: RenewedIdentity
+    learner: TrustLearner
+
+
+def assemble(ground: Ground) -> Daemon:
+    """Make every part, and count this boot on disk.
+
+    Raises:
+        ConfigError: a damaged journal, or an address that is not this host's.
+    """
+    config, rng = ground.config, random.Random()
+    life, cell = _begin_life(ground), _meet_cell(ground)
+    releases = _open_releases(ground, cell, rng)
+    attester = Attester(cell.gossip, ground.identity.key)
+    svc_mgr = _make_svc_mgr(config, life, releases, attester, rng)
+    tell_again = releases.teller.tell_again
+    sync = CellSync(config, ground.control, cell.gossip, life.clock, svc_mgr.send, rng, tell_again)
+    reporter = Reporter(
+        config, life.epoch, life.core, attester, cell.gossip, life.clock, sync, releases.stager
+    )
+    feed = CellFeed(cell.gossip.alive_members, svc_mgr.send)
+    trust = _make_trust(ground, cell, releases.judge, feed, rng)
+    for hear in (feed.hear, cell.doorkeeper.hear, trust.learner.hear):
+        cell.gossip.subscribe(hear)
+    return Daemon(
+        epoch=life.epoch,
+        gossip=cell.gossip,
+        feed=feed,
+        svc_mgr=svc_mgr,
+        releases=releases,
+        sync=sync,
+        trust=trust,
+        reporter=reporter,
+        host_api=HostApi(reporter, releases.store, ground.serving, cell.refused.is_revoked),
+    )
+
+
+def _begin_life(ground: Ground) -> Life:
+    config = ground.config
+    journal = Journal(config.state_dir / "journal")
+    host_record = journal.begin_boot(time.time())
+    epoch = epoch_of(ground.identity.credential.enrolment, host_record.boots)
+    core = HostActivation(
+        config.name,
+        config.cell,
+        config.fault_domain,
+        epoch=epoch,
+        records=journal.services(),
+        host_record=host_record,
+    )
+    return Life(epoch=epoch, journal=journal, core=core, clock=HostClock())
+
+
+def _meet_cell(ground: Ground) -> Cell:
+    config, identity = ground.config, ground.identity
+    refused = Refused(identity.credential.fleet, config.cell)
+    verifier = FleetVerifier(identity.known_orders.orders, refused.floors)
+    gossip = make_gossip(config, identity.cell_keys, verifier)
+    doorkeeper = Doorkeeper(gossip.members, ground.session)
+    return Cell(refused=refused, verifier=verifier, gossip=gossip, doorkeeper=doorkeeper)
+
+
+def _open_releases(ground: Ground, cell: Cell, rng: random.Random) -> Releases:
+    config, control = ground.config, ground.control
+    store, mesh = ReleaseStore(config.state_dir), Mesh(config.name, cell.gossip.members)
+    judge = ReleaseJudge(control, config.state_dir, ground.identity.bundle.release_root)
+    stager = BuildStager(config, store, control, ground.session, mesh, rng, judge)
+    teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)
+    return Releases(store=store, collector=Collector(), judge=judge, stager=stager, teller=teller)
+
+
+def _make_svc_mgr(
+    config: DaemonConfig, life: Life, releases: Releases, attester: Attester, rng: random.Random
+) -> SvcMgr:
+    store, stager = releases.store, releases.stager
+    users = ServiceUsers(
+        config.state_dir / "journal" / "users", config.name, allowed=config.service_users
+    )
+
+    def make_process(service: ServiceName) -> ServiceProcess:
+        launches = Launches(service, config=config, store=store, users=users, rng=rng)
+        return ServiceProcess(launches, store=store, restage=stager.restage)
+
+    return SvcMgr(
+        life.core,
+        clock=life.clock,
+        journal=life.journal,
+        store=store,
+        collector=releases.collector,
+        stage=stager.stage,
+        publish=attester.publish,
+        make_process=make_process,
+        rng=rng,
+    )
+
+
+def _make_trust(
+    ground: Ground, cell: Cell, judge: ReleaseJudge, feed: CellFeed, rng: random.Random
+) -> Trust:
+    config, identity, gossip = ground.config, ground.identity, cell.gossip
+    folder = config.identity_dir
+    keeper = IdentityKeeper(validity_in(folder), renewal_process(config), rng)
+    follower = OrderFollower(identity, folder, judge, cell.verifier, gossip, keeper.renew_now)
+    learner = TrustLearner(
+        config.cell,
+        folder,
+        ground.control,
+        gossip,
+        cell.refused,
+        cell.doorkeeper.tell,
+        follower.learn,
+        rng,
+    )
+    contexts = (ground.calling, ground.serving)
+    renewed = RenewedIdentity(config, identity.key, contexts, ground.session, follower, feed)
+    return Trust(keeper=keeper, renewed=renewed, learner=learner)
