@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.api import RolloutView
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal
@@ -12,7 +15,7 @@ from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from tests.p2ptracker.rollout_bench import World
 
-__all__ = ["Approvers", "reason", "request_by"]
+__all__ = ["Approvers", "reason", "refused", "request_by"]
 
 
 class Approvers:
@@ -61,3 +64,10 @@ async def reason(world: World, rollout: str = "hello-1") -> tuple[str, str]:
     """The state of *rollout*, and the code of the first reason for it."""
     view = await world.desk.get(RolloutId(rollout))
     return view.state, view.reasons[0].code
+
+
+async def refused(world: World, code: str, rollout: str, request: ApprovalRequest) -> None:
+    """*request* is refused with *code*."""
+    with pytest.raises(RefusedError) as raised:
+        await world.desk.sign(RolloutId(rollout), request)
+    assert raised.value.code == code

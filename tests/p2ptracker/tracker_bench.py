@@ -13,7 +13,7 @@ import trio
 from p2pdeploy.codec import FrameReader, decode, encode, frame
 from p2pdeploy.ids import CellId
 from p2pdeploy.manifest import digest_of
-from p2pdeploy.messages.api import PublishBegun
+from p2pdeploy.messages.api import ErrorDocument, PublishBegun
 from p2pdeploy.messages.signing import ProposalView, SignatureRequest
 from p2pdeploy.messages.upload import (
     CHUNK_HEADER,
@@ -35,7 +35,7 @@ from p2ptracker.registry.chunk_map import ChunkMap
 from p2ptracker.run import Ports, run_tasks
 from tests.trust_folder import host_files
 
-__all__ = ["CELL", "Client", "Tracker", "open_http", "run_tracker", "words_of"]
+__all__ = ["CELL", "Client", "Tracker", "code_of", "open_http", "run_tracker", "words_of"]
 
 CELL = CellId("lab.web.c0")
 
@@ -178,12 +178,19 @@ class Tracker(Client):
             await http.aclose()
 
 
+def code_of(answer: httpx2.Response) -> tuple[int, str]:
+    """The status, and the code of the error; empty when there is none."""
+    if answer.is_success:
+        return answer.status_code, ""
+    return answer.status_code, msgspec.json.decode(answer.content, type=ErrorDocument).error.code
+
+
 def numbers_of(begun: PublishBegun) -> list[int]:
     return [n for first, count in begun.missing for n in range(first, first + count)]
 
 
 def chunk_message(built: Built, number: int, *, spoil: bool = False) -> bytes:
-    chunk = ChunkMap(built.manifest, built.chunk_index)[number]
+    chunk = ChunkMap(built.chunk_index)[number]
     data = built.sources.pread(chunk.blob_index, chunk.offset_bytes, chunk.size_bytes)
     if spoil:
         data = bytes([data[0] ^ 1]) + data[1:]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from p2pdeploy.messages.api import ErrorDocument, RolloutView
+from p2pdeploy.messages.api import RolloutView
 from p2pdeploy.messages.approval import CELLS_APPROVED_MAX, RolloutProposal, StandingView
 from p2pdeploy.messages.keys import RotationRequest
 from p2pdeploy.trust.signing import SigningKey
@@ -18,6 +18,7 @@ from p2ptracker.audit.log import AuditLog
 from tests.p2ptracker.api.callers import Callers, host, operator
 from tests.p2ptracker.approvers import Approvers, request_by
 from tests.p2ptracker.rollout_bench import World
+from tests.p2ptracker.tracker_bench import code_of
 
 PROPOSAL, SIGNATURES = "/v1/rollouts/hello-1/proposal", "/v1/rollouts/hello-1/signatures"
 JSON = {"Content-Type": "application/json"}
@@ -50,10 +51,6 @@ async def proposal_from(owner: httpx2.AsyncClient) -> RolloutProposal:
 
 async def hand_in(owner: httpx2.AsyncClient, body: bytes) -> httpx2.Response:
     return await owner.post(SIGNATURES, content=body, headers=JSON)
-
-
-def code_of(answer: httpx2.Response) -> tuple[int, str]:
-    return answer.status_code, msgspec.json.decode(answer.content, type=ErrorDocument).error.code
 
 
 async def test_two_people_sign_and_it_begins(

@@ -13,7 +13,6 @@ import trio
 
 from p2pdeploy.codec import encode
 from p2pdeploy.ids import CellId, Digest, HostName
-from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.deal import DealRequest
 from p2pdeploy.trust.certificates import issue_leaf, key_to_pem, new_key, signing_request
 from p2pdeploy.trust.identity import HostId
@@ -21,14 +20,10 @@ from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.tls import IdentityFiles
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths, open_trust
-from tests.p2ptracker.tracker_bench import open_http
+from tests.p2ptracker.tracker_bench import code_of, open_http
 from tests.trust_folder import operator_files
 
 CELL = CellId("lab.web.c0")
-
-
-def code_of(answer: httpx2.Response) -> tuple[int, str]:
-    return answer.status_code, msgspec.json.decode(answer.content, type=ErrorDocument).error.code
 
 
 async def gets_no_answer(tracker, files: IdentityFiles) -> None:

@@ -13,13 +13,13 @@ from litestar import Litestar, get
 from prometheus_client import CollectorRegistry
 
 from p2pdeploy.messages.access import AccessRow
-from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.api.guard import authorise_route
 from p2ptracker.api.routes import check_declared
 from p2ptracker.audit.log import AuditLog
 from tests.p2ptracker.api.callers import CONTROL_PLANE, Callers, host, operator
 from tests.p2ptracker.rollout_bench import open_world
+from tests.p2ptracker.tracker_bench import code_of
 
 PUBLISH = "/v1/releases/hello/9"
 
@@ -28,10 +28,6 @@ PUBLISH = "/v1/releases/hello/9"
 async def api(tmp_path: Path) -> AsyncGenerator[Callers]:
     async with open_world(tmp_path / "fleet") as world:
         yield Callers(world, AuditLog(world.plane.database, CollectorRegistry(), time.time))
-
-
-def code_of(answer: httpx2.Response) -> tuple[int, str]:
-    return answer.status_code, msgspec.json.decode(answer.content, type=ErrorDocument).error.code
 
 
 async def status(api: Callers, peer: Peer | None, method: str, path: str) -> int:

@@ -10,7 +10,6 @@ import pytest
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import RolloutId
-from p2pdeploy.messages.approval import ApprovalRequest
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.keys import RotationAnswer, RotationRequest
 from p2pdeploy.messages.orders import Revert, Rollout
@@ -18,7 +17,7 @@ from p2pdeploy.trust.envelope import Envelope, seal
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.status import key_views
-from tests.p2ptracker.approvers import request_by
+from tests.p2ptracker.approvers import refused, request_by
 from tests.p2ptracker.rollout_bench import API, DB_CELL, WEB_CELL, World, asks
 
 HELLO_1, HELLO_2, API_1 = RolloutId("hello-1"), RolloutId("hello-2"), RolloutId("api-1")
@@ -65,12 +64,6 @@ async def sign(world: World, rollout: RolloutId, *people: SigningKey) -> str:
         proposal = await world.desk.proposal(rollout)
         state = (await world.desk.sign(rollout, request_by(person, proposal))).state
     return state
-
-
-async def refused(world: World, code: str, rollout: RolloutId, request: ApprovalRequest) -> None:
-    with pytest.raises(RefusedError) as raised:
-        await world.desk.sign(rollout, request)
-    assert raised.value.code == code
 
 
 async def lacking(world: World) -> list[tuple[str, list[str]]]:

@@ -13,7 +13,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
 from p2pdeploy.trust.private_files import write_private
@@ -22,7 +21,6 @@ from tests.p2ptracker.tracker_bench import Tracker, open_http
 
 __all__ = [
     "Person",
-    "code_of",
     "issue",
     "issued_in",
     "keep",
@@ -40,12 +38,6 @@ class Person:
     def __init__(self, http: httpx2.AsyncClient, issued: IssuedOperator) -> None:
         self.http = http
         self.issued = issued
-
-
-def code_of(answer: httpx2.Response) -> tuple[int, str]:
-    if answer.is_success:
-        return answer.status_code, ""
-    return answer.status_code, msgspec.json.decode(answer.content, type=ErrorDocument).error.code
 
 
 def issued_in(answer: httpx2.Response) -> IssuedOperator:

@@ -10,7 +10,6 @@ from p2pdeploy.trust.identity import OperatorId
 from p2pdeploy.trust.operator_certificate import operator_certificate
 from p2ptracker.operators import rules
 from tests.p2ptracker.operators.asking import (
-    code_of,
     issue,
     issued_in,
     listed,
@@ -18,6 +17,7 @@ from tests.p2ptracker.operators.asking import (
     request_that_says,
     revoke,
 )
+from tests.p2ptracker.tracker_bench import code_of
 
 
 async def test_an_admin_gives_roles_that_the_api_then_honours(tracker) -> None:

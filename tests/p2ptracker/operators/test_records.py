@@ -15,8 +15,8 @@ from p2ptracker.authority.folder import open_trust
 from p2ptracker.operators import rules
 from p2ptracker.operators.made_here import make_operator_here
 from p2ptracker.storage.operators import known_operators
-from tests.p2ptracker.operators.asking import code_of, issue, keep, listed, person, renew, revoke
-from tests.p2ptracker.tracker_bench import open_http
+from tests.p2ptracker.operators.asking import issue, keep, listed, person, renew, revoke
+from tests.p2ptracker.tracker_bench import code_of, open_http
 
 DAY_S = 86_400.0
 

@@ -14,7 +14,6 @@ from p2pdeploy.trust.operator_certificate import operator_certificate
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.operators import rules
 from tests.p2ptracker.operators.asking import (
-    code_of,
     issue,
     issued_in,
     keep,
@@ -24,7 +23,7 @@ from tests.p2ptracker.operators.asking import (
     request_that_says,
     revoke,
 )
-from tests.p2ptracker.tracker_bench import open_http
+from tests.p2ptracker.tracker_bench import code_of, open_http
 
 
 async def test_anybody_renews_for_itself_with_another_key(tracker) -> None:

@@ -20,17 +20,8 @@ from p2pdeploy.trust.tls import Peer
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing
 from p2ptracker.storage.enrolment import Refusals, refuse_serial
-from tests.p2ptracker.operators.asking import (
-    code_of,
-    issue,
-    issued_in,
-    keep,
-    listed,
-    person,
-    renew,
-    revoke,
-)
-from tests.p2ptracker.tracker_bench import CELL, open_http
+from tests.p2ptracker.operators.asking import issue, issued_in, keep, listed, person, renew, revoke
+from tests.p2ptracker.tracker_bench import CELL, code_of, open_http
 
 
 def peer_of_admin(tracker) -> Peer:

@@ -21,15 +21,11 @@ from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.control_plane import open_control_plane
 from p2ptracker.releases.desk import PROPOSAL_LIFETIME_S
-from tests.p2ptracker.tracker_bench import open_http
+from tests.p2ptracker.tracker_bench import code_of, open_http
 from tests.trust_folder import operator_files
 
 Payload = Callable[..., Built]
 HELLO = ServiceName("hello")
-
-
-def code_of(answer) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def view_of(answer) -> ProposalView:

@@ -8,24 +8,17 @@ import pytest
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.api import RolloutRequest
-from p2pdeploy.messages.approval import ApprovalRequest
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Rollout
 from p2pdeploy.trust.envelope import Envelope
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.rollouts.steering import Verb
 from p2ptracker.rollouts.survey import Survey, Surveyor
-from tests.p2ptracker.approvers import Approvers, reason, request_by
+from tests.p2ptracker.approvers import Approvers, reason, refused, request_by
 from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, World, asks
 
 HELLO_1 = RolloutId("hello-1")
 DAY_S = 86_400.0
-
-
-async def refused(world: World, code: str, rollout: str, request: ApprovalRequest) -> None:
-    with pytest.raises(RefusedError) as raised:
-        await world.desk.sign(RolloutId(rollout), request)
-    assert raised.value.code == code
 
 
 async def test_one_key_that_is_enough_starts_a_rollout_at_once(world: World) -> None:
