@@ -12,6 +12,7 @@ import pytest
 from p2pctl.cli import run
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.signing import SigningKey
+from tests.p2pctl.serving import make_fleet, serving
 from tests.p2ptracker.rollout_bench import World, open_world
 
 
@@ -27,6 +28,11 @@ class Run(NamedTuple):
         lines = self.out.splitlines()
         assert len(lines) == 1, self
         return json.loads(lines[0])
+
+    @property
+    def error_code(self) -> str:
+        """The code of the error, which is all that was said."""
+        return self.document()["error"]["code"]
 
 
 P2pctl = Callable[..., Run]
@@ -71,6 +77,14 @@ def key(tmp_path: Path) -> SigningKey:
     made = SigningKey.generate(role="rollout")
     write_private(tmp_path / "my.key", made.to_pem())
     return made
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a fleet without hosts, whose control plane serves in this process."""
+    folder = make_fleet(tmp_path_factory.mktemp("serving") / "fleet")
+    with serving(folder):
+        yield folder
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_the_server_shows_one_thing_and_gives_another_to_sign(
     asked: list[str] = []
     monkeypatch.setattr(click, "confirm", lambda text, **_: asked.append(text))
     done = p2pctl(*sign(tmp_path, "-o", "json"))
-    assert (done.code, done.document()["error"]["code"]) == (1, "not-confirmed")
+    assert (done.code, done.error_code) == (1, "not-confirmed")
     assert "web 6.6.6" in done.err
     assert a_build("6.6.6").digest in done.err
     assert (len(asked), api.signed) == (1, [])

@@ -65,7 +65,7 @@ def test_a_tampered_log_exits_1_with_one_line(p2pctl, log: Path, attack, code: s
     noted = msgspec.json.decode(lines()[3])["digest"]
     log.write_bytes(b"".join(attack(lines())))
     done = p2pctl("audit", "verify", log, "--head", noted, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, code)
+    assert (done.code, done.error_code) == (1, code)
     assert len(p2pctl("audit", "verify", log, "--head", noted).err.splitlines()) == 1
 
 

@@ -66,7 +66,7 @@ def test_a_wrong_command_line_is_a_document_with_json(p2pctl) -> None:
 def test_no_fleet_named_is_a_usage_error_that_tells_how(p2pctl, form) -> None:
     done = p2pctl("hosts", *form)
     assert done.code == 2
-    assert done.document()["error"]["code"] == "no-fleet"
+    assert done.error_code == "no-fleet"
     assert "P2PDEPLOY_DIR" in done.document()["error"]["hint"]
 
 
@@ -200,9 +200,9 @@ def test_a_folder_that_cannot_be_written_is_no_defect(p2pctl, monkeypatch) -> No
 def test_an_interrupted_command_prints_an_error_document_with_json(p2pctl, monkeypatch) -> None:
     monkeypatch.setattr("p2pctl.cli.main_group", _Raising(KeyboardInterrupt()))
     done = p2pctl("publish", "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (130, "interrupted")
+    assert (done.code, done.error_code) == (130, "interrupted")
 
 
 def test_down_without_a_fleet_says_no_fleet_as_every_command(p2pctl, tmp_path: Path) -> None:
     done = p2pctl("down", "--dir", tmp_path, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (2, "no-fleet")
+    assert (done.code, done.error_code) == (2, "no-fleet")

@@ -40,7 +40,7 @@ def test_a_down_at_work_refuses_an_up_and_is_waited_for_by_a_down(p2pctl, folder
         finally:
             first.send_signal(signal.SIGCONT)
     assert (first.returncode, second.returncode) == (0, 0)
-    assert (refused.code, refused.document()["error"]["code"]) == (1, "going-down")
+    assert (refused.code, refused.error_code) == (1, "going-down")
     assert running(folder) == {}
     assert sorted(path.name for path in (folder / "run").iterdir()) == ["lock"]
 

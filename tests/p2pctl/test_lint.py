@@ -37,7 +37,7 @@ def test_what_publish_refuses_about_the_files_is_found_too(p2pctl, payload: Path
 def test_a_path_that_is_no_directory_is_one_error(p2pctl, tmp_path: Path) -> None:
     done = p2pctl("lint", tmp_path / "none", "-o", "json")
     assert done.code == 2
-    assert done.document()["error"]["code"] == "not-a-directory"
+    assert done.error_code == "not-a-directory"
 
 
 def test_a_payload_without_service_toml_is_a_finding(p2pctl, payload: Path) -> None:

@@ -25,7 +25,7 @@ from tests.trust_folder import add_trust
 )
 def test_what_cannot_stand_in_a_url_is_a_usage_error(p2pctl, command, bad) -> None:
     done = p2pctl(*(bad if word == "{}" else word for word in command), "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (2, "usage")
+    assert (done.code, done.error_code) == (2, "usage")
 
 
 def test_names_are_checked_before_the_fleet_is_looked_for(p2pctl) -> None:

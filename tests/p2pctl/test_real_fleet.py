@@ -58,7 +58,7 @@ def test_a_release_is_published_once_and_never_changes(p2pctl, fleet_dir: Path, 
 
     (payload / "more").write_text("other bytes")
     conflict = p2pctl(*order)
-    assert (conflict.code, conflict.document()["error"]["code"]) == (1, "version-exists")
+    assert (conflict.code, conflict.error_code) == (1, "version-exists")
     shown = p2pctl("release", "show", "hello", "1.0.0", "--dir", fleet_dir, "-o", "json").document()
     assert shown["manifest_digest"] == report["manifest_digest"]
     assert {"info_hash_v2", "size_bytes", "torrent_path"} <= set(shown)
@@ -80,7 +80,7 @@ def test_a_release_is_published_once_and_never_changes(p2pctl, fleet_dir: Path, 
 )
 def test_what_is_refused_is_one_document_and_exit_1(p2pctl, fleet_dir, arguments, code) -> None:
     done = p2pctl(*arguments, "--dir", fleet_dir, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, code)
+    assert (done.code, done.error_code) == (1, code)
 
 
 def test_a_payload_of_another_service_is_refused(p2pctl, fleet_dir: Path, payload: Path) -> None:
@@ -96,7 +96,7 @@ def test_another_fleets_operator_gets_nothing(p2pctl, fleet_dir: Path, tmp_path:
     add_trust(other)
     (other / "fleet.json").write_bytes((fleet_dir / "fleet.json").read_bytes())
     done = p2pctl("hosts", "--dir", other, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, "not-the-control-plane")
+    assert (done.code, done.error_code) == (1, "not-the-control-plane")
 
 
 def test_a_viewer_publishes_nothing_and_that_is_on_record(
@@ -110,7 +110,7 @@ def test_a_viewer_publishes_nothing_and_that_is_on_record(
     shutil.copy(files.certificate, viewer / "operator" / "operator.pem")
     assert p2pctl("hosts", "--dir", viewer).code == 0
     done = p2pctl("publish", "hello", "6.6.6", payload, "--dir", viewer, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, "forbidden")
+    assert (done.code, done.error_code) == (1, "forbidden")
     log = [json.loads(line) for line in p2pctl("audit", "export", "--dir", fleet_dir).out.split()]
     refused = [entry for entry in log if entry["step"] == "refused"]
     assert refused[-1]["who"].endswith("/operator/eve")
@@ -124,7 +124,7 @@ def test_up_on_a_fleet_that_is_up_is_refused_and_changes_nothing(p2pctl, fleet_d
     programs = programs_of(fleet_dir, read_hosts(fleet_dir))
     before = find_running(programs)
     done = p2pctl("up", "--detach", "--dir", fleet_dir, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, "in-use")
+    assert (done.code, done.error_code) == (1, "in-use")
     assert find_running(programs) == before
 
 
@@ -138,7 +138,7 @@ def test_up_after_a_crash_adopts_what_runs_and_starts_the_rest(p2pctl, fleet_dir
         if not any(is_alive(identity) for identity in killed):
             break
     differs = p2pctl("up", "--detach", "--dir", fleet_dir, "--hosts", "5", "-o", "json")
-    assert (differs.code, differs.document()["error"]["code"]) == (2, "fleet-differs")
+    assert (differs.code, differs.error_code) == (2, "fleet-differs")
     done = p2pctl("up", "--detach", "--dir", fleet_dir, "-o", "json")
     assert done.code == 0, done
     assert done.document()["started"] == [CONTROL_PLANE, "h02"]

@@ -62,4 +62,4 @@ def fleet_file(tmp_path):
 def test_a_failure_fraction_that_is_no_share_is_a_usage_error(p2pctl, fleet_file, share) -> None:
     target = ("--env", "lab", "--mf", "web", "--dir", fleet_file, "-o", "json")
     done = p2pctl("rollout", "apply", "hello", "1", f"--failure-fraction={share}", *target)
-    assert (done.code, done.document()["error"]["code"]) == (2, "usage")
+    assert (done.code, done.error_code) == (2, "usage")

@@ -171,11 +171,11 @@ def test_a_release_without_a_key_is_pending_until_somebody_signs_it(
         assert "p2pctl release sign hello 7.0.0" in p2pctl(*publish).out
         assert p2pctl("release", "show", *name).document()["state"] == "pending"
         lacking = p2pctl("release", "sign", *name)
-        assert lacking.document()["error"]["code"] == "no-key"
+        assert lacking.error_code == "no-key"
         refused = p2pctl("rollout", "plan", *name, "--env", "lab", "--mf", "web")
-        assert refused.document()["error"]["code"] == "release-unsigned", refused
+        assert refused.error_code == "release-unsigned", refused
         wrong = p2pctl("release", "sign", *name, "--key", away, "--digest", "ab" * 32)
-        assert wrong.document()["error"]["code"] == "digest-differs"
+        assert wrong.error_code == "digest-differs"
         signed = p2pctl("release", "sign", *name, "--key", away)
         assert signed.document()["state"] == "signed", signed
     finally:
@@ -192,7 +192,7 @@ def test_the_owner_of_the_targets_key_names_publishers(
     write_private(pat, SigningKey.generate(role="publisher").to_pem())
     delegate = ("release", "delegate", "bank", "--publisher", pat, "--dir", fleet_dir, "-o", "json")
     refused = p2pctl(*delegate, "--key", pat)
-    assert refused.document()["error"]["code"] == "release-wrong-key"
+    assert refused.error_code == "release-wrong-key"
     mine = fleet_dir / "operator" / "publisher.key"
     named = p2pctl(
         *(*delegate, "--publisher", mine, "--threshold", "2"),

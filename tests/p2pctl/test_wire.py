@@ -90,7 +90,7 @@ def told(p2pctl: Callable, fleet: Path) -> str:
     """The code of the error, which must be one line."""
     done = p2pctl("hosts", "--dir", fleet)
     assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1), done
-    return p2pctl("hosts", "-o", "json", "--dir", fleet).document()["error"]["code"]
+    return p2pctl("hosts", "-o", "json", "--dir", fleet).error_code
 
 
 def test_the_control_plane_of_the_fleet_is_heard(p2pctl, fleet: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_down_that_waited_in_vain_stops_and_forgets_nothing(
     with ProcessesLock(paper_fleet) as other:
         assert other.take()
         done = p2pctl("down", "--dir", paper_fleet, "-o", "json")
-    assert (done.code, done.document()["error"]["code"]) == (1, "fleet-busy")
+    assert (done.code, done.error_code) == (1, "fleet-busy")
     assert kept.exists()
 
 
