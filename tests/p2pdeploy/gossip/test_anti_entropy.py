@@ -17,54 +17,34 @@ from p2pdeploy.gossip.anti_entropy import (
     offer,
     open_item,
 )
-from p2pdeploy.gossip.state import CellState, Item, item_of
-from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
-from p2pdeploy.messages.attestation import Attestation
-from p2pdeploy.messages.orders import Abort, Go
+from p2pdeploy.gossip.state import CellState, Item
+from p2pdeploy.ids import CellId, FaultDomain, HostName
+from p2pdeploy.messages.orders import Go
 from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.testing.orders import a_plan, rollout_of
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
+from tests.p2pdeploy.gossip import messages
+from tests.p2pdeploy.gossip.messages import KEYS, told
 
 CELL = CellId("lab.web.c0")
-KEYS = HmacKeyring(b"k" * 32)
 
 
 def verify(envelope: bytes) -> Sealed:
     return open_envelope(envelope, KEYS)
 
 
-def sealed(message: Sealed, key_id: str, keys: HmacKeyring = KEYS) -> Item:
-    return item_of(message, seal(message, keys.named(key_id)))
-
-
 def attested(host: str, seq: int = 1, cell: CellId = CELL, keys: HmacKeyring = KEYS) -> Item:
-    message = Attestation(
-        cell=cell,
-        host=HostName(host),
-        service=ServiceName("web"),
-        fault_domain=FaultDomain("fd0"),
-        epoch=1,
-        seq=seq,
-    )
-    return sealed(message, f"host/{host}", keys)
+    return told(messages.attested(host, seq, cell), f"host/{host}", keys)
 
 
 def approved(cell: CellId) -> Item:
     message = msgspec.structs.replace(rollout_of(a_plan()), cell=cell)
-    return sealed(message, "rollout")
+    return told(message, "rollout")
 
 
 def aborted(watermark: int, reason: str = "bad", keys: HmacKeyring = KEYS) -> Item:
-    message = Abort(
-        cell=CELL,
-        service=ServiceName("web"),
-        watermark=watermark,
-        rollout_seq=1,
-        code="c",
-        reason=reason,
-    )
-    return sealed(message, "abort", keys)
+    return told(messages.aborted(watermark, reason), "abort", keys)
 
 
 def reconcile(a: CellState, b: CellState) -> int:
@@ -173,7 +153,7 @@ def test_a_second_word_under_one_version_is_counted_and_not_taken() -> None:
 def test_a_key_the_other_side_wants_but_nobody_holds_is_left_out() -> None:
     state = CellState(CELL)
     go = Go(cell=CELL, lease_seq=1, issued_at=1.0, not_after=31.0, grants=())
-    admit(state, [sealed(go, "go")], verify)
+    admit(state, [told(go, "go")], verify)
     exchange = answer_diff(state, answer_offer(CellState(CELL), offer(state)))
     asked = type(exchange)((), ("go", "plan/none"))
     assert [item.key for item in answer_exchange(state, asked).items] == ["go"]

@@ -18,11 +18,9 @@ from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.stream_calls import call_peer
 from p2pdeploy.gossip.stream_server import STREAMS_SERVED_MAX
 from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
-from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
+from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.limits import DATAGRAM_BYTES_MAX
-from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Ack, Member, Nack, Packet, Ping, Status
-from p2pdeploy.messages.orders import Abort, Roster, RosterMember
 from p2pdeploy.testing.gossip_world import CELL
 from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.trust.cell_keys import (
@@ -33,10 +31,10 @@ from p2pdeploy.trust.cell_keys import (
     send_with_newest,
 )
 from p2pdeploy.trust.envelope import Sealed, open_envelope, seal
+from tests.p2pdeploy.gossip.messages import KEYS, a_roster, aborted, attested
 
 RING = first_cell_keys(CELL, b"g" * 32)
 STRANGERS = first_cell_keys(CELL, b"?" * 32)
-KEYS = HmacKeyring(b"k" * 32)
 QUICK = GossipConfig(
     probe_interval_s=0.2,
     probe_timeout_s=0.1,
@@ -128,29 +126,14 @@ def a_seal(name: str, ring: CellKeys = RING) -> PacketSeal:
     return PacketSeal(ring, HostName(name), Random(f"{name} {ring.keys}").randbytes(SALT_BYTES))
 
 
-def attested(host: str, seq: int = 1) -> bytes:
-    message = Attestation(
-        cell=CELL,
-        host=HostName(host),
-        service=ServiceName("web"),
-        fault_domain=FaultDomain("fd0"),
-        epoch=1,
-        seq=seq,
-    )
-    return seal(message, KEYS.named(f"host/{host}"))
-
-
-def a_roster(hosts: int) -> Roster:
-    members = tuple(RosterMember(HostName(f"h{n:04}"), n % 3, 0) for n in range(hosts))
-    return Roster(cell=CELL, service=ServiceName("web"), plan_seq=3, members=members)
+def sealed_word(host: str, seq: int = 1) -> bytes:
+    """What *host* attests, as it is published."""
+    return seal(attested(host, seq), KEYS.named(f"host/{host}"))
 
 
 async def test_small_and_large_items_reach_every_host_once() -> None:
     async with a_cell(1) as cell:
-        abort = Abort(
-            cell=CELL, service=ServiceName("web"), watermark=1, rollout_seq=1, code="c", reason="r"
-        )
-        cell.shells[1].publish(seal(abort, KEYS.named("abort")))
+        cell.shells[1].publish(seal(aborted(1), KEYS.named("abort")))
         cell.shells[2].publish(seal(a_roster(500), KEYS.named("deployer")))
         await cell.wait_until(lambda: all(len(m) == 2 for m in cell.merged.values()))
         for merged in cell.merged.values():
@@ -163,7 +146,7 @@ async def test_a_stopped_host_becomes_unreachable_and_a_restarted_one_learns_eve
     async with a_cell(2) as cell:
         cell.scopes[3].cancel()
         for n in range(1, 31):
-            cell.shells[1].publish(attested(f"h{n:02}"))
+            cell.shells[1].publish(sealed_word(f"h{n:02}"))
         await cell.wait_until(
             lambda: all(cell.believes(n, 3) is Status.UNREACHABLE for n in (1, 2))
         )
@@ -235,7 +218,7 @@ async def test_a_rotation_loses_no_member_and_no_packet() -> None:
             for shell in cell.shells.values():
                 shell.use_keys(ring)
                 seq += 1
-                shell.publish(attested("h01", seq))  # crosses a cell that is half way
+                shell.publish(sealed_word("h01", seq))  # crosses a cell that is half way
                 await cell.wait_until(partial(cell.all_merged, seq))
         for number, shell in cell.shells.items():
             assert shell.statistics()[1].dropped_mac == 0
@@ -249,7 +232,7 @@ async def test_a_host_without_the_new_key_is_out_after_the_rotation() -> None:
         new = drop_old_epochs(send_with_newest(add_epoch(RING, b"n" * 32)))
         for number in (1, 2):
             cell.shells[number].use_keys(new)
-        cell.shells[3].publish(attested("h03"))  # it holds the stolen, old key
+        cell.shells[3].publish(sealed_word("h03"))  # it holds the stolen, old key
         await cell.wait_until(
             lambda: all(cell.believes(n, 3) is Status.UNREACHABLE for n in (1, 2))
         )
@@ -318,9 +301,7 @@ async def test_an_address_in_use_is_a_clear_error() -> None:
 
 async def test_a_forged_envelope_cannot_be_published() -> None:
     async with a_cell(8, hosts=1) as cell:
-        message = Abort(
-            cell=CELL, service=ServiceName("web"), watermark=1, rollout_seq=1, code="c", reason="r"
-        )
+        message = aborted(1)
         with pytest.raises(TrustError):
             cell.shells[1].publish(seal(message, HmacKeyring(b"?" * 32, key_id="abort")))
         assert len(cell.shells[1].state) == 0
