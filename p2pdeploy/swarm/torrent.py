@@ -6,8 +6,9 @@ the trio thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import libtorrent as lt
@@ -87,13 +88,15 @@ class Torrent:
 
         The bytes are copied.  :meth:`wait_piece` returns once they are hashed and written.
         """
-        self._dealt_bytes += len(data)
-        self._handle.add_piece(piece, data, 0)
+        with self._while_there():
+            self._handle.add_piece(piece, data, 0)
+            self._dealt_bytes += len(data)
 
     def connect(self, address: str, port: int) -> None:
         """Ask libtorrent to connect; nothing happens when it is connected or banned already."""
         if address not in self.banned:
-            self._handle.connect_peer((address, port), 0, 0)
+            with self._while_there():
+                self._handle.connect_peer((address, port), 0, 0)
 
     def progress(self) -> Progress:
         """A snapshot; bytes and rates are about one second old."""
@@ -139,9 +142,10 @@ class Torrent:
         if self.fault is not None:
             self.fault = None
             self._clears += 1
-            self._handle.clear_error()
-            self._handle.unset_flags(lt.torrent_flags.upload_mode)
-            self._handle.resume()
+            with self._while_there():
+                self._handle.clear_error()
+                self._handle.unset_flags(lt.torrent_flags.upload_mode)
+                self._handle.resume()
             self._touch()
 
     async def refresh(self, *, alerts_lost: bool = False) -> None:
@@ -153,15 +157,20 @@ class Torrent:
 
         The answer is a moment old when it arrives: pieces that alerts told of meanwhile stay.
         They are told once only, so a fetch that forgot one would wait for it for ever.
+        A torrent that was removed meanwhile stays as it was known last.
         """
         query = lt.torrent_handle.query_pieces
         meanwhile: set[int] = set()
         clears = self._clears
+        status: Any = None
         self._unsure.append(meanwhile)
         try:
-            status = await trio.to_thread.run_sync(self._handle.status, query)
+            with self._while_there():
+                status = await trio.to_thread.run_sync(self._handle.status, query)
         finally:
             self._unsure = [other for other in self._unsure if other is not meanwhile]
+        if status is None:
+            return
         pieces = list(status.pieces)
         if len(pieces) != self.piece_count:
             pieces = [status.is_seeding] * self.piece_count
@@ -174,6 +183,19 @@ class Torrent:
         stopped = status.errc.value() != 0 and clears == self._clears
         if alerts_lost and stopped and self.fault is None:
             self.note_fault(status.errc, os.path.join(status.save_path, ""))
+
+    @contextlib.contextmanager
+    def _while_there(self) -> Generator[None]:
+        """Inside, libtorrent is asked; a handle that it calls invalid is of a removed torrent.
+
+        A fetch that fails is abandoned while alerts of the same fault still have it looked at.
+        """
+        try:
+            yield
+        except RuntimeError:  # all that its bindings say
+            if self._handle.is_valid():
+                raise
+            self.note_removed()
 
     async def remove(self, *, delete_files: bool = False) -> None:
         """Stop fetching and seeding; return once libtorrent has let go of it.  Idempotent."""
@@ -229,4 +251,5 @@ class Torrent:
         self._waits.release_all()
 
     def ask_availability(self) -> None:
-        self._handle.post_piece_availability()
+        with self._while_there():
+            self._handle.post_piece_availability()

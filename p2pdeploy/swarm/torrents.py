@@ -155,5 +155,5 @@ class Torrents:
         if torrent is None:
             return
         await torrent.refresh(alerts_lost=True)
-        if torrent.fault is not None or not torrent.checking:
-            self._end_check(handle)
+        if handle in self._checked and (torrent.fault is not None or not torrent.checking):
+            self._checked[handle].set()

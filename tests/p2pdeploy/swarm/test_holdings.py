@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import HostName
-from p2pdeploy.messages.deal import bitmap_of, bits_of
+from p2pdeploy.messages.deal import bitmap_of
 from p2pdeploy.swarm.holdings import Holdings, bitset_of
 
 A, B = HostName("a"), HostName("b")
@@ -17,7 +17,6 @@ A, B = HostName("a"), HostName("b")
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
 def test_a_bitmap_survives_the_wire_and_bit_k_is_piece_k(bits: list[bool]):
     bitmap = bitmap_of(bits)
-    assert bits_of(bitmap, len(bits)) == bits
     assert [bool(bitset_of(bitmap, len(bits)) >> k & 1) for k in range(len(bits))] == bits
 
 
@@ -29,8 +28,6 @@ def test_first_piece_is_the_highest_bit_of_the_first_byte():
 def test_bitmap_of_wrong_length_or_with_spare_bits_is_refused(bitmap: bytes):
     with pytest.raises(ProtocolError):
         bitset_of(bitmap, 10)
-    with pytest.raises(ProtocolError):
-        bits_of(bitmap, 10)
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B]), st.integers(0, 2**20 - 1)), max_size=20))

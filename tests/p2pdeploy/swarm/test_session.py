@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from p2pdeploy.errors import ConfigError, IntegrityError, RefusedError, UnavailableError
-from p2pdeploy.messages.deal import bits_of
+from p2pdeploy.messages.deal import bitmap_of
 from p2pdeploy.swarm import torrents as torrents_module
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrents import Torrents
@@ -33,7 +33,7 @@ async def test_dealt_pieces_end_in_the_files_the_caller_named(lab, small_release
         await torrent.wait_complete()
         assert torrent.dealt_bytes == small_release.size_bytes
         assert torrent.peer_bytes == 0
-        assert bits_of(torrent.have_bitmap(), torrent.piece_count) == [True] * 7
+        assert torrent.have_bitmap() == bitmap_of([True] * 7)
     assert small_release.is_at(host.root)
     assert sorted(p.name for p in host.root.rglob("*") if p.is_file()) == ["x", "y", "z"]
 
