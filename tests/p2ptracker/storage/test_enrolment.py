@@ -12,9 +12,10 @@ import trio
 from p2pdeploy.ids import HostName
 from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX
 from p2ptracker.storage import enrolment as rows
-from p2ptracker.storage import schema
+from p2ptracker.storage import join_tokens, schema
 from p2ptracker.storage.database import SqliteDatabase
-from p2ptracker.storage.enrolment import Alarm, StoredToken
+from p2ptracker.storage.enrolment import Alarm
+from p2ptracker.storage.join_tokens import StoredToken
 from tests.p2ptracker.storage.older import step_back
 
 H1, H2 = HostName("h1"), HostName("h2")
@@ -34,11 +35,11 @@ def a_token(host: HostName = H1, digest: bytes = SECRET, expires_at: float = 100
 
 
 async def put(database: SqliteDatabase, *tokens: StoredToken, now: float = 0.0) -> None:
-    await database.write(lambda c: rows.put_tokens(c, tokens, now=now))
+    await database.write(lambda c: join_tokens.put_tokens(c, tokens, now=now))
 
 
 async def use(database: SqliteDatabase, digest: bytes, host: HostName, now: float) -> str:
-    found = await database.write(lambda c: rows.use_token(c, digest, host, now=now))
+    found = await database.write(lambda c: join_tokens.use_token(c, digest, host, now=now))
     return found[0]
 
 
@@ -84,7 +85,7 @@ async def test_a_new_token_replaces_the_one_that_waits(database: SqliteDatabase)
 async def test_used_tokens_are_forgotten_after_a_month(database: SqliteDatabase) -> None:
     await put(database, a_token())
     await use(database, SECRET, H1, 1.0)
-    late = 100.0 + rows.USED_TOKENS_KEPT_S + 1
+    late = 100.0 + join_tokens.USED_TOKENS_KEPT_S + 1
     await put(database, a_token(H2, b"e" * 32, expires_at=late + 10), now=late)
     assert await use(database, SECRET, H1, late) == "unknown"
 

@@ -3,6 +3,7 @@
 * :mod:`~p2ptracker.cells.replica`: one cell as its delegates tell of it
 * :mod:`~p2ptracker.cells.numbers`: the numbers that an order makes hosts remember
 * :mod:`~p2ptracker.cells.replicas`: every cell, and what is durable of it
+* :mod:`~p2ptracker.cells.sealed_orders`: sealed orders, and the rows of what is durable
 * :mod:`~p2ptracker.cells.sealing_anew`: orders that stand, under the key that took over
 * :mod:`~p2ptracker.cells.standing_rollouts`: ROLLOUTs among them, and who signed these
 * :mod:`~p2ptracker.cells.settled_elsewhere`: a host that what settled last leaves out

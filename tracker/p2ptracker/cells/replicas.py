@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
 import sqlalchemy as sa
 import structlog
 import trio
@@ -24,8 +23,8 @@ from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.signing import SigningKey
-from p2ptracker.cells.numbers import numbers_of
 from p2ptracker.cells.replica import CellReplica
+from p2ptracker.cells.sealed_orders import SealedOrders, observation_row, order_row
 from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.numbers import stored_numbers
 from p2ptracker.storage.observations import (
@@ -33,30 +32,14 @@ from p2ptracker.storage.observations import (
     save_observations,
     stored_observations,
 )
-from p2ptracker.storage.order_number import OrderNumber
 from p2ptracker.storage.rollouts import StoredOrder, save_orders, stored_orders
 
-__all__ = ["Cells", "SealedOrders"]
+__all__ = ["Cells"]
 
 STORE_EVERY_S = 0.5  # observations of a busy rollout become one transaction, not hundreds
 SQL_INTEGER_MAX = 2**63 - 1
 
 log = structlog.get_logger(__name__)
-
-
-class SealedOrders(msgspec.Struct, frozen=True):
-    """Orders of one cell, sealed: to be stored with what led to them, and issued after that."""
-
-    cell: CellId
-    items: tuple[tuple[Item, Sealed], ...]
-
-    @property
-    def rows(self) -> list[StoredOrder]:
-        """What to store."""
-        return [
-            _order_row(self.cell, item, numbers_of(order), issued=True)
-            for item, order in self.items
-        ]
 
 
 class Cells:
@@ -210,10 +193,10 @@ class Cells:
                 if max(item.version) > SQL_INTEGER_MAX:
                     continue  # no honest clock or counter gets there; kept in memory only
                 if isinstance(message, Attestation):
-                    observations.append(_observation(message, item, seen_at))
+                    observations.append(observation_row(message, item, seen_at))
                 else:
                     numbers = replica.numbers_like(message)
-                    orders.append(_order_row(replica.cell, item, numbers, issued=False))
+                    orders.append(order_row(replica.cell, item, numbers, issued=False))
         if not orders and not observations:
             return
 
@@ -222,30 +205,3 @@ class Cells:
             save_observations(connection, observations)
 
         await self._database.write(work)
-
-
-def _order_row(
-    cell: CellId, item: Item, numbers: tuple[OrderNumber, ...], *, issued: bool
-) -> StoredOrder:
-    return StoredOrder(
-        cell=cell,
-        key=item.key,
-        version=item.version,
-        envelope=item.envelope,
-        issued=issued,
-        numbers=numbers,
-    )
-
-
-def _observation(word: Attestation, item: Item, seen_at: float) -> Observation:
-    return Observation(
-        host=word.host,
-        service=word.service,
-        cell=word.cell,
-        epoch=word.epoch,
-        seq=word.seq,
-        version=word.version,
-        state=word.state,
-        seen_at=seen_at,
-        envelope=item.envelope,
-    )

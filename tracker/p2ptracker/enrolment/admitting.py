@@ -23,9 +23,10 @@ from p2ptracker.authority.issue import issue_host
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.storage.company_joins import use_join
-from p2ptracker.storage.enrolment import Alarm, Enrolment, add_alarm, enrol_anew, use_token
+from p2ptracker.storage.enrolment import Alarm, Enrolment, add_alarm, enrol_anew
 from p2ptracker.storage.group_commit import GroupCommit
 from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.join_tokens import use_token
 
 __all__ = ["Admission", "Admitter", "digest_of_secret"]
 

@@ -34,8 +34,9 @@ from p2ptracker.enrolment.renewing import require_renewable
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.enrolment.status import enrolment_status
 from p2ptracker.storage.company_joins import waiting_joins
-from p2ptracker.storage.enrolment import newest_alarms, open_tokens
+from p2ptracker.storage.enrolment import newest_alarms
 from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.join_tokens import open_tokens
 
 __all__ = ["EnrolmentDesk"]
 

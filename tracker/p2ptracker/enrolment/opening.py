@@ -18,8 +18,8 @@ from p2pdeploy.messages.enrolment_desk import TokenView
 from p2pdeploy.trust.join_token import JoinToken, show_join_token
 from p2ptracker.enrolment.admitting import digest_of_secret
 from p2ptracker.storage.company_joins import close_joins, open_joins
-from p2ptracker.storage.enrolment import StoredToken, put_tokens
 from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.join_tokens import StoredToken, put_tokens
 
 __all__ = ["JoinOpener"]
 

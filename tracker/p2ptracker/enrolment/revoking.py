@@ -22,7 +22,8 @@ from p2pdeploy.trust.envelope import seal
 from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX, Revocations
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import TrustFolder
-from p2ptracker.cells.replicas import Cells, SealedOrders
+from p2ptracker.cells.replicas import Cells
+from p2ptracker.cells.sealed_orders import SealedOrders
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.rotating import RingRotator
 from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing

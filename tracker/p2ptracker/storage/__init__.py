@@ -1,7 +1,9 @@
 """Where the control plane keeps what must survive it.
 
 * :mod:`~p2ptracker.storage.interfaces`: the two interfaces, database and blob store
-* :mod:`~p2ptracker.storage.schema`: the tables and their versions
+* :mod:`~p2ptracker.storage.release_tables`, :mod:`~p2ptracker.storage.cell_tables` and
+  :mod:`~p2ptracker.storage.identity_tables`: the tables
+* :mod:`~p2ptracker.storage.schema`: their versions
 * :mod:`~p2ptracker.storage.database`: SQLite, one thread hop per transaction
 * :mod:`~p2ptracker.storage.releases`: releases, blobs, chunks
 * :mod:`~p2ptracker.storage.signed_releases`: their signed metadata, and what waits for signatures
@@ -9,7 +11,8 @@
 * :mod:`~p2ptracker.storage.order_number` and :mod:`~p2ptracker.storage.numbers`: the highest
   numbers of orders, also of those that are gone
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
-* :mod:`~p2ptracker.storage.enrolment`: join tokens, enrolments, revocations, alarms
+* :mod:`~p2ptracker.storage.enrolment`: enrolments, revocations, alarms
+* :mod:`~p2ptracker.storage.join_tokens`: who may join by a token
 * :mod:`~p2ptracker.storage.company_joins`: who may join by a company's certificate
 * :mod:`~p2ptracker.storage.group_commit`: several small pieces of work in one transaction
 * :mod:`~p2ptracker.storage.audit`: the chained log of what people did

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from p2pdeploy.ids import Digest
 from p2pdeploy.messages.audit import AuditEntry, ChainEnd, chained
-from p2ptracker.storage.schema import audit
+from p2ptracker.storage.identity_tables import audit
 
 __all__ = ["append_audit", "audit_entries"]
 

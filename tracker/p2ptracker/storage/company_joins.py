@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import HostName
-from p2ptracker.storage.schema import company_joins, join_tokens
+from p2ptracker.storage.identity_tables import company_joins, join_tokens
 
 __all__ = ["JoinUse", "close_joins", "open_joins", "use_join", "waiting_joins"]
 

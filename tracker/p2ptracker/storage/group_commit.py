@@ -2,11 +2,12 @@
 
 Whoever comes while a transaction is being written waits, and is in the next one together with
 all others who came meanwhile.  Each has a savepoint of its own: one that fails takes back what
-it did, and nothing else.
+it did, and nothing else.  A transaction that fails has failed for all who are in it.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -28,6 +29,11 @@ class _Waiting(Generic[A, R]):
     def __init__(self, argument: A) -> None:
         self.argument = argument
         self.outcome: R | P2PDeployError | None = None
+        self.failure: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.outcome is not None or self.failure is not None
 
 
 class GroupCommit(Generic[A, R]):
@@ -36,10 +42,17 @@ class GroupCommit(Generic[A, R]):
     Args:
         database: Where.
         work: Runs in a thread; may raise one of our errors, which undoes this one alone.
+        then: What memory must know of a result.  Called as soon as that is stored, in trio's
+            thread, whatever has become of who asked for it: it may have been cancelled.
     """
 
-    def __init__(self, database: Database, work: Callable[[sa.Connection, A], R]) -> None:
-        self._database, self._work = database, work
+    def __init__(
+        self,
+        database: Database,
+        work: Callable[[sa.Connection, A], R],
+        then: Callable[[A, R], object] | None = None,
+    ) -> None:
+        self._database, self._work, self._then = database, work, then
         self._waiting: list[_Waiting[A, R]] = []
         self._committing = trio.Lock()
 
@@ -55,20 +68,30 @@ class GroupCommit(Generic[A, R]):
         mine = _Waiting[A, R](argument)
         self._waiting.append(mine)
         try:
-            while mine.outcome is None:
+            while not mine.is_over:
                 async with self._committing:
-                    if mine.outcome is None:
+                    if not mine.is_over:
                         await self._commit(self._waiting[:BATCH_MAX])
+            if mine.failure is not None:
+                raise copy.copy(mine.failure) from mine.failure  # several raise it
+            assert mine.outcome is not None, "work returns something"
             return mine.outcome
         finally:  # who is cancelled before the work began wants nothing any more
             if mine in self._waiting:
                 self._waiting.remove(mine)
 
     async def _commit(self, batch: Sequence[_Waiting[A, R]]) -> None:
-        outcomes = await self._database.write(lambda connection: self._run(connection, batch))
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            waiting.outcome = outcome
-        self._waiting = [waiting for waiting in self._waiting if waiting.outcome is None]
+        try:
+            outcomes = await self._database.write(lambda connection: self._run(connection, batch))
+        except Exception as error:  # for each in it; else they would wait for a lock one by one
+            for waiting in batch:
+                waiting.failure = error
+        else:  # no checkpoint lies between what is stored and what is known of it
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                waiting.outcome = outcome
+                if self._then is not None and not isinstance(outcome, P2PDeployError):
+                    self._then(waiting.argument, outcome)
+        self._waiting = [waiting for waiting in self._waiting if not waiting.is_over]
 
     def _run(
         self, connection: sa.Connection, batch: Sequence[_Waiting[A, R]]

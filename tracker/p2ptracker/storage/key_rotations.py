@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from p2ptracker.storage.schema import key_rotations
+from p2ptracker.storage.cell_tables import key_rotations
 
 __all__ = ["forget_rotation", "save_rotation", "stored_rotations"]
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId
+from p2ptracker.storage.cell_tables import highest_numbers
 from p2ptracker.storage.order_number import OrderNumber
-from p2ptracker.storage.schema import highest_numbers
 
 __all__ = ["save_numbers", "stored_numbers"]
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId, HostName, ServiceName
-from p2ptracker.storage.schema import observations
+from p2ptracker.storage.cell_tables import observations
 
 __all__ = ["Observation", "save_observations", "stored_observations"]
 

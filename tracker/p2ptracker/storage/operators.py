@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2ptracker.operators.rules import Issued
-from p2ptracker.storage.schema import operator_certificates, refused_serials
+from p2ptracker.storage.identity_tables import operator_certificates, refused_serials
 
 __all__ = ["add_operator", "forget_expired", "known_operators"]
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from p2pdeploy.errors import NotFoundError, RefusedError
 from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.messages.api import ReleaseView
-from p2ptracker.storage.schema import blobs, chunks, manifests, releases
+from p2ptracker.storage.release_tables import blobs, chunks, manifests, releases
 
 __all__ = [
     "ChunkPlace",

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import CellId, RolloutId, ServiceName, Version
+from p2ptracker.storage.cell_tables import cell_records, orders, rollouts
 from p2ptracker.storage.numbers import save_numbers
 from p2ptracker.storage.order_number import OrderNumber
-from p2ptracker.storage.schema import cell_records, orders, rollouts
 
 __all__ = [
     "RolloutRow",

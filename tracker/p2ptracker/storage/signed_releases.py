@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from p2pdeploy.ids import ServiceName, Version
-from p2ptracker.storage.schema import release_documents, release_proposals
+from p2ptracker.storage.release_tables import release_documents, release_proposals
 
 __all__ = [
     "StoredProposal",
