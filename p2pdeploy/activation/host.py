@@ -16,17 +16,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from p2pdeploy.activation.effects import (
-    Attest,
-    Change,
-    Effect,
-    Persist,
-    PersistHost,
-    Wake,
-)
+from p2pdeploy.activation.attesting import Speaker, attest, say_again
+from p2pdeploy.activation.effects import Change, Effect, Persist, Wake
 from p2pdeploy.activation.events import (
-    Activated,
-    ActivationFailed,
     Booted,
     CredentialReplaced,
     Event,
@@ -35,43 +27,23 @@ from p2pdeploy.activation.events import (
     Now,
     OrdersRefused,
     Persisted,
-    Progressed,
-    ServiceBroke,
-    ServiceRan,
-    Staged,
-    StagingFailed,
     Woken,
 )
 from p2pdeploy.activation.lease import Hold, ReceivedGo
+from p2pdeploy.activation.permission import Context, last_look
 from p2pdeploy.activation.record import HostRecord, ServiceRecord
-from p2pdeploy.activation.rules import Context, decide, last_look
+from p2pdeploy.activation.rules import decide
 from p2pdeploy.activation.service import Slot
-from p2pdeploy.activation.transitions import (
-    boot,
-    broke,
-    call_off,
-    carry_out,
-    fail,
-    finish,
-    persist,
-    ran,
-)
-from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.activation.time_floor import TimeFloor
+from p2pdeploy.activation.transitions import apply, boot, call_off, carry_out, persist
+from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
-from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
 from p2pdeploy.messages.orders import Go
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
 from p2pdeploy.trust.revocations import Revocations
 
 __all__ = ["HostActivation"]
-
-# The floor only has to be near the truth; writing it more often than this wears the disk for
-# nothing (a GO is renewed every 10 s).
-_FLOOR_STEP_S = 60.0
-# What is kept on disk lies no further ahead of our clock: one order of a thief, from the year
-# 3000, would stop this host for ever, also after the key was rotated.
-_FLOOR_AHEAD_MAX_S = 86_400.0
 
 
 class HostActivation:
@@ -97,12 +69,9 @@ class HostActivation:
         host_record: HostRecord | None = None,
     ) -> None:
         self._me = me
-        self._cell = cell
-        self._fault_domain = fault_domain
-        self._epoch = epoch
+        self._speaker = Speaker(me, cell, fault_domain, epoch)
         self._slots = {record.service: Slot(me, record) for record in records}
-        self._host_record = host_record or HostRecord()
-        self._time_floor = self._host_record.time_floor  # exact here, on disk in steps
+        self._time_floor = TimeFloor(host_record or HostRecord())
         self._go: ReceivedGo | None = None
         self._alive: frozenset[HostName] = frozenset({me})
         self._wake_at: float | None = None
@@ -132,7 +101,7 @@ class HostActivation:
             if slot.hold is not None and slot.hold.until_boot_s is not None:
                 wakes.append(slot.hold.until_boot_s)
         for _, slot in sorted(self._slots.items()):
-            effects += self._attest(slot, now)
+            effects += attest(slot, self._speaker)
         return effects + self._wake(min(wakes, default=None), now)
 
     # -- what an event changes ---------------------------------------------------------------
@@ -153,60 +122,19 @@ class HostActivation:
                 self._wake_at = None
                 return []
             case CredentialReplaced():
-                return self._say_again()
+                slots = [slot for _, slot in sorted(self._slots.items())]
+                return [effect for slot in slots for effect in say_again(slot)]
             case Persisted():
                 return self._confirm(self._slots[event.service], now)
             case _:
                 slot = self._slots.get(event.service)
-                return self._apply_to(slot, event, now) if slot else []
-
-    def _apply_to(
-        self,
-        slot: Slot,
-        event: Staged
-        | StagingFailed
-        | Progressed
-        | Activated
-        | ActivationFailed
-        | ServiceRan
-        | ServiceBroke,
-        now: Now,
-    ) -> list[Effect]:
-        match event:
-            case Staged():
-                slot.staged.add(event.digest)
-                if slot.staging == event.digest:
-                    slot.staging, slot.staging_problem = None, None
-                    if slot.state == "fetching":
-                        slot.state, slot.since = "staged", now.wall_s
-                slot.fetched_bytes, slot.reused_bytes = event.fetched_bytes, event.reused_bytes
-                return []
-            case StagingFailed():
-                if slot.staging == event.digest:
-                    slot.staging_problem = Hold(event.code, event.reason)
-                return []
-            case Progressed():
-                slot.state, slot.since = event.state, now.wall_s
-                slot.port = event.port or slot.port
-                return []
-            case Activated():
-                return finish(slot, event, now)
-            case ActivationFailed():
-                return fail(slot, event, now)
-            case ServiceRan():
-                return ran(slot, event, now)
-            case ServiceBroke():
-                return broke(slot, event, now)
+                return apply(slot, event, now) if slot else []
 
     def _learn(self, message: Sealed, now: Now) -> list[Effect]:
-        effects: list[Effect] = []
-        if getattr(message, "cell", self._cell) != self._cell:
-            return effects
-        self._time_floor = max(self._time_floor, getattr(message, "issued_at", 0.0))
-        kept = min(self._time_floor, now.wall_s + _FLOOR_AHEAD_MAX_S)
-        if kept > self._host_record.time_floor + _FLOOR_STEP_S:
-            self._host_record = msgspec.structs.replace(self._host_record, time_floor=kept)
-            effects.append(PersistHost(self._host_record))
+        cell = self._speaker.cell
+        if getattr(message, "cell", cell) != cell:
+            return []
+        effects: list[Effect] = [*self._time_floor.learn(getattr(message, "issued_at", 0.0), now)]
         if isinstance(message, Go):
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
@@ -235,9 +163,7 @@ class HostActivation:
             slot = self._slots.get(ServiceName(service))
             if slot is not None:
                 slot.forget(kind, HostName(host))
-        # Nobody knows any more who said the time; on disk is what one may have said.
-        floor = self._host_record.time_floor + _FLOOR_STEP_S
-        self._time_floor = min(self._time_floor, floor)
+        self._time_floor.forget()
 
     def _slot(self, service: ServiceName, now: Now) -> Slot | None:
         slot = self._slots.get(service)
@@ -252,16 +178,18 @@ class HostActivation:
         if slot.confirming is not None or slot.changing is not None:
             slot.hold = None
             return []
-        context = Context(self._me, self._go, self._alive, self._time_floor, now)
         effects = call_off(slot, now)
         for _ in range(4):  # accept, record an outcome, stage, start: each at most once a look
-            decision = decide(slot, context, busy_with=self._busy_with(slot))
+            decision = decide(slot, self._context(now), busy_with=self._busy_with(slot))
             slot.hold = decision.hold
             more = carry_out(slot, decision, now)
             effects += more
             if not more or decision.start is not None:
                 break
         return effects
+
+    def _context(self, now: Now) -> Context:
+        return Context(self._me, self._go, self._alive, self._time_floor.wall_s, now)
 
     def _busy_with(self, slot: Slot) -> ServiceName | None:
         for name, other in sorted(self._slots.items()):
@@ -275,8 +203,7 @@ class HostActivation:
         if started is None:
             return []
         slot.confirming = None
-        context = Context(self._me, self._go, self._alive, self._time_floor, now)
-        slot.hold = last_look(slot, started, context)
+        slot.hold = last_look(slot, started, self._context(now))
         if slot.hold is not None:
             slot.record = msgspec.structs.replace(slot.record, started=None)
             return [Persist(slot.record)]
@@ -284,50 +211,6 @@ class HostActivation:
         # The word names the new build from here on, which nobody may take for healthy.
         slot.state, slot.since = "starting", now.wall_s
         return [Change(slot.record.service, started)]
-
-    # -- what the cell is told ---------------------------------------------------------------
-
-    def _attest(self, slot: Slot, now: Now) -> list[Effect]:
-        """Attest whenever the truth differs from what was last said."""
-        if not slot.known:
-            return []
-        plan_seq, attempt, rank = slot.rank(slot.duty())
-        shown = slot.record.running
-        if slot.changing is not None and slot.state != "rolling-back":
-            shown = slot.changing.build or shown
-        last, trouble = slot.mine, slot.trouble()
-        word = Attestation(
-            cell=self._cell,
-            host=self._me,
-            service=slot.record.service,
-            fault_domain=self._fault_domain,
-            epoch=self._epoch,
-            seq=last.seq if last else 0,
-            plan_seq=plan_seq,
-            attempt=attempt,
-            rank=rank,
-            state=slot.state,
-            version=shown.version if shown else Version(""),
-            digest=shown.digest if shown else Digest(""),
-            port=slot.port if shown else 0,
-            since=slot.since,
-            reason_code=trouble.code if trouble else slot.record.reason_code,
-            reason=trouble.message[:REASON_CHARS_MAX] if trouble else slot.record.reason,
-            fetched_bytes=slot.fetched_bytes,
-            reused_bytes=slot.reused_bytes,
-        )
-        if word == last:
-            return []
-        slot.mine = msgspec.structs.replace(word, seq=word.seq + 1)
-        return [Attest(slot.mine)]
-
-    def _say_again(self) -> list[Effect]:
-        effects: list[Effect] = []
-        for _, slot in sorted(self._slots.items()):
-            if slot.mine is not None:
-                slot.mine = msgspec.structs.replace(slot.mine, seq=slot.mine.seq + 1)
-                effects.append(Attest(slot.mine))
-        return effects
 
     def _wake(self, at: float | None, now: Now) -> list[Effect]:
         if at is None or at == self._wake_at:

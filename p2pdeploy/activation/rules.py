@@ -8,14 +8,6 @@ from __future__ import annotations
 
 import msgspec
 
-from p2pdeploy.activation.bounds import (
-    excuse_bounds,
-    plan_bounds,
-    retry_bounds,
-    revert_bounds,
-    settled_bounds,
-)
-from p2pdeploy.activation.events import Now
 from p2pdeploy.activation.gate import (
     attempt_hold,
     brakes_hold,
@@ -25,27 +17,21 @@ from p2pdeploy.activation.gate import (
     live_hold,
     member_of,
 )
-from p2pdeploy.activation.lease import Hold, ReceivedGo, clock_hold, grant_of, lease_hold
+from p2pdeploy.activation.lease import Hold, clock_hold, grant_of
+from p2pdeploy.activation.permission import (
+    ROSTER_UNKNOWN,
+    Context,
+    bounds_hold,
+    go_hold,
+    needs_lease,
+)
 from p2pdeploy.activation.record import ServiceRecord, Started
 from p2pdeploy.activation.service import Duty, Slot
 from p2pdeploy.ids import HostName, ServiceName
-from p2pdeploy.limits import LEASE_S
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Build, Plan, Revert, Roster, RosterMember, Settled
 
-__all__ = ["Context", "Decision", "decide", "last_look"]
-
-_ROSTER_UNKNOWN = Hold("roster-unknown", "the plan's roster has not arrived yet")
-
-
-class Context(msgspec.Struct, frozen=True):
-    """What a decision depends on beside the service itself."""
-
-    me: HostName
-    go: ReceivedGo | None
-    alive: frozenset[HostName]
-    time_floor: float
-    now: Now
+__all__ = ["Decision", "decide"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,40 +69,6 @@ def decide(slot: Slot, context: Context, *, busy_with: ServiceName | None) -> De
     if step.start is not None and busy_with is not None:
         return Decision(hold=Hold("host-busy", f"this host is changing {busy_with} right now"))
     return step
-
-
-def last_look(slot: Slot, started: Started, context: Context) -> Hold | None:
-    """After STARTED is on disk: may it still go on?  None: yes."""
-    if started.plan_seq <= slot.record.watermark:
-        return Hold("aborted", "the plan was aborted at the last moment")
-    duty = slot.duty()
-    if duty is None or duty.plan_seq != started.plan_seq:
-        return Hold("superseded", "another order governs now")
-    if started.attempt < slot.attempt(started.plan_seq):
-        return Hold("superseded", "the plan is tried anew")
-    if hold := _bounds_hold(slot, duty):
-        return hold
-    if isinstance(duty, Plan) and context.me in slot.excused(duty.plan_seq):
-        return Hold("excused", "excused at the last moment")
-    if not _needs_lease(slot, duty):
-        return None
-    return _go_hold(duty, context, _fault_domain(slot, duty, context))
-
-
-def _bounds_hold(slot: Slot, duty: Duty) -> Hold | None:
-    """None when what people approved allows *duty*."""
-    if isinstance(duty, Settled):
-        return settled_bounds(duty, slot.rollout, slot.record, slot.me)
-    roster = slot.roster_for(duty)
-    if roster is None:
-        return _ROSTER_UNKNOWN
-    if isinstance(duty, Revert):
-        return revert_bounds(duty, roster, slot.rollout, slot.record, slot.me)
-    return (
-        plan_bounds(duty, roster, slot.rollout, slot.record)
-        or excuse_bounds(duty, roster, slot.excused(duty.plan_seq))
-        or retry_bounds(slot.attempt(duty.plan_seq))
-    )
 
 
 def _accept(slot: Slot, duty: Duty) -> Decision:
@@ -177,7 +129,7 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
     if isinstance(place, Hold):
         return Decision(hold=place)
     roster, me = place
-    if hold := _bounds_hold(slot, plan):
+    if hold := bounds_hold(slot, plan):
         return Decision(hold=hold)
     if now.wall_s >= plan.expires_at:
         return Decision(hold=Hold("plan-expired", "the plan has expired"))
@@ -202,7 +154,7 @@ def _decide_plan(slot: Slot, plan: Plan, context: Context) -> Decision:
         return Decision(
             hold=Hold("settling", f"the gate is open; {plan.settle_s:g} s to settle", opens_at)
         )
-    if hold := _go_hold(plan, context, me.fault_domain):
+    if hold := go_hold(plan, context, me.fault_domain):
         return Decision(hold=hold)
     return Decision(start=_started(slot, plan, plan.bake_s))
 
@@ -211,7 +163,7 @@ def _place(slot: Slot, duty: Plan | Revert, me: HostName) -> tuple[Roster, Roste
     """The roster of *duty* and this host in it, or why that asks nothing of it."""
     roster = slot.roster_for(duty)
     if roster is None:
-        return _ROSTER_UNKNOWN
+        return ROSTER_UNKNOWN
     place = member_of(roster, me)
     if place is None:
         return Hold("not-in-roster", "not part of this plan; follows when it settles")
@@ -243,7 +195,7 @@ def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
         return Decision(hold=place)
     if slot.has_outcome(revert.plan_seq):
         return Decision()
-    if hold := _bounds_hold(slot, revert):
+    if hold := bounds_hold(slot, revert):
         return Decision(hold=hold)
     if slot.record.accepted_seq < revert.plan_seq:
         return _accept(slot, revert)
@@ -255,16 +207,9 @@ def _decide_revert(slot: Slot, revert: Revert, context: Context) -> Decision:
         return Decision(hold=Hold("restoring", "waiting for the baseline to be healthy"))
     if staging := _staging(slot, revert.build):
         return staging
-    if _needs_lease(slot, revert) and (hold := _go_hold(revert, context)):
+    if needs_lease(slot, revert) and (hold := go_hold(revert, context)):
         return Decision(hold=hold)
     return Decision(start=_started(slot, revert, 0.0))
-
-
-def _needs_lease(slot: Slot, duty: Duty) -> bool:
-    """A service that is down has nothing to lose: it goes back, or comes late, without a GO."""
-    if isinstance(duty, Plan):
-        return True
-    return slot.record.running is not None and not slot.broken
 
 
 # -- SETTLED ---------------------------------------------------------------------------------
@@ -276,7 +221,7 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
         return Decision()
     if record.outcome_seq == settled.plan_seq and record.outcome is not Rank.NONE:
         return Decision()
-    if hold := _bounds_hold(slot, settled):
+    if hold := bounds_hold(slot, settled):
         return Decision(hold=hold)
     if not context.now.wall_s < settled.not_after:
         return Decision(hold=Hold("settled-expired", "what settled here has expired"))
@@ -291,43 +236,8 @@ def _decide_settled(slot: Slot, settled: Settled, context: Context) -> Decision:
     hold = clock_hold(
         context.now, time_floor=context.time_floor, clock_error_s=settled.clock_error_s
     )
-    if hold is None and _needs_lease(slot, settled):
-        hold = _go_hold(settled, context)
+    if hold is None and needs_lease(slot, settled):
+        hold = go_hold(settled, context)
     if hold is not None:
         return Decision(hold=hold)
     return Decision(start=_started(slot, settled, 0.0))
-
-
-# -- the lease -------------------------------------------------------------------------------
-
-
-def _go_hold(duty: Duty, context: Context, fault_domain: int = -1) -> Hold | None:
-    """None when a valid GO lets this host start *duty* now."""
-    lease_s = LEASE_S if isinstance(duty, Settled) else duty.lease_s
-    hold = clock_hold(
-        context.now, time_floor=context.time_floor, clock_error_s=duty.clock_error_s
-    ) or lease_hold(context.go, context.now, lease_s=lease_s, clock_error_s=duty.clock_error_s)
-    if hold is not None:
-        return hold
-    match duty:
-        case Plan():
-            grant = grant_of(context.go, duty.service, duty.plan_seq, "activate")
-        case Revert():
-            grant = grant_of(context.go, duty.service, duty.plan_seq, "revert")
-        case Settled():
-            grant = grant_of(context.go, duty.service, duty.plan_seq, "converge")
-    if grant is None:
-        return Hold("not-granted", "the GO does not cover this order now")
-    if context.me in grant.without:
-        return Hold("left-out", "the GO leaves this host out: the control plane can't see it")
-    if grant.phase == "activate":
-        reached = 0 <= fault_domain <= grant.up_to
-        return None if reached else Hold("not-yet", "the GO does not reach this fault domain yet")
-    return None if context.me in grant.hosts else Hold("not-named", "waiting for its turn")
-
-
-def _fault_domain(slot: Slot, duty: Duty, context: Context) -> int:
-    """The index of this host's fault domain in a PLAN's roster; -1 for anything else."""
-    roster = slot.roster_for(duty) if isinstance(duty, Plan) else None
-    place = member_of(roster, context.me) if roster else None
-    return place[1].fault_domain if place else -1

@@ -13,26 +13,23 @@ from p2pdeploy.activation.events import (
     Activated,
     ActivationFailed,
     Now,
+    Progressed,
     ServiceBroke,
     ServiceRan,
+    Staged,
+    StagingFailed,
 )
+from p2pdeploy.activation.lease import Hold
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.activation.rules import Decision
 from p2pdeploy.activation.service import Slot
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 
-__all__ = [
-    "boot",
-    "broke",
-    "call_off",
-    "carry_out",
-    "fail",
-    "finish",
-    "keep",
-    "persist",
-    "ran",
-    "run",
-]
+__all__ = ["apply", "boot", "call_off", "carry_out", "persist"]
+
+ServiceEvent = (
+    Staged | StagingFailed | Progressed | Activated | ActivationFailed | ServiceRan | ServiceBroke
+)
 
 
 def boot(slot: Slot, now: Now) -> list[Effect]:
@@ -42,10 +39,33 @@ def boot(slot: Slot, now: Now) -> list[Effect]:
         slot.known = True
         slot.changing = slot.record.started
         slot.state = "starting"
-        return [keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
+        return [_keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
     if slot.record.running is None:
         slot.state, slot.known, slot.since = "absent", True, now.wall_s
-    return [keep(slot), run(slot)]
+    return [_keep(slot), _run(slot)]
+
+
+def apply(slot: Slot, event: ServiceEvent, now: Now) -> list[Effect]:
+    """Take what was told of this service."""
+    match event:
+        case Staged():
+            return _staged(slot, event, now)
+        case StagingFailed():
+            if slot.staging == event.digest:
+                slot.staging_problem = Hold(event.code, event.reason)
+            return []
+        case Progressed():
+            slot.state, slot.since = event.state, now.wall_s
+            slot.port = event.port or slot.port
+            return []
+        case Activated():
+            return _finish(slot, event, now)
+        case ActivationFailed():
+            return _fail(slot, event, now)
+        case ServiceRan():
+            return _ran(slot, event, now)
+        case ServiceBroke():
+            return _broke(slot, event, now)
 
 
 def call_off(slot: Slot, now: Now) -> list[Effect]:
@@ -71,11 +91,11 @@ def carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
         slot.staging, slot.staging_problem = decision.stage.digest, None
         if slot.record.running is None:
             slot.state, slot.since = "fetching", now.wall_s
-        effects += [keep(slot), Stage(slot.record.service, decision.stage)]
+        effects += [_keep(slot), Stage(slot.record.service, decision.stage)]
     if decision.start is not None:
         slot.confirming = decision.start
         slot.record = msgspec.structs.replace(slot.record, started=decision.start)
-        effects += [keep(slot), Persist(slot.record, confirm=True)]
+        effects += [_keep(slot), Persist(slot.record, confirm=True)]
     return effects
 
 
@@ -89,16 +109,16 @@ def persist(slot: Slot, before: ServiceRecord) -> list[Effect]:
     """Store the record, which was *before*; tell when what runs may no longer, or again, start."""
     effects: list[Effect] = [Persist(slot.record)]
     if slot.known and slot.changing is None and slot.record.may_start != before.may_start:
-        effects.append(run(slot))
+        effects.append(_run(slot))
     return effects
 
 
-def run(slot: Slot) -> Run:
+def _run(slot: Slot) -> Run:
     """Supervise the build of record; one that was aborted after it became healthy only stays."""
     return Run(slot.record.service, slot.record.running, start=slot.record.may_start)
 
 
-def keep(slot: Slot) -> Keep:
+def _keep(slot: Slot) -> Keep:
     """What must stay on disk: what runs, the way back, and what is on its way.
 
     The rest may be collected from now on, so it no longer counts as staged.
@@ -112,7 +132,18 @@ def keep(slot: Slot) -> Keep:
     return Keep(record.service, digests)
 
 
-def finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
+def _staged(slot: Slot, event: Staged, now: Now) -> list[Effect]:
+    """It lies on the disk; the next look says whether it is to start."""
+    slot.staged.add(event.digest)
+    if slot.staging == event.digest:
+        slot.staging, slot.staging_problem = None, None
+        if slot.state == "fetching":
+            slot.state, slot.since = "staged", now.wall_s
+    slot.fetched_bytes, slot.reused_bytes = event.fetched_bytes, event.reused_bytes
+    return []
+
+
+def _finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
     started = event.started
     if slot.changing != started:
         return []
@@ -133,10 +164,10 @@ def finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
         reason_code="",
         reason="",
     )
-    return [Persist(slot.record), keep(slot), run(slot)]
+    return [Persist(slot.record), _keep(slot), _run(slot)]
 
 
-def fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
+def _fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
     started = event.started
     if slot.changing != started:
         return []
@@ -148,7 +179,7 @@ def fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
     if event.code == INTERRUPTED and event.restored:
         # Our own restart undid it: no fault of the build, so it may start again when it may.
         slot.record = msgspec.structs.replace(slot.record, running=started.previous, started=None)
-        return [Persist(slot.record), keep(slot), run(slot)]
+        return [Persist(slot.record), _keep(slot), _run(slot)]
     slot.record = msgspec.structs.replace(
         slot.record,
         running=started.previous,
@@ -159,10 +190,10 @@ def fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
         reason_code=event.code,
         reason=event.reason[:REASON_CHARS_MAX],
     )
-    return [Persist(slot.record), keep(slot), run(slot)]
+    return [Persist(slot.record), _keep(slot), _run(slot)]
 
 
-def ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:
+def _ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:
     if slot.changing is not None or slot.record.running is None:
         return []
     if slot.state != "healthy":
@@ -172,7 +203,7 @@ def ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:
     return []
 
 
-def broke(slot: Slot, event: ServiceBroke, now: Now) -> list[Effect]:
+def _broke(slot: Slot, event: ServiceBroke, now: Now) -> list[Effect]:
     """Outside a change the service is down: stop the plan that it was healthy under."""
     if slot.changing is not None or slot.record.running is None:
         return []

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from p2pdeploy.activation import host as activation_host
-from p2pdeploy.activation import rules, transitions
+from p2pdeploy.activation import permission, rules, transitions
 from p2pdeploy.activation.effects import Keep
 from p2pdeploy.activation.gate import Evidence, evidence_hold
 from p2pdeploy.activation.lease import Hold
@@ -71,7 +71,7 @@ def test_a_missing_interlock_between_attempts_is_found(monkeypatch: pytest.Monke
 
 
 def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "lease_hold", never_holds)
+    monkeypatch.setattr(permission, "lease_hold", never_holds)
     assert "I4" in found_in(2, 32)
 
 
@@ -96,7 +96,8 @@ def test_going_back_without_being_named_is_found(monkeypatch: pytest.MonkeyPatch
     def only_forwards(_: Slot, duty: Duty) -> bool:
         return not isinstance(duty, Revert)
 
-    monkeypatch.setattr(rules, "_needs_lease", only_forwards)
+    for module in (rules, permission):
+        monkeypatch.setattr(module, "needs_lease", only_forwards)
     assert "I3" in found_in(14, 21)
 
 
@@ -141,12 +142,12 @@ def test_a_settlement_that_nobody_approved_is_found(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(activating, "settled_of", in_the_future)  # by a thief of the deployer key
     assert "I18" not in found_in(0)
-    monkeypatch.setattr(rules, "settled_bounds", never_holds)
+    monkeypatch.setattr(permission, "settled_bounds", never_holds)
     assert "I18" in found_in(0)
 
 
 def test_a_way_back_that_is_not_kept_on_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_keep = transitions.keep
+    true_keep = transitions._keep
 
     def only_what_comes(slot: Slot) -> Keep:
         keep = true_keep(slot)
@@ -154,7 +155,7 @@ def test_a_way_back_that_is_not_kept_on_disk_is_found(monkeypatch: pytest.Monkey
             return keep
         return Keep(keep.service, keep.digests & {slot.plan.build.digest})
 
-    monkeypatch.setattr(transitions, "keep", only_what_comes)
+    monkeypatch.setattr(transitions, "_keep", only_what_comes)
     assert "I12" in found_in(0)
 
 
