@@ -14,6 +14,7 @@ load python-tuf; a daemon runs them in a short child process, because they cost 
 * :mod:`~p2pdeploy.trust.releases.review`: what a publisher checks before signing
 * :mod:`~p2pdeploy.trust.releases.online`: snapshot and timestamp
 * :mod:`~p2pdeploy.trust.releases.collecting`: joins the signatures of several owners
+* :mod:`~p2pdeploy.trust.releases.acceptance`: when a proposal becomes a document
 * :mod:`~p2pdeploy.trust.releases.repository`: accepts proposals that enough keys signed
 * :mod:`~p2pdeploy.trust.releases.reading`: what documents say, for whoever keeps them
 * :mod:`~p2pdeploy.trust.releases.rows`: a repository as named rows, for whoever keeps it

@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from p2pdeploy.errors import NotFoundError, RefusedError, TrustError
+from p2pdeploy.errors import NotFoundError
+from p2pdeploy.trust.releases.acceptance import (
+    accept,
+    check_follows,
+    check_still_signed,
+    service_payload,
+)
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.documents import (
-    Delegator,
-    Document,
     check_signatures,
     keys_of_role,
     parse_document,
     parse_payload,
-    signatures_of,
     to_document,
 )
 from p2pdeploy.trust.releases.keys import OnlineKeys, service_role
@@ -28,7 +31,6 @@ from p2pdeploy.trust.releases.library import Root, Targets
 from p2pdeploy.trust.releases.limits import ROOTS_PER_BUNDLE_MAX
 from p2pdeploy.trust.releases.online import is_half_gone, sign_snapshot, sign_timestamp
 from p2pdeploy.trust.releases.proposals import Proposal
-from p2pdeploy.trust.releases.release_target import live_releases
 
 __all__ = [
     "Repository",
@@ -70,8 +72,8 @@ def new_repository(
         ConfigError: *online* is not what the root names.
     """
     signed = parse_payload(root.payload, Root, where="root")
-    root_document = _accept(signed, root, Root)
-    targets_document = _accept(signed, targets, Targets)
+    root_document = accept(signed, root, Root)
+    targets_document = accept(signed, targets, Targets)
     snapshot = sign_snapshot(signed, None, {"targets": targets_document}, online.snapshot, now=now)
     return Repository(
         roots=(root_document,),
@@ -93,9 +95,9 @@ def accept_release(
     """
     service = proposal.role.removeprefix("svc/")
     targets = parse_document(repository.targets, Targets, where="targets").signed
-    signed = _service_payload(proposal)
-    _check_follows(repository.services.get(service), Targets, signed.version, proposal.role)
-    document = _accept(targets, proposal, Targets)
+    signed = service_payload(proposal)
+    check_follows(repository.services.get(service), Targets, signed.version, proposal.role)
+    document = accept(targets, proposal, Targets)
     services = {**repository.services, service: document}
     changed = msgspec.structs.replace(repository, services=services)
     return _sign_online(changed, {proposal.role: document}, online, now)
@@ -125,8 +127,8 @@ def accept_targets(
         ConfigError: *online* is not what the newest root names.
     """
     signed = parse_payload(proposal.payload, Targets, where="targets")
-    _check_follows(repository.targets, Targets, signed.version, "targets")
-    document = _accept(repository.root, proposal, Targets)
+    check_follows(repository.targets, Targets, signed.version, "targets")
+    document = accept(repository.root, proposal, Targets)
     renewed = {item.role: _accept_renewed(repository, signed, item) for item in services}
     changed: dict[str, bytes | None] = {"targets": document, **renewed}
     kept: dict[str, bytes] = {}
@@ -136,7 +138,7 @@ def accept_targets(
             changed[role] = None
             continue
         if role not in renewed:
-            _check_still_signed(signed, role, old, Targets)
+            check_still_signed(signed, role, old, Targets)
             kept[service] = old
     kept |= {role.removeprefix("svc/"): renewed[role] for role in renewed}
     after = msgspec.structs.replace(repository, targets=document, services=kept)
@@ -167,13 +169,13 @@ def accept_root(
         ConfigError: *online* is not what the new root names.
     """
     signed = parse_payload(proposal.payload, Root, where="root")
-    _check_follows(repository.roots[-1], Root, signed.version, "root")
+    check_follows(repository.roots[-1], Root, signed.version, "root")
     valid = check_signatures(repository.root, "root", proposal.payload, proposal.signatures)
     valid |= check_signatures(signed, "root", proposal.payload, proposal.signatures)
     document = to_document(proposal.payload, Root, valid, where="root")
     after = msgspec.structs.replace(repository, roots=(*repository.roots, document))
     if targets is None:
-        _check_still_signed(signed, "targets", repository.targets, Targets)
+        check_still_signed(signed, "targets", repository.targets, Targets)
         return _sign_online(after, {}, online, now)
     return accept_targets(after, targets, online, now=now)
 
@@ -240,17 +242,12 @@ def _sign_online(
     return after
 
 
-def _accept(delegator: Delegator, proposal: Proposal, kind: type[Document]) -> bytes:
-    valid = check_signatures(delegator, proposal.role, proposal.payload, proposal.signatures)
-    return to_document(proposal.payload, kind, valid, where=proposal.role)
-
-
 def _accept_renewed(repository: Repository, targets: Targets, proposal: Proposal) -> bytes:
-    signed = _service_payload(proposal)
+    signed = service_payload(proposal)
     current = repository.services.get(proposal.role.removeprefix("svc/"))
     if signed.version != 1 or not _key_left(repository, targets, proposal.role):
-        _check_follows(current, Targets, signed.version, proposal.role)
-    return _accept(targets, proposal, Targets)
+        check_follows(current, Targets, signed.version, proposal.role)
+    return accept(targets, proposal, Targets)
 
 
 def _key_left(repository: Repository, targets: Targets, role: str) -> bool:
@@ -258,37 +255,3 @@ def _key_left(repository: Repository, targets: Targets, role: str) -> bool:
     before = parse_document(repository.targets, Targets, where="targets").signed
     old, new = keys_of_role(before, role), keys_of_role(targets, role)
     return not set(old.public_keys) <= set(new.public_keys)
-
-
-def _service_payload(proposal: Proposal) -> Targets:
-    signed = parse_payload(proposal.payload, Targets, where=proposal.role)
-    live_releases(signed, proposal.role.removeprefix("svc/"))
-    return signed
-
-
-def _check_follows(current: bytes | None, kind: type[Document], version: int, role: str) -> None:
-    before = 0
-    if current is not None:
-        before = parse_document(current, kind, where=role).signed.version
-    if version != before + 1:
-        raise RefusedError(
-            f"made for version {version}, but version {before} is published",
-            where=role,
-            hint="propose and sign it again",
-            code="stale-proposal",
-        )
-
-
-def _check_still_signed(
-    delegator: Delegator, role: str, document: bytes, kind: type[Document]
-) -> None:
-    parsed = parse_document(document, kind, where=role)
-    try:
-        check_signatures(delegator, role, parsed.signed_bytes, signatures_of(parsed))
-    except TrustError as error:
-        raise RefusedError(
-            "the keys that remain have not signed its document",
-            where=role,
-            hint="have a renewal signed by them and hand it in together",
-            code="needs-signing",
-        ) from error
