@@ -17,6 +17,7 @@ from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.sync_cell import CellSync
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.activation.lease import Hold
+from p2pdeploy.gossip.loop_lag import measure_loop_lag
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import Attestation
@@ -118,11 +119,11 @@ class Reporter:
 
     async def measure_loop_lag(self) -> None:
         """Measure how late the event loop is, for ever."""
-        while True:
-            due = trio.current_time() + LAG_EVERY_S
-            await trio.sleep_until(due)
-            self._lag_s = trio.current_time() - due
-            self._lag_max_s = max(self._lag_max_s, self._lag_s)
+        await measure_loop_lag(LAG_EVERY_S, self._take_lag)
+
+    def _take_lag(self, lag_s: float) -> None:
+        self._lag_s = lag_s
+        self._lag_max_s = max(self._lag_max_s, lag_s)
 
     def metrics(self) -> str:
         """Everything that is counted, in Prometheus' text format."""

@@ -20,7 +20,7 @@ Reading order:
   encrypted, each accepted once
 * :mod:`~p2pdeploy.gossip.sockets`, :mod:`~p2pdeploy.gossip.datagrams`,
   :mod:`~p2pdeploy.gossip.streams`, :mod:`~p2pdeploy.gossip.stream_calls`,
-  :mod:`~p2pdeploy.gossip.stream_server`, :mod:`~p2pdeploy.gossip.timers` and
-  :mod:`~p2pdeploy.gossip.refusals`: parts of the shell
+  :mod:`~p2pdeploy.gossip.stream_server`, :mod:`~p2pdeploy.gossip.timers`,
+  :mod:`~p2pdeploy.gossip.loop_lag` and :mod:`~p2pdeploy.gossip.refusals`: parts of the shell
 * :mod:`~p2pdeploy.gossip.shell`: the sockets and timers of one host
 """

@@ -43,6 +43,7 @@ from p2pdeploy.gossip.events import (
     StreamRequested,
     TimerFired,
 )
+from p2pdeploy.gossip.loop_lag import measure_loop_lag
 from p2pdeploy.gossip.refusals import Refusals
 from p2pdeploy.gossip.sockets import bind_sockets
 from p2pdeploy.gossip.state import CellState
@@ -201,7 +202,7 @@ class GossipShell:
                         nursery.start_soon(self._datagrams.receive_datagrams, self._take)
                         nursery.start_soon(self._server.serve_streams, listener)
                         nursery.start_soon(self._timers.fire_timers, self._fire)
-                        nursery.start_soon(self._measure_loop_lag)
+                        nursery.start_soon(measure_loop_lag, LAG_MEASURED_EVERY_S, self._take_lag)
                         self._dispatch(Started())
                         task_status.started()
                 finally:  # only when every task has ended: a last one may still want to send
@@ -231,12 +232,8 @@ class GossipShell:
     def _fire(self, timer: Timer) -> None:
         self._dispatch(TimerFired(timer))
 
-    async def _measure_loop_lag(self) -> None:
-        """A loop that comes late looks like a dead host to others; the core should know."""
-        while True:
-            due = trio.current_time() + LAG_MEASURED_EVERY_S
-            await trio.sleep_until(due)
-            self._dispatch(LoopLagMeasured(trio.current_time() - due))
+    def _take_lag(self, lag_s: float) -> None:
+        self._dispatch(LoopLagMeasured(lag_s))
 
     # --- effects -----------------------------------------------------------------------------
 
