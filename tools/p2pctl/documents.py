@@ -64,7 +64,11 @@ class LintReport(Document, frozen=True):
 
 
 class UpReport(Document, frozen=True):
-    """A fleet that runs.  ``started`` and ``adopted`` name its processes."""
+    """A fleet that runs.  ``started`` and ``adopted`` name its processes.
+
+    ``left_alone`` are hosts of the inventory that have no folder here; ``revoked`` ones were put
+    out of the fleet.  Neither was started.
+    """
 
     dir: str
     api: str
@@ -72,6 +76,8 @@ class UpReport(Document, frozen=True):
     started: list[str]
     adopted: list[str]
     seconds: float
+    left_alone: tuple[HostName, ...] = ()
+    revoked: tuple[HostName, ...] = ()
 
 
 class DownReport(Document, frozen=True):

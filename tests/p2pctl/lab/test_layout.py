@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from p2pctl.fleet_dir import FleetDir
-from p2pctl.lab.layout import HOSTS_MAX, daemon_config, plan_hosts, read_hosts, write_layout
+from p2pctl.lab.layout import (
+    HOSTS_MAX,
+    daemon_config,
+    laid_out,
+    plan_hosts,
+    read_hosts,
+    write_layout,
+)
 from p2pdaemon.config import load_config as load_daemon_config
 from p2pdeploy.errors import ConfigError
 from p2ptracker.config import load_config as load_tracker_config
@@ -67,3 +74,9 @@ def test_fleet_json_names_api_announce_and_every_host(tmp_path: Path) -> None:
     assert fleet.hosts["h02"].address == "127.64.9.11"
     text = daemon_config(tmp_path, "h01").read_text()
     assert tomllib.loads(text)["swarm_port"] == fleet.hosts["h01"].swarm_port
+
+
+def test_hosts_that_have_no_folder_here_are_not_ours_to_start(tmp_path: Path) -> None:
+    here = plan_hosts("127.64.9", 2, 1)
+    write_layout(tmp_path, "127.64.9", here)
+    assert laid_out(tmp_path, plan_hosts("127.64.9", 3, 1)) == here

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+from p2pctl.client import ApiClient
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.lab.layout import daemon_config
 from p2pctl.polling import poll
@@ -16,8 +18,9 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.messages.enrolment_desk import TokenRequest
 from p2pdeploy.topology import Host
 
-__all__ = ["join_hosts", "make_trust"]
+__all__ = ["join_hosts", "make_trust", "revoked_hosts"]
 
+T = TypeVar("T")
 Tell = Callable[[str], None]
 
 _PROGRAM_TIMEOUT_S = 60.0  # an interpreter's start and a few keys, on a machine that is busy
@@ -60,16 +63,32 @@ def join_hosts(
             one.result()
 
 
+def revoked_hosts(folder: Path, check_running: Callable[[], None]) -> frozenset[HostName]:
+    """The hosts that were put out of the fleet, by its control plane, which runs.
+
+    Raises:
+        UnavailableError: the control plane does not answer.
+    """
+    status = _ask(folder, lambda api: api.enrolment(), check_running)
+    return frozenset(each.host for each in status.hosts if each.state == "revoked")
+
+
 def _ask_tokens(
     folder: Path, names: Sequence[HostName], check_running: Callable[[], None]
 ) -> dict[HostName, str]:
-    last: UnavailableError | None = None
     request = TokenRequest(hosts=tuple(names))
+    made = _ask(folder, lambda api: api.join_tokens(request), check_running)
+    return {view.host: view.token for view in made}
+
+
+def _ask(folder: Path, call: Callable[[ApiClient], T], check_running: Callable[[], None]) -> T:
+    """The answer of a control plane that may still be starting."""
+    last: UnavailableError | None = None
     with FleetDir(folder).connect() as api:
         for _ in poll(_API_TIMEOUT_S):
             check_running()
             try:
-                return {view.host: view.token for view in api.join_tokens(request)}
+                return call(api)
             except UnavailableError as error:
                 last = error
     raise last or UnavailableError("the control plane does not answer", where=str(folder))
@@ -101,4 +120,8 @@ def _run(program: str, *arguments: str, says: str = "") -> None:
         ) from error
     if done.returncode != 0:
         words = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-        raise UnavailableError(f"{program} {arguments[0]} failed: {words}", code="join-failed")
+        raise UnavailableError(
+            f"{program} {arguments[0]} failed: {words}",
+            hint="'p2pctl up' goes on from here once that is mended",
+            code="join-failed",
+        )

@@ -31,6 +31,7 @@ __all__ = [
     "daemon_config",
     "host_ports",
     "is_fleet",
+    "laid_out",
     "plan_hosts",
     "prefix_of",
     "read_hosts",
@@ -130,6 +131,11 @@ def read_hosts(folder: Path) -> list[Host]:
         raise no_fleet(folder) from error
     except (OSError, *UNDECODABLE) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
+
+
+def laid_out(folder: Path, hosts: list[Host]) -> list[Host]:
+    """Those of *hosts* that have a folder here; the others are elsewhere, or still to come."""
+    return [host for host in hosts if daemon_config(folder, host.name).exists()]
 
 
 def prefix_of(hosts: list[Host]) -> str:

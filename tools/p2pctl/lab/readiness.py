@@ -23,12 +23,14 @@ __all__ = [
     "check_alive",
     "check_running",
     "hosts_that_answer",
+    "names_of",
     "taken_down",
     "wait_ready",
 ]
 
 # Twelve interpreters and a first gossip round need about 10 s on two cores.
 _READY_TIMEOUT_S = 90.0
+_HOSTS_PER_PAGE = 10_000  # the API's most: hosts of the inventory that are elsewhere count as well
 Tell = Callable[[str], None]
 
 
@@ -55,10 +57,11 @@ def wait_ready(fleet: RunningFleet, tell: Tell) -> None:
         for _ in poll(_READY_TIMEOUT_S):
             check_running(fleet)
             try:
-                alive = {host.name for host in api.hosts(limit=len(wanted)) if host.alive}
+                seen = api.hosts(limit=_HOSTS_PER_PAGE)
             except UnavailableError as error:
                 state = f"waiting for the control plane ({error.code})"
             else:
+                alive = wanted & {host.name for host in seen if host.alive}
                 missing = wanted - alive
                 state = f"{len(alive)} of {len(wanted)} daemons joined"
             if state != told:
@@ -70,7 +73,7 @@ def wait_ready(fleet: RunningFleet, tell: Tell) -> None:
                 check_running(fleet)
                 return
     raise UnavailableError(
-        f"not ready after {_READY_TIMEOUT_S:.0f} s: {_names(sorted(missing))} did not join",
+        f"not ready after {_READY_TIMEOUT_S:.0f} s: {names_of(sorted(missing))} did not join",
         where=str(fleet.folder / "logs"),
         code="not-ready",
     )
@@ -133,5 +136,6 @@ async def _ask_all(fleet: RunningFleet) -> set[str]:
     return answered
 
 
-def _names(names: Sequence[str]) -> str:
+def names_of(names: Sequence[str]) -> str:
+    """The first few, in words."""
     return ", ".join(names[:6]) + (" and others" if len(names) > 6 else "")

@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 
 from p2pctl.documents import UpReport
-from p2pctl.lab.joining import join_hosts, make_trust
+from p2pctl.lab.joining import join_hosts, make_trust, revoked_hosts
 from p2pctl.lab.layout import (
     API_PORT,
     control_plane_ports,
     host_ports,
     is_fleet,
+    laid_out,
     plan_hosts,
     prefix_of,
     read_hosts,
@@ -34,10 +35,18 @@ from p2pctl.lab.programs import (
     was_detached,
     was_taken_down,
 )
-from p2pctl.lab.readiness import RunningFleet, Tell, check_alive, taken_down, wait_ready
+from p2pctl.lab.readiness import (
+    RunningFleet,
+    Tell,
+    check_alive,
+    names_of,
+    taken_down,
+    wait_ready,
+)
 from p2pctl.lab.subnet import claim_recorded, claim_subnet
 from p2pctl.polling import poll
 from p2pdeploy.errors import ConfigError, RefusedError
+from p2pdeploy.ids import HostName
 from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
 from p2pdeploy.topology import Host
 
@@ -55,6 +64,8 @@ def start_fleet(
     tell: Tell,
 ) -> RunningFleet:
     """Bring up every process of the fleet in *folder*; the caller holds its lock.
+
+    Hosts of the inventory that have no folder here are left alone, and so are revoked ones.
 
     Args:
         folder: New or empty for a new fleet, else an existing fleet's.
@@ -75,26 +86,54 @@ def start_fleet(
     """
     started_at = time.monotonic()
     with ExitStack() as held:
-        hosts, running = _prepare(folder, host_count, fault_domain_count, held)
-        programs = programs_of(folder, hosts)
+        here, running = _prepare(folder, host_count, fault_domain_count, held)
+        control_plane = programs_of(folder, [])
         record_mode(folder, detached=detach)
         processes = dict(running)
-        started = _start_rest(folder, programs[:1], processes, tell)
-        join_hosts(folder, hosts, tell, partial(check_alive, folder, programs[0], processes))
-        started += _start_rest(folder, programs[1:], processes, tell)
-        report = _report(folder, hosts, started=started, adopted=sorted(running))
+        started = _start_rest(folder, control_plane, processes, tell)
+        check_running = partial(check_alive, folder, control_plane[0], processes)
+        hosts, report = _choose(folder, here, revoked_hosts(folder, check_running), tell)
+        join_hosts(folder, hosts, tell, check_running)
+        programs = programs_of(folder, hosts)
+        started += _start_rest(folder, programs, processes, tell)
+        adopted = sorted(program.name for program in programs if program.name in running)
         fleet = RunningFleet(
-            folder=folder, hosts=hosts, programs=programs, processes=processes, report=report
+            folder=folder,
+            hosts=hosts,
+            programs=programs,
+            processes={program.name: processes[program.name] for program in programs},
+            report=msgspec.structs.replace(report, started=started, adopted=adopted),
         )
         wait_ready(fleet, tell)
     seconds = round(time.monotonic() - started_at, 3)
-    return msgspec.structs.replace(fleet, report=msgspec.structs.replace(report, seconds=seconds))
+    report = msgspec.structs.replace(fleet.report, seconds=seconds)
+    return msgspec.structs.replace(fleet, report=report)
 
 
-def _report(folder: Path, hosts: list[Host], *, started: list[str], adopted: list[str]) -> UpReport:
-    api = f"https://{prefix_of(hosts)}.1:{API_PORT}"
-    return UpReport(
-        dir=str(folder), api=api, hosts=len(hosts), started=started, adopted=adopted, seconds=0.0
+def _choose(
+    folder: Path, here: list[Host], revoked: frozenset[HostName], tell: Tell
+) -> tuple[list[Host], UpReport]:
+    """The hosts to start, and a report that names those that are not; tells of these as well."""
+    hosts = [host for host in here if host.name not in revoked]
+    known = {host.name for host in here}
+    elsewhere = sorted(host.name for host in read_hosts(folder) if host.name not in known)
+    out = sorted(revoked & known)
+    if elsewhere:
+        tell(f"left alone, since they have no folder here: {names_of(elsewhere)}")
+    if out:
+        tell(
+            f"revoked, so not started: {names_of(out)}; 'p2pctl enroll token --host {out[0]}' and "
+            "'p2pdaemon join TOKEN --again' let one in again"
+        )
+    return hosts, UpReport(
+        dir=str(folder),
+        api=f"https://{prefix_of(here)}.1:{API_PORT}",
+        hosts=len(hosts),
+        started=[],
+        adopted=[],
+        left_alone=tuple(elsewhere),
+        revoked=tuple(out),
+        seconds=0.0,
     )
 
 
@@ -173,7 +212,14 @@ def _found(
 def _reopen(
     folder: Path, host_count: int | None, fault_domain_count: int | None
 ) -> tuple[list[Host], dict[str, ProcessIdentity], socket.socket]:
-    hosts = read_hosts(folder)
+    hosts = laid_out(folder, read_hosts(folder))
+    if not hosts:
+        raise ConfigError(
+            "no host of this fleet has its folder here",
+            where=str(folder),
+            hint="start 'p2ptracker run' and each 'p2pdaemon run' yourself, or use a new folder",
+            code="no-hosts",
+        )
     domains = {host.fault_domain for host in hosts}
     for asked, has, option in (
         (host_count, len(hosts), "--hosts"),
