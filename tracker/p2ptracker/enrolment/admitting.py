@@ -80,7 +80,7 @@ class Admitter:
     ) -> None:
         self._trust, self._inventory, self._standing = trust, inventory, standing
         self._clock = clock
-        self._commits = GroupCommit(database, self._admit)
+        self._commits = GroupCommit(database, self._admit, self._note)
         self._alarms = Counter(
             "p2p_enrolment_alarms",
             "Tokens and certificates tried a second time, tokens tried for another host",
@@ -102,12 +102,8 @@ class Admitter:
         if isinstance(outcome, P2PDeployError):
             raise outcome
         if isinstance(outcome, Alarm):
-            raise self._refusal(outcome, admission.host)
-        enrolment, issued = outcome
-        self._standing.put(enrolment)
-        self._inventory.set_enrolment(enrolment.host, enrolment.enrolment)
-        log.info("host-enrolled", host=enrolment.host, enrolment=enrolment.enrolment)
-        return issued
+            raise _refusal(outcome, admission.host)
+        return outcome[1]
 
     def _admit(
         self, connection: sa.Connection, admission: Admission
@@ -135,19 +131,34 @@ class Admitter:
         )
         return enrolment, issued
 
-    def _refusal(self, alarm: Alarm, asked_for: HostName) -> TrustError:
-        if alarm.code in _ALARMING:
-            self._alarms.inc()
-            log.warning("enrolment-alarm", host=alarm.host, asked_for=asked_for, code=alarm.code)
-        how = _HOW_AGAIN[alarm.code.partition("-")[0]]
-        return TrustError(
-            alarm.message, where=asked_for, hint=how.format(asked_for), code=alarm.code
-        )
+    def _note(
+        self, admission: Admission, outcome: tuple[Enrolment, IssuedIdentity] | Alarm
+    ) -> None:
+        """What is stored counts at once, also when the host has hung up meanwhile."""
+        if isinstance(outcome, Alarm):
+            if outcome.code in _ALARMING:
+                self._alarms.inc()
+                log.warning(
+                    "enrolment-alarm",
+                    host=outcome.host,
+                    asked_for=admission.host,
+                    code=outcome.code,
+                )
+            return
+        enrolment, _ = outcome
+        self._standing.put(enrolment)
+        self._inventory.set_enrolment(enrolment.host, enrolment.enrolment)
+        log.info("host-enrolled", host=enrolment.host, enrolment=enrolment.enrolment)
 
 
 def digest_of_secret(secret: bytes) -> bytes:
     """How a token's secret is kept: not slow and not salted, 256 random bits can't be tried out."""
     return blake3(secret).digest()
+
+
+def _refusal(alarm: Alarm, asked_for: HostName) -> TrustError:
+    how = _HOW_AGAIN[alarm.code.partition("-")[0]]
+    return TrustError(alarm.message, where=asked_for, hint=how.format(asked_for), code=alarm.code)
 
 
 def _use_up(connection: sa.Connection, admission: Admission, now: float) -> Alarm | None:
