@@ -3,294 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import random
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import h11
 import msgspec
 import pytest
 import trio
 
-import p2pdaemon
-import p2pdeploy
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.service_process import ServiceProcess
-from p2pdeploy.codec import encode
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.gossip.shell import GossipShell
-from p2pdeploy.gossip.state import attestation_key
 from p2pdeploy.host_client import HostAddress, ask_logs, ask_metrics, ask_status, ask_why
-from p2pdeploy.ids import HostName, RolloutId, ServiceName
-from p2pdeploy.manifest import digest_of
+from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Attestation, Rank
-from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.host import LogsRequest, WhyRequest
-from p2pdeploy.messages.orders import (
-    Build,
-    FaultDomainPlan,
-    Go,
-    Grant,
-    Plan,
-    Rollout,
-    Roster,
-    RosterMember,
-    Target,
-)
-from p2pdeploy.testing.fleet_keys import FleetKeys
-from p2pdeploy.topology import Host
-from p2pdeploy.trust.envelope import Sealed
+from p2pdeploy.messages.orders import Build
 from p2pdeploy.trust.host_identity import load_identity
-from p2pdeploy.trust.identity import HostId
-from p2pdeploy.trust.streams import accept_peer
-from p2pdeploy.trust.tls import server_context
-from p2ptracker.authority.cell_rings import ring_of
-from p2ptracker.authority.folder import open_trust
-from tests.daemon_toml import write_daemon_toml
-from tests.trust_folder import (
-    add_trust,
-    control_plane_files,
-    enrol,
-    operator_files,
+from tests.p2pdaemon.cell_of_two import (
+    HELLO,
+    PATIENCE_S,
+    Cell,
+    as_host,
+    fleet_of,
+    serve_control_plane,
 )
+from tests.trust_folder import enrol
 
 pytestmark = pytest.mark.processes
-
-HELLO = ServiceName("hello")
-PATIENCE_S = 30.0  # a process starts, and gossip brings it everything, on a busy machine
-SOURCES = [str(Path(package.__path__[0]).parent) for package in (p2pdeploy, p2pdaemon)]
-
-
-def fleet_of(config: DaemonConfig) -> Path:
-    """The folder of the fleet that the host is enrolled in."""
-    return config.identity_dir.parent / "fleet"
-
-
-def _as_host(member: Member, config: DaemonConfig) -> Host:
-    return Host(
-        name=member.name,
-        address=member.address,
-        environment="lab",
-        machine_function="web",
-        cell=config.cell,
-        fault_domain=member.fault_domain,
-        gossip_port=member.gossip_port,
-        swarm_port=member.swarm_port,
-        host_port=config.host_port,
-    )
-
-
-def _enrolled(config: DaemonConfig) -> FleetKeys:
-    """Make a fleet with this one host in it; the keys of everybody."""
-    add_trust(fleet_of(config))
-    me = Member(
-        name=config.name,
-        address=config.address,
-        gossip_port=config.gossip_port,
-        swarm_port=config.swarm_port,
-        fault_domain=config.fault_domain,
-    )
-    enrol(fleet_of(config), _as_host(me, config), config.identity_dir)
-    trust = open_trust(fleet_of(config))
-    return FleetKeys(trust.fleet, trust.keys)
-
-
-class Cell:
-    """A cell of two: the daemon under test, and this test in the place of everybody else."""
-
-    def __init__(self, config: DaemonConfig, folder: Path) -> None:
-        self.config = config
-        self.keys = _enrolled(config)
-        self.path = write_daemon_toml(folder, config)
-        self.me = Member(
-            name=HostName("h00"),
-            address=config.address.rpartition(".")[0] + ".200",
-            gossip_port=config.gossip_port,
-            swarm_port=config.swarm_port,
-            fault_domain=config.fault_domain,
-        )
-        self.gossip = GossipShell(
-            me=self.me,
-            cell=config.cell,
-            rng=random.Random(1),
-            verify=self.keys.open,
-            keys=ring_of(open_trust(fleet_of(config)), config.cell),
-        )
-        self.host = HostAddress(
-            config.name,
-            config.address,
-            config.host_port,
-            identity=operator_files(fleet_of(config), "ann", "viewer"),
-        )
-        self._lease_seq = 0
-
-    # -- the daemon --------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def daemon(self) -> AsyncGenerator[subprocess.Popen[bytes]]:
-        """Run the daemon; it is killed at the end unless it ended before."""
-        process = self.start("run")
-        try:
-            with trio.fail_after(PATIENCE_S):
-                while not await self.answers():
-                    assert process.poll() is None, "the daemon ended"
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def start(self, command: str) -> subprocess.Popen[bytes]:
-        with (self.path.parent / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "p2pdaemon", command, "--config", str(self.path)],
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(SOURCES)},
-            )
-
-    async def answers(self) -> bool:
-        try:
-            await ask_status(self.host)
-        except UnavailableError:
-            await trio.sleep(0.05)
-            return False
-        return True
-
-    # -- the cell ----------------------------------------------------------------------------
-
-    def say(self, message: Sealed) -> None:
-        self.gossip.publish(self.keys.seal(message))
-
-    def order(self, build: Build, baseline: Build | None, plan_seq: int, bake_s: float) -> None:
-        """Tell the cell to install *build* on the one host."""
-        now, cell = time.time(), self.config.cell
-        rollout_id = RolloutId(f"r{plan_seq}")
-        roster = Roster(
-            cell=cell,
-            service=HELLO,
-            plan_seq=plan_seq,
-            members=(RosterMember(self.config.name, 0, 0),),
-        )
-        plan = Plan(
-            cell=cell,
-            service=HELLO,
-            rollout_id=rollout_id,
-            plan_seq=plan_seq,
-            kind="install",
-            build=build,
-            baseline=baseline,
-            roster_digest=digest_of(encode(roster)),
-            fault_domains=(
-                FaultDomainPlan(
-                    name=self.config.fault_domain, size=1, failures_max=0, batches=(1,)
-                ),
-            ),
-            max_unavailable=1,
-            brakes_max=1,
-            bake_s=bake_s,
-            settle_s=0.1,
-            activation_max_s=40.0,
-            lease_s=30.0,
-            clock_error_s=1.0,
-            issued_at=now,
-            expires_at=now + 3600,
-        )
-        rollout = Rollout(
-            cell=cell,
-            service=HELLO,
-            rollout_id=rollout_id,
-            rollout_seq=plan_seq,
-            build=build,
-            baseline=baseline,
-            target=Target(hosts=(self.config.name,)),
-            failure_fraction_max=0.0,
-            max_unavailable=1,
-            bake_s=bake_s,
-            settle_s=0.1,
-            activation_max_s=40.0,
-            lease_s=30.0,
-            clock_error_s=1.0,
-            issued_at=now,
-            expires_at=now + 3600,
-        )
-        self.say(rollout)
-        self.say(roster)
-        self.say(plan)
-        self.go(plan_seq)
-
-    def go(self, plan_seq: int) -> None:
-        self._lease_seq += 1
-        now = time.time()
-        grant = Grant(service=HELLO, plan_seq=plan_seq, phase="activate", up_to=0)
-        go = Go(
-            cell=self.config.cell,
-            lease_seq=self._lease_seq,
-            issued_at=now,
-            not_after=now + 30,
-            grants=(grant,),
-        )
-        self.say(go)
-
-    async def attested(self, wanted: Callable[[Attestation], bool]) -> Attestation:
-        """The host's newest word, once it is as wanted."""
-        last: Attestation | None = None
-        with trio.move_on_after(PATIENCE_S):
-            while True:
-                item = self.gossip.state.get(attestation_key(HELLO, self.config.name))
-                if item is not None:
-                    message = self.keys.open(item.envelope)
-                    assert isinstance(message, Attestation)
-                    last = message
-                    if wanted(last):
-                        return last
-                await trio.sleep(0.02)
-        raise AssertionError(f"last word: {last}\n{(self.path.parent / 'log').read_text()}")
-
-
-async def serve_control_plane(cell: Cell, listener: trio.SocketListener) -> None:
-    """Only what a host can't do without: the time, and who is in the cell."""
-    hosts = [_as_host(member, cell.config) for member in [cell.me]]
-
-    documents = {
-        "/v1/time": lambda: json.dumps({"now": time.time()}).encode(),
-        f"/v1/cells/{cell.config.cell}/hosts": lambda: msgspec.json.encode(hosts),
-    }
-
-    files = control_plane_files(fleet_of(cell.config), listener.socket.getsockname()[0])
-    context = server_context(files, demands_certificate=True)
-
-    async def answer(plain: trio.SocketStream) -> None:
-        stream, peer = await accept_peer(plain, context)
-        assert isinstance(peer.identity, HostId)
-        connection = h11.Connection(h11.SERVER)
-        document = None
-        with contextlib.suppress(trio.BrokenResourceError):
-            while True:
-                event = connection.next_event()
-                if event is h11.NEED_DATA:
-                    connection.receive_data(await stream.receive_some())
-                elif isinstance(event, h11.Request):
-                    document = documents.get(event.target.decode())
-                elif isinstance(event, h11.EndOfMessage):
-                    body = document() if document else b"{}"
-                    response = h11.Response(
-                        status_code=200 if document else 404,
-                        headers=[("Content-Length", str(len(body)))],
-                    )
-                    for part in (response, h11.Data(data=body), h11.EndOfMessage()):
-                        await stream.send_all(connection.send(part) or b"")
-                    connection.start_next_cycle()
-                elif isinstance(event, h11.ConnectionClosed):
-                    return
-
-    await trio.serve_listeners(answer, [listener])
 
 
 @pytest.fixture
@@ -408,7 +150,7 @@ async def test_strangers_are_counted_and_an_idle_daemon_costs_little(
             for data in (b"", b"x", b"\xff" * 900, os.urandom(1400)):
                 stranger.sendto(data, target)
         other = msgspec.structs.replace(cell.me, name=HostName("h77"))
-        enrol(fleet_of(cell.config), _as_host(other, cell.config), tmp_path / "h77")
+        enrol(fleet_of(cell.config), as_host(other, cell.config), tmp_path / "h77")
         forged = HostAddress(
             cell.config.name,
             cell.config.address,

@@ -20,7 +20,7 @@ from p2pdeploy.manifest import Manifest, digest_of
 from p2pdeploy.messages.api import RolloutRequest, RolloutView
 from p2pdeploy.messages.attestation import Attestation, Rank, ServiceState
 from p2pdeploy.messages.gossip import Status
-from p2pdeploy.messages.orders import Go, Order, Plan
+from p2pdeploy.messages.orders import Go, Order, Plan, Settled
 from p2pdeploy.messages.signing import SignatureRequest
 from p2pdeploy.messages.sync import MemberView, SyncDiff, SyncExchange, SyncItems, SyncOffer
 from p2pdeploy.payload.build import build
@@ -38,6 +38,7 @@ WEB_CELL = CellId("lab.web.c0")
 DB_CELL = CellId("lab.db.c0")
 HELLO = ServiceName("hello")
 API = ServiceName("api")
+EVERYBODY = ("w1", "w2", "w3", "w4")  # in the web cell
 EPOCH_S = 1_700_000_000.0
 
 _STATES: dict[Rank, ServiceState] = {
@@ -245,6 +246,11 @@ class World:
         assert isinstance(order, Plan)
         return order
 
+    def settled(self, service: str = HELLO) -> Settled:
+        order = self.order(f"settled/{service}")
+        assert isinstance(order, Settled)
+        return order
+
     def go(self, cell: CellId = WEB_CELL) -> Go:
         order = self.order("go", cell)
         assert isinstance(order, Go)
@@ -258,8 +264,8 @@ class World:
         """Roll *version* out to all web hosts, each of which becomes healthy."""
         view = await self.apply(version, service)
         await self.look()
-        hosts = [f"w{n}" for n in range(1, 5)]
-        self.say(hosts, self.plan(service).plan_seq, Rank.HEALTHY, runs=version, service=service)
+        plan_seq = self.plan(service).plan_seq
+        self.say(EVERYBODY, plan_seq, Rank.HEALTHY, runs=version, service=service)
         await self.look()
         view = await self.desk.get(view.id)
         assert view.state == "complete", view

@@ -17,9 +17,7 @@ from p2ptracker.cells import replicas
 from p2ptracker.rollouts import orchestrator
 from p2ptracker.storage import database
 from p2ptracker.storage.observations import Observation, stored_observations
-from tests.p2ptracker.rollout_bench import World, open_world
-
-EVERYBODY = ("w1", "w2", "w3", "w4")
+from tests.p2ptracker.rollout_bench import EVERYBODY, World, open_world
 
 
 @pytest.fixture

@@ -1,28 +1,14 @@
-"""Rollouts as they go on: what hosts say leads to orders, and a restart goes on from there."""
+"""Rollouts over real cells: they go on, end, turn round and pause as the hosts' words say."""
 
 from __future__ import annotations
 
-import shutil
-
-import msgspec
-import pytest
-from sqlalchemy.exc import OperationalError
-
-from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import RolloutId
-from p2pdeploy.limits import LEASE_RENEW_S, LEASE_S
+from p2pdeploy.limits import LEASE_RENEW_S
 from p2pdeploy.messages.attestation import Rank
-from p2pdeploy.messages.orders import Abort, Retry, Roster, Settled
-from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, inventory
+from p2pdeploy.messages.orders import Abort, Retry, Roster
+from tests.p2ptracker.rollout_bench import EVERYBODY, World
 
-HELLO_1, HELLO_2, API_1 = RolloutId("hello-1"), RolloutId("hello-2"), RolloutId("api-1")
-EVERYBODY = ("w1", "w2", "w3", "w4")
-
-
-def settled_in(world: World, service: str = "hello") -> Settled:
-    order = world.order(f"settled/{service}")
-    assert isinstance(order, Settled)
-    return order
+HELLO_1, HELLO_2 = RolloutId("hello-1"), RolloutId("hello-2")
 
 
 async def finished(world: World, rollout: RolloutId) -> dict[str, float | None]:
@@ -45,7 +31,7 @@ async def test_a_rollout_whose_hosts_are_healthy_is_complete_and_settles(world: 
     assert view.state == "complete"
     assert view.finished_at is not None
     assert view.finished_at.timestamp() == world.now
-    settled = settled_in(world)
+    settled = world.settled()
     assert (settled.build, settled.plan_seq, settled.hosts) == (plan.build, plan.plan_seq, ())
     await world.look(1)
     assert world.go().grants == ()
@@ -80,8 +66,8 @@ async def test_a_host_that_fails_aborts_the_plan_and_everybody_goes_back(world: 
     await world.look(7)
     assert await world.state(HELLO_2) == "rolled-back"
     assert await finished(world, HELLO_2) == {"fd0": first_at + 7, "fd1": first_at}
-    assert settled_in(world).build == plan.baseline
-    assert settled_in(world).plan_seq == back
+    assert world.settled().build == plan.baseline
+    assert world.settled().plan_seq == back
 
 
 async def test_hosts_that_failed_try_again_when_an_operator_says_so(world: World) -> None:
@@ -127,7 +113,7 @@ async def test_a_complete_rollout_is_reverted_to_what_was_there_before(world: Wo
     world.say(EVERYBODY, back, Rank.HEALTHY, runs="1")
     await world.look()
     assert await world.state(HELLO_2) == "rolled-back"
-    settled = settled_in(world).build
+    settled = world.settled().build
     assert settled is not None
     assert settled.version == "1"
 
@@ -175,182 +161,3 @@ async def test_a_lease_is_renewed_while_the_rollout_goes_on(world: World) -> Non
     renewed = world.go()
     assert (renewed.lease_seq, renewed.grants) == (first.lease_seq + 1, first.grants)
     assert renewed.not_after == world.now + 30
-
-
-async def test_a_restart_in_the_middle_goes_on_with_the_same_plan_and_a_higher_lease(
-    world: World,
-) -> None:
-    await world.apply("1")
-    await world.look()
-    world.say(("w2",), world.plan().plan_seq, Rank.HEALTHY, runs="1")
-    await world.look()
-    before, plan, go = await world.desk.get(HELLO_1), world.plan(), world.go()
-    await world.restart()
-    world.sync()
-    assert await world.desk.get(HELLO_1) == before
-    await world.look(LEASE_RENEW_S)
-    assert world.plan() == plan
-    assert world.go().lease_seq > go.lease_seq
-    assert world.granted() == {("hello", "activate")}
-    with pytest.raises(RefusedError):
-        await world.apply("2")
-    world.say(EVERYBODY, plan.plan_seq, Rank.HEALTHY, runs="1")
-    await world.look()
-    assert await world.state(HELLO_1) == "complete"
-    await world.restart()
-    assert await world.state(HELLO_1) == "complete"
-
-
-async def test_a_restored_database_issues_leases_above_the_one_that_the_cell_holds(
-    world: World,
-) -> None:
-    await world.apply("1")
-    await world.look()
-    data, backup = world.folder / "tracker", world.folder / "backup"
-    await world.stop()
-    shutil.copytree(data, backup)
-    await world.start()
-    world.sync()
-    for _ in range(5):
-        await world.look(LEASE_RENEW_S)
-        world.sync()
-    held = world.go().lease_seq
-    await world.stop()
-    shutil.rmtree(data)
-    backup.rename(data)
-    await world.start()
-    await world.look(LEASE_RENEW_S)
-    world.sync()
-    assert world.go().lease_seq == held, "what the cell holds is newer than the backup"
-    await world.look()
-    assert world.go().lease_seq == held + 1
-    assert world.go().not_after == world.now + LEASE_S
-
-
-async def test_a_restart_on_the_way_back_does_not_turn_round(world: World) -> None:
-    await world.apply("1")
-    await world.look()
-    await world.desk.steer(HELLO_1, "abort")
-    await world.restart()
-    world.sync()
-    assert await world.state(HELLO_1) == "rolling-back"
-    assert isinstance(world.order("abort/hello"), Abort)
-    await world.look(LEASE_RENEW_S)
-    assert ("hello", "activate") not in world.granted()
-
-
-async def test_orders_that_were_stored_and_not_issued_are_issued_by_the_next_process(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after a kill between the transaction and the first delegate that calls."""
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(world.plane.cells, "issue", killed)
-        with pytest.raises(KeyboardInterrupt):
-            await world.apply("1")
-    assert world.order("plan/hello") is None
-    await world.restart()
-    world.sync()
-    assert await world.state(HELLO_1) == "running"
-    assert world.plan().rollout_id == HELLO_1
-    for kind in ("rollout", "roster", "revert"):
-        assert world.order(f"{kind}/hello") is not None, kind
-
-
-async def test_what_could_not_be_stored_has_not_happened(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def full(*_: object) -> None:
-        raise OperationalError("INSERT", {}, OSError("disk full"))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(world.plane.database, "write", full)
-        with pytest.raises(OperationalError):
-            await world.apply("1")
-    assert await world.desk.history(service="", limit=10, after="") == []
-    await world.look()
-    assert world.order("plan/hello") is None
-    assert (await world.apply("1")).id == HELLO_1
-
-
-async def test_the_second_service_of_a_cell_waits_for_the_first_and_says_so(
-    world: World,
-) -> None:
-    await world.apply("1")
-    await world.look()
-    await world.apply("1", API)
-    await world.look()
-    assert world.granted() == {("hello", "activate")}
-    view = await world.desk.get(API_1)
-    assert (view.state, view.reasons[0].code) == ("planned", "waits-for")
-    assert HELLO_1 in view.reasons[0].message
-    assert (await world.desk.why(API_1, ""))[0] == view.reasons[0]
-    assert "waits-for" not in {r.code for r in (await world.desk.get(HELLO_1)).reasons}
-    world.say(EVERYBODY, world.plan().plan_seq, Rank.HEALTHY, runs="1")
-    await world.look()
-    assert world.granted() == {("api", "activate")}
-    assert await world.state(API_1) == "running"
-    assert "waits-for" not in {r.code for r in (await world.desk.get(API_1)).reasons}
-
-
-async def test_what_settles_concerns_only_the_hosts_that_were_named(world: World) -> None:
-    world.sync("w4")
-    await world.apply("1", hosts=("w1", "w4"))
-    await world.look()
-    world.say(("w1",), world.plan().plan_seq, Rank.HEALTHY, runs="1")
-    await world.look()
-    assert await world.state(HELLO_1) == "complete"
-    assert settled_in(world).hosts == ("w1", "w4"), "w4 was down and is to catch up"
-
-
-async def test_a_rollout_over_two_cells_ends_with_the_last_of_them(world: World) -> None:
-    world.sync(cell=DB_CELL)
-    await world.apply("1", hosts=(*EVERYBODY, "d1"))
-    await world.look()
-    web, db = world.plan(), world.plan(cell=DB_CELL)
-    world.say(EVERYBODY, web.plan_seq, Rank.HEALTHY, runs="1")
-    await world.look()
-    assert await world.state(HELLO_1) == "running"
-    world.say(("d1",), db.plan_seq, Rank.HEALTHY, runs="1", cell=DB_CELL)
-    await world.look()
-    assert await world.state(HELLO_1) == "complete"
-
-
-async def test_an_order_names_the_targets_of_its_own_cell_only(world: World) -> None:
-    world.sync(cell=DB_CELL)
-    await world.apply("1", hosts=("d1", "w1"))
-    for cell, host in ((DB_CELL, "d1"), (world.plan().cell, "w1")):
-        rollout = world.order("rollout/hello", cell)
-        assert rollout is not None
-        assert rollout.target.hosts == (host,)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-async def test_a_verb_that_one_cell_refuses_changes_no_other(world: World) -> None:
-    world.sync(cell=DB_CELL)
-    await world.apply("1", hosts=(*EVERYBODY, "d1"))
-    await world.look()
-    world.say(EVERYBODY, world.plan().plan_seq, Rank.HEALTHY, runs="1")
-    seq = world.plan(cell=DB_CELL).plan_seq
-    world.say(("d1",), seq, Rank.HEALTHY, runs="1", cell=DB_CELL)
-    await world.look()
-    await world.complete("2", HELLO)
-    with pytest.raises(RefusedError):
-        await world.desk.steer(HELLO_1, "revert")
-    assert world.order("abort/hello", DB_CELL) is None
-    await world.look()
-    assert await world.state(HELLO_1) == "complete"
-
-
-async def test_a_rollout_whose_cell_left_the_inventory_is_shown_as_it_was(world: World) -> None:
-    world.sync(cell=DB_CELL)
-    view = await world.apply("1", hosts=("d1",))
-    await world.stop()
-    kept = [host for host in inventory() if host.cell != DB_CELL]
-    (world.folder / "inventory.json").write_bytes(msgspec.json.encode(kept))
-    await world.start()
-    assert (await world.desk.get(HELLO_1)).state == view.state
-    assert [v.id for v in await world.desk.history(service="", limit=5, after="")] == [HELLO_1]
-    await world.look()

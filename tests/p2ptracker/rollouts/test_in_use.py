@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from p2pdeploy.messages.orders import Settled
 from p2ptracker.rollouts.in_use import versions_in_use
 from tests.p2ptracker.rollout_bench import API, HELLO, World
 
@@ -34,8 +33,7 @@ async def test_a_host_that_was_away_finds_what_settled_still_signed(world: World
         await world.publish(version)
     live = world.plane.repository.live(HELLO)
     assert set(live) == {"1", "5", "6"}
-    settled = world.order(f"settled/{HELLO}")
-    assert isinstance(settled, Settled)
+    settled = world.settled()
     assert settled.build is not None
     assert live[settled.build.version].manifest_digest == settled.build.digest
 

@@ -15,7 +15,7 @@ from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.rollouts.steering import Verb
 from p2ptracker.rollouts.survey import Survey, Surveyor
 from tests.p2ptracker.approvers import Approvers, reason, refused, request_by
-from tests.p2ptracker.rollout_bench import DB_CELL, HELLO, World, asks
+from tests.p2ptracker.rollout_bench import DB_CELL, EVERYBODY, HELLO, World, asks
 
 HELLO_1 = RolloutId("hello-1")
 DAY_S = 86_400.0
@@ -55,8 +55,7 @@ async def test_the_second_signature_starts_it_with_both_on_the_order(
     signers = {approvers.people[0].key_id, approvers.people[2].key_id}
     assert {key_id for key_id, _ in envelope.signatures} == signers
     await world.look()
-    hosts = [f"w{n}" for n in range(1, 5)]
-    world.say(hosts, world.plan().plan_seq, Rank.HEALTHY, runs="1")
+    world.say(EVERYBODY, world.plan().plan_seq, Rank.HEALTHY, runs="1")
     await world.look()
     assert await world.state("hello-1") == "complete"
 

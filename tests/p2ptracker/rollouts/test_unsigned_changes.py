@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from p2pdeploy.ids import RolloutId, Version
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Rollout
+from p2ptracker.storage.release_tables import releases
 from p2ptracker.storage.releases import find_release
-from p2ptracker.storage.schema import releases
 from tests.p2ptracker.approvers import Approvers, reason
 from tests.p2ptracker.rollout_bench import HELLO, World
 
