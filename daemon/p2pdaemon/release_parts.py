@@ -18,7 +18,7 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.payload.check import check_manifest
+from p2pdeploy.payload.check import check_chunk_index, check_manifest
 
 __all__ = ["Judge", "ReleaseParts", "disk_hop"]
 
@@ -67,11 +67,12 @@ class ReleaseParts:
         return manifest
 
     async def chunk_index(self, digest: Digest, manifest: Manifest) -> ChunkIndex:
+        """The chunk index of *manifest*.  Only one that fits it lies on the disk."""
         index = await disk_hop(self._store.read_chunk_index, digest, manifest)
         if index is None:
             data = await self._control.fetch_chunk_index(digest, manifest.chunk_index)
+            index = await disk_hop(check_chunk_index, manifest, data)
             await disk_hop(self._store.write_chunk_index, digest, manifest, data)
-            index = ChunkIndex.from_bytes(data)
         return index
 
 

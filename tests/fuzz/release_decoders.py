@@ -10,7 +10,7 @@ import msgspec
 
 from p2pdeploy.errors import P2PDeployError, TrustError
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
+from p2pdeploy.manifest import Manifest, digest_of
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.payload.check import check_chunk_index, check_manifest
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
@@ -19,7 +19,6 @@ from p2pdeploy.trust.releases.library import Root, Snapshot, Targets, Timestamp
 from p2pdeploy.trust.releases.proposals import Proposal, propose_targets
 from p2pdeploy.trust.releases.seen import Seen
 from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys, verify_release
-from p2ptracker.registry.chunk_map import ChunkMap
 from tests.fuzz.decoder import Decoder
 from tests.p2pdeploy.payload.conftest import SERVICE_TOML
 from tests.p2pdeploy.trust.release_fleet import NOON, ORDER_KEYS, Fleet, release
@@ -117,11 +116,6 @@ RELEASE_DECODERS = (
     ),
     Decoder(
         name="ChunkIndex",
-        read=lambda data: ChunkMap(_BUILT.manifest, ChunkIndex.from_bytes(data)),
-        honest=(_BUILT.chunk_index_bytes,),
-    ),
-    Decoder(
-        name="check_chunk_index",
         read=read_chunk_index,
         honest=(_BUILT.chunk_index_bytes,),
         refuses=(P2PDeployError,),

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -19,6 +20,7 @@ from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import ServiceName, Version
+from p2pdeploy.manifest import BlobChunks, ChunkIndex, digest_of
 from p2pdeploy.messages.deal import Deal
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload.build import Built
@@ -42,7 +44,9 @@ class Origin:
         self._built: dict[str, tuple[Built, Version, Dealer]] = {}
 
     def publish(self, tree: Path, version: str) -> Build:
-        built = build_payload(tree, HELLO)
+        return self.publish_built(build_payload(tree, HELLO), version)
+
+    def publish_built(self, built: Built, version: str) -> Build:
         spans = piece_spans(built.manifest)
         dealer = Dealer([span.size_bytes for span in spans])
         self._built[built.manifest_digest] = (built, Version(version), dealer)
@@ -127,6 +131,30 @@ async def test_a_build_is_staged_whole_and_each_byte_drawn_once(config, store, o
     assert (store.tree(build.digest) / "data").read_bytes() == DATA
     assert staged.fetched_bytes == origin.dealt_bytes
     assert staged.fetched_bytes == store.read_manifest(build.digest).size_bytes
+
+
+async def test_a_chunk_index_that_does_not_fit_is_refused_though_it_was_signed(
+    config, store, origin, tmp_path
+):
+    """Else it would say where on a host's disk what an older release has is copied to."""
+    built = build_payload(a_tree(tmp_path / "far", DATA), HELLO)
+    first, *others = built.chunk_index.blobs
+    far = BlobChunks(first.digests, (1 << 60, *first.sizes_bytes[1:]))
+    index = ChunkIndex((far, *others)).to_bytes()
+    manifest = msgspec.structs.replace(
+        built.manifest, chunk_index=digest_of(index), chunk_index_bytes=len(index)
+    )
+    lying = built._replace(
+        manifest=manifest,
+        manifest_bytes=manifest.to_bytes(),
+        manifest_digest=digest_of(manifest.to_bytes()),
+        chunk_index_bytes=index,
+    )
+    build = origin.publish_built(lying, "6.6.6")
+    async with a_stager(config, store, origin) as stager:
+        with pytest.raises(IntegrityError, match="chunk"):
+            await stager.stage(HELLO, build)
+    assert store.read_chunk_index(build.digest, manifest) is None
 
 
 async def test_what_is_staged_needs_no_control_plane_any_more(config, store, origin, build):

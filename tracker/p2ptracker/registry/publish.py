@@ -18,11 +18,11 @@ import structlog
 
 from p2pdeploy.errors import IntegrityError, ProtocolError, RefusedError
 from p2pdeploy.ids import Digest, ServiceName, Version, check_digest, check_service, check_version
-from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
+from p2pdeploy.manifest import Manifest, digest_of
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PublishRequest
-from p2pdeploy.payload.check import check_manifest
-from p2ptracker.registry.chunk_map import ChunkMap, runs_of
+from p2pdeploy.payload.check import check_chunk_index, check_manifest
+from p2ptracker.registry.chunk_map import runs_of
 from p2ptracker.registry.commit import Committer
 from p2ptracker.registry.spool import Spool
 from p2ptracker.registry.uploads import Upload, Uploads
@@ -144,10 +144,5 @@ def _judge(service: ServiceName, request: PublishRequest) -> Digest:
         raise RefusedError(
             f"the payload is of service {manifest.service}, not {service}", code="other-service"
         )
-    if (
-        digest_of(request.chunk_index) != manifest.chunk_index
-        or len(request.chunk_index) != manifest.chunk_index_bytes
-    ):
-        raise IntegrityError("the chunk index is not the one that the manifest names")
-    ChunkMap(manifest, ChunkIndex.from_bytes(request.chunk_index))
+    check_chunk_index(manifest, request.chunk_index)
     return digest_of(request.manifest)

@@ -27,7 +27,8 @@ import msgspec
 
 from p2pdeploy.errors import IntegrityError, ProtocolError, UnavailableError
 from p2pdeploy.ids import Digest
-from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
+from p2pdeploy.manifest import Manifest, digest_of
+from p2pdeploy.payload.check import check_chunk_index
 from p2ptracker.registry.chunk_map import Chunk, ChunkMap
 
 __all__ = ["Received", "Spool"]
@@ -48,7 +49,10 @@ class Spool:
     Args:
         folder: The spool's own folder; made, or gone on with.
         manifest_bytes: Checked by the caller.
-        chunk_index_bytes: Its digest is the one the manifest names; checked by the caller.
+        chunk_index_bytes: The manifest's.
+
+    Raises:
+        IntegrityError, ProtocolError: the chunk index is another one, or doesn't fit the manifest.
     """
 
     def __init__(self, folder: Path, manifest_bytes: bytes, chunk_index_bytes: bytes) -> None:
@@ -57,7 +61,7 @@ class Spool:
         self.manifest_bytes = manifest_bytes
         self.chunk_index_bytes = chunk_index_bytes
         self.manifest = Manifest.from_bytes(manifest_bytes)
-        self.chunks = ChunkMap(self.manifest, ChunkIndex.from_bytes(chunk_index_bytes))
+        self.chunks = ChunkMap(check_chunk_index(self.manifest, chunk_index_bytes))
         self._lock = threading.Lock()
         self._arrived = bytearray(len(self.chunks))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
