@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import msgspec
 
-from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import CellId, Digest, HostName
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "HolderHint",
     "WaitDeal",
     "bitmap_of",
-    "bits_of",
 ]
 
 # 200,000 files (each begins a piece) and 1 TB in pieces of 16 MiB; the bitmap stays at 32 KiB.
@@ -93,17 +91,3 @@ def bitmap_of(bits: list[bool]) -> bytes:
         if bit:
             packed[index >> 3] |= 0x80 >> (index & 7)
     return bytes(packed)
-
-
-def bits_of(bitmap: bytes, piece_count: int) -> list[bool]:
-    """Unpack a bitmap of *piece_count* pieces.
-
-    Raises:
-        ProtocolError: the length is wrong or a spare bit is set.
-    """
-    if len(bitmap) != (piece_count + 7) // 8:
-        raise ProtocolError(f"bitmap of {len(bitmap)} bytes for {piece_count} pieces")
-    bits = [bool(byte & (0x80 >> bit)) for byte in bitmap for bit in range(8)]
-    if any(bits[piece_count:]):
-        raise ProtocolError("bitmap has a spare bit set")
-    return bits[:piece_count]
