@@ -20,27 +20,17 @@ import trio
 import p2pdaemon
 import p2pdeploy
 from p2pdaemon.config import DaemonConfig
-from p2pdeploy.codec import encode
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.state import attestation_key
 from p2pdeploy.host_client import HostAddress, ask_status
-from p2pdeploy.ids import HostName, RolloutId, ServiceName
-from p2pdeploy.manifest import digest_of
+from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Member
-from p2pdeploy.messages.orders import (
-    Build,
-    FaultDomainPlan,
-    Go,
-    Grant,
-    Plan,
-    Rollout,
-    Roster,
-    RosterMember,
-    Target,
-)
+from p2pdeploy.messages.orders import Build, Grant
+from p2pdeploy.planning.planner import CellFacts, Limits, plan_cell
 from p2pdeploy.testing.fleet_keys import FleetKeys
+from p2pdeploy.testing.orders import a_go, orders_of
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import Sealed
 from p2pdeploy.trust.identity import HostId
@@ -49,11 +39,11 @@ from p2pdeploy.trust.tls import server_context
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import open_trust
 from tests.daemon_toml import write_daemon_toml
+from tests.p2pdaemon.conftest import HELLO
 from tests.trust_folder import add_trust, control_plane_files, enrol, operator_files
 
-__all__ = ["HELLO", "PATIENCE_S", "Cell", "as_host", "fleet_of", "serve_control_plane"]
+__all__ = ["PATIENCE_S", "Cell", "as_host", "fleet_of", "host_of", "serve_control_plane"]
 
-HELLO = ServiceName("hello")
 PATIENCE_S = 30.0  # a process starts, and gossip brings it everything, on a busy machine
 SOURCES = [str(Path(package.__path__[0]).parent) for package in (p2pdeploy, p2pdaemon)]
 
@@ -63,31 +53,28 @@ def fleet_of(config: DaemonConfig) -> Path:
     return config.identity_dir.parent / "fleet"
 
 
+def host_of(config: DaemonConfig) -> Host:
+    """The host of *config*, as the inventory has it."""
+    names = [name for name in Host.__struct_fields__ if name != "enrolment"]
+    return Host(**{name: getattr(config, name) for name in names})
+
+
 def as_host(member: Member, config: DaemonConfig) -> Host:
-    return Host(
+    """Another host of the same cell."""
+    return msgspec.structs.replace(
+        host_of(config),
         name=member.name,
         address=member.address,
-        environment="lab",
-        machine_function="web",
-        cell=config.cell,
         fault_domain=member.fault_domain,
         gossip_port=member.gossip_port,
         swarm_port=member.swarm_port,
-        host_port=config.host_port,
     )
 
 
 def _enrolled(config: DaemonConfig) -> FleetKeys:
     """Make a fleet with this one host in it; the keys of everybody."""
     add_trust(fleet_of(config))
-    me = Member(
-        name=config.name,
-        address=config.address,
-        gossip_port=config.gossip_port,
-        swarm_port=config.swarm_port,
-        fault_domain=config.fault_domain,
-    )
-    enrol(fleet_of(config), as_host(me, config), config.identity_dir)
+    enrol(fleet_of(config), host_of(config), config.identity_dir)
     trust = open_trust(fleet_of(config))
     return FleetKeys(trust.fleet, trust.keys)
 
@@ -159,73 +146,33 @@ class Cell:
 
     def order(self, build: Build, baseline: Build | None, plan_seq: int, bake_s: float) -> None:
         """Tell the cell to install *build* on the one host."""
-        now, cell = time.time(), self.config.cell
-        rollout_id = RolloutId(f"r{plan_seq}")
-        roster = Roster(
-            cell=cell,
-            service=HELLO,
-            plan_seq=plan_seq,
-            members=(RosterMember(self.config.name, 0, 0),),
-        )
-        plan = Plan(
-            cell=cell,
-            service=HELLO,
-            rollout_id=rollout_id,
-            plan_seq=plan_seq,
-            kind="install",
-            build=build,
+        facts = CellFacts(
+            cell=self.config.cell,
+            hosts=(host_of(self.config),),
+            alive=frozenset({self.config.name}),
+            evidence={},
             baseline=baseline,
-            roster_digest=digest_of(encode(roster)),
-            fault_domains=(
-                FaultDomainPlan(
-                    name=self.config.fault_domain, size=1, failures_max=0, batches=(1,)
-                ),
-            ),
-            max_unavailable=1,
-            brakes_max=1,
-            bake_s=bake_s,
-            settle_s=0.1,
-            activation_max_s=40.0,
-            lease_s=30.0,
-            clock_error_s=1.0,
-            issued_at=now,
-            expires_at=now + 3600,
+            plan_seq_max=plan_seq - 2,
         )
-        rollout = Rollout(
-            cell=cell,
+        cell_plan = plan_cell(
+            facts,
             service=HELLO,
-            rollout_id=rollout_id,
-            rollout_seq=plan_seq,
             build=build,
-            baseline=baseline,
-            target=Target(hosts=(self.config.name,)),
-            failure_fraction_max=0.0,
-            max_unavailable=1,
-            bake_s=bake_s,
-            settle_s=0.1,
-            activation_max_s=40.0,
-            lease_s=30.0,
-            clock_error_s=1.0,
-            issued_at=now,
-            expires_at=now + 3600,
+            rollout_id=RolloutId(f"r{plan_seq}"),
+            limits=Limits(bake_s=bake_s, settle_s=0.1, stop_timeout_s=5.0, start_timeout_s=10.0),
+            now=time.time(),
         )
-        self.say(rollout)
-        self.say(roster)
-        self.say(plan)
+        assert cell_plan is not None, "the host is alive"
+        assert cell_plan.plan.plan_seq == plan_seq
+        for order in orders_of(cell_plan):
+            self.say(order)
         self.go(plan_seq)
 
     def go(self, plan_seq: int) -> None:
         self._lease_seq += 1
-        now = time.time()
         grant = Grant(service=HELLO, plan_seq=plan_seq, phase="activate", up_to=0)
-        go = Go(
-            cell=self.config.cell,
-            lease_seq=self._lease_seq,
-            issued_at=now,
-            not_after=now + 30,
-            grants=(grant,),
-        )
-        self.say(go)
+        go = a_go(grant, lease_seq=self._lease_seq, issued_at=time.time())
+        self.say(msgspec.structs.replace(go, cell=self.config.cell))
 
     async def attested(self, wanted: Callable[[Attestation], bool]) -> Attestation:
         """The host's newest word, once it is as wanted."""

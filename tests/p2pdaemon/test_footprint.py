@@ -14,8 +14,8 @@ import pytest
 import p2pdaemon
 import p2pdeploy
 from p2pdaemon.config import DaemonConfig
-from p2pdeploy.topology import Host
 from tests.daemon_toml import write_daemon_toml
+from tests.p2pdaemon.cell_of_two import host_of
 from tests.trust_folder import add_trust, enrol
 
 pytestmark = pytest.mark.processes
@@ -34,11 +34,8 @@ main(["run", "--config", sys.argv[1]])
 @pytest.fixture
 def config_path(config: DaemonConfig, tmp_path: Path) -> Path:
     """The configuration of a host that has joined."""
-    fields = {
-        name: getattr(config, name) for name in Host.__struct_fields__ if hasattr(config, name)
-    }
     add_trust(tmp_path / "fleet")
-    enrol(tmp_path / "fleet", Host(**fields), config.identity_dir)
+    enrol(tmp_path / "fleet", host_of(config), config.identity_dir)
     return write_daemon_toml(tmp_path, config)
 
 
