@@ -1,7 +1,6 @@
 """A host refuses documents that were right once: rolled back, frozen, mixed.
 
-The attacker stands where it hurts most: between host and control plane, and often in possession
-of the online keys, so that the only thing in the way is the defence that the test is about.
+The attacker stands where that of test_release_attacks.py does.
 """
 
 from __future__ import annotations
@@ -13,16 +12,9 @@ import pytest
 
 from p2pdeploy.trust.releases.bundle import ReleaseBundle
 from p2pdeploy.trust.releases.documents import parse_document
-from p2pdeploy.trust.releases.library import (
-    MetaFile,
-    Snapshot,
-)
+from p2pdeploy.trust.releases.library import MetaFile, Snapshot
 from p2pdeploy.trust.releases.online import sign_snapshot
-from p2pdeploy.trust.releases.proposals import (
-    propose_release,
-    propose_root,
-    propose_targets,
-)
+from p2pdeploy.trust.releases.proposals import propose_release, propose_root, propose_targets
 from p2pdeploy.trust.releases.refusals import Attack
 from tests.p2pdeploy.trust.release_fleet import (
     DAY,
