@@ -26,7 +26,7 @@ from p2ptracker.enrolment.gate import IssuingGate
 from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import Revoker
-from p2ptracker.enrolment.rotating import RingFiles, RingRotator
+from p2ptracker.enrolment.rotating import KeptRings, RingRotator
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.keys.release_roles import ReleaseRoles
 from p2ptracker.keys.rotation import Waits
@@ -134,6 +134,7 @@ async def open_control_plane(
         plane = _assemble(folder / "tracker", config, inventory, trust, refusals, database, clock)
         await plane.repository.open(trust)
         await plane.keys.open()
+        await plane.rotator.open()
         await plane.cells.load()
         await plane.orchestrator.load()
         yield plane
@@ -180,7 +181,11 @@ def _assemble(
         daemons.learn(host)
         orchestrator.learn_cell(host.cell)
 
-    rotator = RingRotator(RingFiles(trust), lambda: [cell.cell for cell in cells.all()])
+    rotator = RingRotator(
+        KeptRings(trust, database),
+        lambda: [cell.cell for cell in cells.all()],
+        metrics.task_failures.labels(task="rotate_rings"),
+    )
     revoker = Revoker(trust, inventory, standing, database, cells, rotator, clock)
     keys = KeyRotator(
         trust,

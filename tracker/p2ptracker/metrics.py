@@ -44,6 +44,12 @@ class Metrics:
         self.errors = Counter(
             "p2p_api_errors", "API answers that were errors", ["code"], registry=self.registry
         )
+        self.task_failures = Counter(
+            "p2p_task_failures",
+            "Times that something the control plane does by itself failed, and is tried again",
+            ["task"],
+            registry=self.registry,
+        )
         self.syncs = Counter(
             "p2p_cell_syncs", "Posts of delegates", ["cell", "kind"], registry=self.registry
         )

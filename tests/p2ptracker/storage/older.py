@@ -18,6 +18,7 @@ _LATER_TABLES = (
     "operator_certificates",
     "key_rotations",
     "highest_numbers",
+    "rings_to_rotate",
 )
 
 

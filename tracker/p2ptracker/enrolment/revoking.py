@@ -6,10 +6,10 @@ The cells hear of it as an item of their state, and from the answer to what each
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import msgspec
+import sqlalchemy as sa
 import structlog
 import trio
 
@@ -29,6 +29,7 @@ from p2ptracker.enrolment.rotating import RingRotator
 from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing
 from p2ptracker.storage.enrolment import Enrolment, revoke_host, take_back
 from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.rings_to_rotate import want_new_keys
 
 __all__ = ["Revoker", "forgotten"]
 
@@ -74,21 +75,25 @@ class Revoker:
 
         Raises:
             NotFoundError: the inventory has no such host.
+            UnavailableError: the database can't be written; nothing changed.
         """
         host = self._inventory.get(name)
-        known = await self._database.write(
-            partial(
-                revoke_host,
-                host=host.name,
+
+        def work(connection: sa.Connection) -> Enrolment:
+            want_new_keys(connection, [host.cell])
+            return revoke_host(
+                connection,
+                host.name,
                 enrolment_before=host.enrolment,
                 reason=reason,
                 now=self._clock(),
             )
-        )
+
+        known = await self._database.write(work)
         self._standing.put(known)
         log.warning("host-revoked", host=host.name, reason=reason)
         self._tell(host.cell)
-        await self._rotator.begin(host.cell)
+        await self._rotator.begin_wanted()
         return known
 
     def tell_anew(self) -> None:
@@ -120,10 +125,15 @@ class Revoker:
         known, lost = forgotten(held, self._standing, now=now) if held else ([], [])
         if not known and not lost:
             return
-        since = now - REFUSED_FOR_S
-        serials = await self._database.write(
-            partial(take_back, known=known, serials=lost, told_since=since, now=now)
-        )
+        is_one_out = any(each.is_revoked for each in known)
+
+        def work(connection: sa.Connection) -> Sequence[str]:
+            if is_one_out:  # the backup may be older than the keys that it never had
+                want_new_keys(connection, [cell])
+            since = now - REFUSED_FOR_S
+            return take_back(connection, known, lost, told_since=since, now=now)
+
+        serials = await self._database.write(work)
         for each in known:
             self._standing.put(each)
             self._inventory.set_enrolment(each.host, each.enrolment)

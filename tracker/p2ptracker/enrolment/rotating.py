@@ -1,18 +1,23 @@
 """Give a cell other gossip keys, in steps that lose no member (:mod:`p2pdeploy.trust.cell_keys`).
 
-A host that is revoked has the keys it had; it is never told the next ones.  What is under way is
-read from the ring itself, so a control plane that restarts goes on with it.
+A host that is revoked has the keys it had; it is never told the next ones.  That a cell must get
+another key is stored with the revocation, and what is under way is read from the ring itself: a
+control plane that restarts goes on with both.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import structlog
 import trio
+from prometheus_client import Counter
 
+from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import CellId
 from p2pdeploy.trust.cell_keys import (
     CELL_KEY_BYTES,
@@ -25,8 +30,11 @@ from p2pdeploy.trust.cell_keys import (
 )
 from p2ptracker.authority.cell_rings import replace_ring, ring_of
 from p2ptracker.authority.folder import TrustFolder
+from p2ptracker.storage.interfaces import Database
+from p2ptracker.storage.rings_to_rotate import note_new_key, wanted_keys
+from p2ptracker.threads import Threads
 
-__all__ = ["RingFiles", "RingRotator", "Rings", "next_ring"]
+__all__ = ["KeptRings", "RingRotator", "Rings", "next_ring"]
 
 LOOK_EVERY_S = 5.0  # of steps that are three minutes apart
 
@@ -41,69 +49,98 @@ def next_ring(ring: CellKeys) -> CellKeys | None:
 
 
 class Rings(Protocol):
-    """Where the rings of cells are kept."""
+    """Where the rings of cells are kept, and which cells must get another key."""
 
     async def read(self, cell: CellId) -> CellKeys: ...
     async def write(self, ring: CellKeys) -> None: ...
+    async def wanted(self) -> Mapping[CellId, int]: ...
+    async def note_new_key(self, cell: CellId, revocations: int) -> None: ...
 
 
-class RingFiles:
-    """The rings in the trust folder."""
+class KeptRings:
+    """The rings in the trust folder; what is wanted in *database*."""
 
-    def __init__(self, trust: TrustFolder) -> None:
-        self._trust = trust
-        self._files = trio.CapacityLimiter(1)
+    def __init__(self, trust: TrustFolder, database: Database) -> None:
+        self._trust, self._database = trust, database
+        self._files = Threads(1)
 
     async def read(self, cell: CellId) -> CellKeys:
-        return await trio.to_thread.run_sync(ring_of, self._trust, cell, limiter=self._files)
+        return await self._files.run(ring_of, self._trust, cell)
 
     async def write(self, ring: CellKeys) -> None:
-        await trio.to_thread.run_sync(replace_ring, self._trust, ring, limiter=self._files)
+        await self._files.run(replace_ring, self._trust, ring)
+
+    async def wanted(self) -> Mapping[CellId, int]:
+        return await self._database.read(wanted_keys)
+
+    async def note_new_key(self, cell: CellId, revocations: int) -> None:
+        await self._database.write(partial(note_new_key, cell=cell, revocations=revocations))
 
 
 class RingRotator:
-    """Rotates the keys of cells.
+    """Rotates the keys of cells.  ``open`` it before anything is revoked.
 
     Args:
         rings: Where they are kept.
         cells: The cells there are.
+        failures: Counts steps that could not be made when it was time.
     """
 
-    def __init__(self, rings: Rings, cells: Callable[[], Iterable[CellId]]) -> None:
-        self._rings, self._cells = rings, cells
+    def __init__(
+        self, rings: Rings, cells: Callable[[], Iterable[CellId]], failures: Counter
+    ) -> None:
+        self._rings, self._cells, self._failures = rings, cells, failures
         self._due: dict[CellId, float] = {}  # trio's clock
-        self._again: set[CellId] = set()
         self._lock = trio.Lock()
 
     def __repr__(self) -> str:
         return f"<RingRotator: {len(self._due)} under way>"
 
-    async def begin(self, cell: CellId) -> None:
-        """Start a rotation; one that is under way takes the new key along.
+    async def open(self) -> None:
+        """Go on where the last process stopped; each step that was waited for waits anew.
 
         Raises:
-            ConfigError: the ring is damaged.
-            OSError: it can't be written; nothing was changed.
+            ConfigError: a ring is damaged.
+            UnavailableError: the first ring of a cell can't be written.
+        """
+        for cell in self._cells():
+            try:
+                ring = await self._rings.read(cell)
+            except OSError as error:
+                raise UnavailableError(f"no gossip keys: {error}", where=cell) from error
+            if next_ring(ring) is not None:
+                self._wait(cell)
+
+    async def begin_wanted(self) -> None:
+        """Make the keys that revocations ask for; one that is under way takes the new key along.
+
+        What can't be done now stays wanted: :meth:`rotate_rings` tries again.
         """
         async with self._lock:
-            ring = await self._rings.read(cell)
-            if len(ring.keys) == EPOCHS_MAX:
-                self._again.add(cell)  # when this one has ended
-                return
-            await self._write(add_epoch(ring, os.urandom(CELL_KEY_BYTES)))
+            with self._going_on():
+                for cell, revocations in (await self._rings.wanted()).items():
+                    with self._going_on(cell):
+                        await self._begin(cell, revocations)
 
     async def rotate_rings(self) -> None:
-        """Task: make each step when it is time."""
-        for cell in self._cells():
-            if next_ring(await self._rings.read(cell)) is not None:
-                self._due[cell] = trio.current_time() + ROTATION_STEP_WAIT_S
+        """Task: begin what is wanted, and make each step when it is time."""
         while True:
+            await self.begin_wanted()
             for cell in [c for c, due in self._due.items() if due <= trio.current_time()]:
-                try:
+                with self._going_on(cell):
                     await self._step(cell)
-                except OSError as error:
-                    log.error("ring-not-written", cell=cell, reason=str(error))
             await trio.sleep(LOOK_EVERY_S)
+
+    async def _begin(self, cell: CellId, revocations: int) -> None:
+        if cell not in self._cells():
+            return  # it left the inventory; should it come back, then
+        ring = await self._rings.read(cell)
+        if len(ring.keys) == EPOCHS_MAX:  # then when what is under way has ended
+            self._due.setdefault(cell, trio.current_time() + ROTATION_STEP_WAIT_S)
+            return
+        await self._write(add_epoch(ring, os.urandom(CELL_KEY_BYTES)))
+        # A kill before this line costs one rotation too many.
+        await self._rings.note_new_key(cell, revocations)
 
     async def _step(self, cell: CellId) -> None:
         async with self._lock:
@@ -113,10 +150,19 @@ class RingRotator:
                 return
             del self._due[cell]
         log.info("gossip-keys-rotated", cell=cell)
-        if cell in self._again:
-            self._again.remove(cell)
-            await self.begin(cell)
 
     async def _write(self, ring: CellKeys) -> None:
         await self._rings.write(ring)
-        self._due[ring.cell] = trio.current_time() + ROTATION_STEP_WAIT_S
+        self._wait(ring.cell)
+
+    def _wait(self, cell: CellId) -> None:
+        self._due[cell] = trio.current_time() + ROTATION_STEP_WAIT_S
+
+    @contextmanager
+    def _going_on(self, cell: str = "") -> Generator[None]:
+        """What fails is done at a later look; one cell's ring must not hold up the others."""
+        try:
+            yield
+        except (P2PDeployError, OSError) as error:
+            self._failures.inc()
+            log.error("gossip-keys-not-rotated", cell=cell, reason=str(error))

@@ -12,6 +12,7 @@
   numbers of orders, also of those that are gone
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
 * :mod:`~p2ptracker.storage.enrolment`: enrolments, revocations, alarms
+* :mod:`~p2ptracker.storage.rings_to_rotate`: cells that must get another gossip key
 * :mod:`~p2ptracker.storage.join_tokens`: who may join by a token
 * :mod:`~p2ptracker.storage.company_joins`: who may join by a company's certificate
 * :mod:`~p2ptracker.storage.group_commit`: several small pieces of work in one transaction

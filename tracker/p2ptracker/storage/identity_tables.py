@@ -12,6 +12,7 @@ __all__ = [
     "join_tokens",
     "operator_certificates",
     "refused_serials",
+    "rings_to_rotate",
     "tables",
 ]
 
@@ -84,6 +85,14 @@ refused_serials = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 """Certificates of operators that are refused before they expire.  Never deleted."""
+
+rings_to_rotate = sa.Table(
+    "rings_to_rotate",
+    tables,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("revocations", sa.BigInteger, nullable=False),
+)
+"""Cells that had so many ``revocations`` since their newest gossip key was made."""
 
 audit = sa.Table(
     "audit",

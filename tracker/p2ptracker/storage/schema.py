@@ -63,6 +63,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE highest_numbers (cell TEXT NOT NULL, kind TEXT NOT NULL,"
         " service TEXT NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (cell, kind, service))",
     ),
+    ("CREATE TABLE rings_to_rotate (cell TEXT NOT NULL PRIMARY KEY, revocations BIGINT NOT NULL)",),
 )
 VERSION = len(STEPS) + 1
 
