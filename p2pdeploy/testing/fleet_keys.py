@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from p2pdeploy.codec import encode
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.trust.credential import Credential
-from p2pdeploy.trust.envelope import ROLE_OF, Sealed, open_envelope, seal
+from p2pdeploy.trust.envelope import ROLE_OF, Sealed, assemble, open_envelope, seal, signed_part
 from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys
 from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 
-__all__ = ["FleetKeys"]
+__all__ = ["FleetKeys", "sealed_by"]
 
 _ENROLMENT_SHIFT = 32
+
+
+def sealed_by(message: Sealed, *keys: SigningKey) -> bytes:
+    """*message* in one envelope that each of *keys* signed."""
+    kind, payload = type(message), encode(message)
+    signatures = tuple((key.key_id, key.sign(signed_part(kind, payload))) for key in keys)
+    return assemble(kind, payload, signatures)
 
 
 class FleetKeys:

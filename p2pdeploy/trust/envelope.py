@@ -39,7 +39,6 @@ __all__ = [
     "Signature",
     "Verifier",
     "assemble",
-    "cosign",
     "open_envelope",
     "seal",
     "signed_part",
@@ -128,21 +127,6 @@ def seal(message: Sealed, sealer: Sealer) -> bytes:
     payload = encode(message)
     signature = (sealer.key_id, sealer.sign(_pae(kind, payload)))
     return encode(Envelope(kind, payload, (signature,), sealer.credential))
-
-
-def cosign(data: bytes, sealer: Sealer) -> bytes:
-    """Add a signature to an envelope; one by the same key is replaced.
-
-    Raises:
-        ProtocolError: *data* is no envelope, or it has as many signatures as it may have.
-    """
-    envelope = decode(data, Envelope, bytes_max=ENVELOPE_BYTES_MAX)
-    others = [signature for signature in envelope.signatures if signature[0] != sealer.key_id]
-    if len(others) >= SIGNATURES_MAX:
-        raise ProtocolError(f"an envelope has at most {SIGNATURES_MAX} signatures")
-    signature = sealer.sign(_pae(envelope.type, envelope.payload))
-    signatures = (*others, (sealer.key_id, signature))
-    return encode(msgspec.structs.replace(envelope, signatures=signatures))
 
 
 def signed_part(kind: type[Sealed], payload: bytes) -> bytes:

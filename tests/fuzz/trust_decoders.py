@@ -26,7 +26,6 @@ from p2pdeploy.trust.certificates import (
     key_to_pem,
 )
 from p2pdeploy.trust.credential import Credential
-from p2pdeploy.trust.envelope import cosign
 from p2pdeploy.trust.identity import HostId, OperatorId, identity_of, spiffe_id
 from p2pdeploy.trust.join_token import JoinToken, read_join_token, show_join_token
 from p2pdeploy.trust.keyring import ORDER_ROLES
@@ -143,11 +142,6 @@ TRUST_DECODERS = (
         refuses=(TrustError,),
     ),
     Decoder(name="open_envelope", read=FLEET.open, honest=ENVELOPES, refuses=_ENVELOPE_REFUSALS),
-    Decoder(
-        name="cosign",
-        read=lambda data: cosign(data, FLEET.roles["go"]),
-        honest=ENVELOPES,
-    ),
     Decoder(
         name="certificate-request",
         read=issue,

@@ -8,9 +8,10 @@ import pytest
 from p2pdeploy.errors import ProtocolError, TrustError
 from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.messages.attestation import Attestation, Rank
+from p2pdeploy.testing.fleet_keys import sealed_by
 from p2pdeploy.testing.orders import CELL, a_go, a_plan, a_word, abort_of, activate, rollout_of
 from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
-from p2pdeploy.trust.envelope import cosign, open_envelope, seal
+from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.keyring import ORDER_ROLES, FleetVerifier, OrderKeys
 from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey, key_id_of
@@ -81,11 +82,11 @@ def test_two_of_three_owners_must_sign_a_rollout() -> None:
     owners = [SigningKey.generate(role="rollout") for _ in range(3)]
     keys = RoleKeys(threshold=2, public_keys=tuple(owner.public_key for owner in owners))
     judge = FleetVerifier(OrderKeys("lab", {"rollout": keys}))
-    once = seal(rollout_of(PLAN), owners[0])
-    for too_few in (once, cosign(once, owners[0]), cosign(once, KEYS["rollout"])):
+    first, _, third = owners
+    for too_few in ([first], [first, first], [first, KEYS["rollout"]]):
         with pytest.raises(TrustError):
-            open_envelope(too_few, judge)
-    assert open_envelope(cosign(once, owners[2]), judge) == rollout_of(PLAN)
+            open_envelope(sealed_by(rollout_of(PLAN), *too_few), judge)
+    assert open_envelope(sealed_by(rollout_of(PLAN), first, third), judge) == rollout_of(PLAN)
 
 
 def test_one_key_that_signs_twice_counts_once() -> None:

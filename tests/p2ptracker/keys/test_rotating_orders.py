@@ -10,8 +10,9 @@ from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName, Version
 from p2pdeploy.messages.keys import KeyView, RotationAnswer, RotationRequest
 from p2pdeploy.messages.orders import Abort, Excuse, Go
+from p2pdeploy.testing.fleet_keys import sealed_by
 from p2pdeploy.testing.orders import a_plan, rollout_of
-from p2pdeploy.trust.envelope import cosign, open_envelope, seal
+from p2pdeploy.trust.envelope import open_envelope, seal
 from p2pdeploy.trust.releases.proposals import Proposal, sign
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.keys.rotation import Waits
@@ -248,7 +249,7 @@ async def test_people_take_rollouts_over(fleet_dir, started) -> None:
         assert tracker.plane.keys.under_way("rollout") is None
         assert not counts(tracker, ROLLOUT, own)
         assert not counts(tracker, ROLLOUT, people[0])
-        two = cosign(seal(ROLLOUT, people[0]), people[2])
+        two = sealed_by(ROLLOUT, people[0], people[2])
         assert open_envelope(two, tracker.plane.verifier) == ROLLOUT
         assert not tracker.plane.trust.paths.key("rollout").exists()
     async with started(fleet_dir) as tracker:
