@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import click
@@ -12,11 +12,10 @@ import trio
 
 from p2pdaemon.config import load_config
 from p2pdaemon.log import configure_log, get_logger
-from p2pdeploy.errors import P2PDeployError
+from p2pdeploy.command_line import run_program
 
 __all__ = ["main"]
 
-INTERNAL_EXIT_CODE = 70  # sysexits.h, EX_SOFTWARE
 PRIVATE_UMASK = 0o077  # what the daemon writes is nobody else's; services get their own umask
 
 _config_option = click.option(
@@ -32,11 +31,11 @@ _TOKEN_CHARACTERS_MAX = 1_024  # a join token is 250
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+def cli() -> None:
     """The p2pdeploy daemon of one host."""
 
 
-@main.command()
+@cli.command()
 @_config_option
 def run(config_path: Path) -> None:
     """Run the daemon until SIGTERM; services go on running without it."""
@@ -52,7 +51,7 @@ def run(config_path: Path) -> None:
     _run(work)
 
 
-@main.command()
+@cli.command()
 @_config_option
 def stop_services(config_path: Path) -> None:
     """Stop this host's services; its daemon must be down."""
@@ -69,7 +68,7 @@ def stop_services(config_path: Path) -> None:
     _run(work)
 
 
-@main.command()
+@cli.command()
 @click.argument("token", required=False)
 @click.option(
     "--certificate",
@@ -127,7 +126,7 @@ def join(
     _run(work)
 
 
-@main.command()
+@cli.command()
 @_config_option
 def renew(config_path: Path) -> None:
     """Renew this host's certificates now; a running daemon takes them at its next start.
@@ -147,7 +146,7 @@ def renew(config_path: Path) -> None:
     _run(work)
 
 
-@main.command(hidden=True)
+@cli.command(hidden=True)
 def verify_release() -> None:
     """Judge release metadata; the daemon's own child, so that the daemon needs less memory."""
 
@@ -160,27 +159,18 @@ def verify_release() -> None:
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:
-    """Run *work*; an error is one line and an exit code, never a traceback."""
     os.umask(PRIVATE_UMASK)
-    try:
-        trio.run(work)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        known = _expected(error)
-        if known is None:
-            get_logger("daemon").exception("daemon crashed")
-            click.echo(f"p2pdaemon: internal error: {type(error).__name__}; see the log", err=True)
-            sys.exit(INTERNAL_EXIT_CODE)
-        click.echo(f"p2pdaemon: {known}", err=True)
-        sys.exit(known.exit_code)
+    trio.run(work)
 
 
-def _expected(error: BaseException) -> P2PDeployError | None:
-    """The one expected error, out of the groups that nurseries put around it; else None."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, P2PDeployError) else None
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point.  Errors are one line on stderr; the exit code is the error's."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run_program("p2pdaemon", cli, words, log_defect=_log_defect))
+
+
+def _log_defect() -> None:
+    get_logger("daemon").exception("daemon crashed")
 
 
 if __name__ == "__main__":

@@ -197,6 +197,46 @@ def test_a_folder_that_cannot_be_written_is_no_defect(p2pctl, monkeypatch) -> No
     assert done.err == "p2pctl: /fleet/token: cannot be written: No space left on device\n"
 
 
+def test_a_file_that_is_not_where_it_should_be_is_no_defect(p2pctl, tmp_path: Path) -> None:
+    done = p2pctl("keys", "generate", tmp_path / "no" / "such" / "k")
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "No such file or directory" in done.err
+    assert "internal" not in done.err
+
+
+def test_a_closed_stdout_is_one_line_and_nothing_is_done(payload: Path) -> None:
+    line = f"exec {sys.executable} -m p2pctl lint {payload} >&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == ("p2pctl: stdout is closed (send it to /dev/null if nobody reads it)\n")
+
+
+def test_an_argument_that_is_no_text_is_a_document_with_json() -> None:
+    command = [sys.executable, "-m", "p2pctl", "publish", "x", "1", b"/tmp/\xff", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["error"]["code"] == "not-text"
+
+
+def test_what_the_terminal_cannot_show_is_replaced_and_json_stays_whole(payload: Path) -> None:
+    with (payload / "service.toml").open("a") as file:
+        file.write('[run.env]\nMARK = "✔"\n')
+    shown, document = (lint_in_latin_1(payload, output) for output in ("table", "json"))
+    assert b'{"MARK": "?"}' in shown
+    assert "✔" in json.dumps(json.loads(document.decode("ascii")), ensure_ascii=False)
+
+
+def lint_in_latin_1(payload: Path, output: str) -> bytes:
+    done = subprocess.run(
+        [sys.executable, "-m", "p2pctl", "lint", str(payload), "-o", output],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout
+
+
 def test_an_interrupted_command_prints_an_error_document_with_json(p2pctl, monkeypatch) -> None:
     monkeypatch.setattr("p2pctl.cli.main_group", _Raising(KeyboardInterrupt()))
     done = p2pctl("publish", "-o", "json")

@@ -14,8 +14,6 @@ exit code         meaning
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -25,16 +23,19 @@ import click
 
 from p2pctl.fleet_dir import FOLDER_VARIABLE
 from p2pctl.lazy_group import LazyCommand, LazyGroup
-from p2pctl.output import Output, WatchedStream, abandon_stdout, note, print_error
-from p2pdeploy.errors import P2PDeployError, UnavailableError
+from p2pctl.output import Output, WatchedStream, note, print_error, replace_unprintable
+from p2pdeploy.command_line import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    abandon_stdout,
+    as_told,
+    hold_standard_streams,
+    require_text,
+    usage_error,
+)
 
 __all__ = ["main_group", "run"]
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_MACHINE_SAYS_NO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-REPORT_TO = "the project's issue tracker"
 
 COMMANDS = {
     "up": LazyCommand("p2pctl.cmd_lab:up", "Start a fleet of real processes on this machine."),
@@ -74,6 +75,12 @@ def main_group(folder: str | None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code.  Never raises, never prints a traceback."""
+    is_closed = sys.stdout is None  # pyright: ignore[reportUnnecessaryComparison] of `>&-`
+    hold_standard_streams()
+    if is_closed:
+        note("p2pctl: stdout is closed (send it to /dev/null if nobody reads it)")
+        return EXIT_FAILED
+    replace_unprintable()
     stdout = WatchedStream(sys.stdout)
     try:
         with redirect_stdout(cast(TextIO, stdout)):
@@ -92,25 +99,23 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str], output: Output, stdout: WatchedStream) -> int:
     """As :func:`run`; raises OSError when stdout takes nothing more."""
     try:
+        require_text(arguments)
         result = main_group.main(list(arguments), prog_name="p2pctl", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except P2PDeployError as error:
-        print_error(error, output)
-        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         note(error.format_message())
         return EXIT_USAGE
     except click.ClickException as error:
-        print_error(_usage_error(error), output)
+        print_error(usage_error(error), output)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print_error(P2PDeployError("interrupted", code="interrupted"), output)
-        return EXIT_INTERRUPTED
-    except Exception as error:
-        if stdout.failed:
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if stdout.failed and isinstance(error, OSError):
             raise
-        print_error(_unexpected(error), output)
-        return EXIT_FAILED
+        told = as_told(error)
+        print_error(told, output)
+        return EXIT_INTERRUPTED if told.code == "interrupted" else told.exit_code
 
 
 def _output_asked(arguments: Sequence[str]) -> Output:
@@ -124,34 +129,3 @@ def _output_asked(arguments: Sequence[str]) -> Output:
         for word, after in pairs
     )
     return Output("json") if asked else Output()
-
-
-def _usage_error(error: click.ClickException) -> P2PDeployError:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    hint = f"see '{context.command_path} --help'" if context else ""
-    return P2PDeployError(error.format_message(), hint=hint, code="usage")
-
-
-def _unexpected(error: Exception) -> P2PDeployError:
-    """The last resort: what the machine refuses as it says it, all else is a defect of ours."""
-    if isinstance(error, OSError) and error.errno in _MACHINE_SAYS_NO:
-        return UnavailableError(
-            f"cannot be written: {error.strerror}", where=str(error.filename or ""), code="disk"
-        )
-    return _defect(error)
-
-
-def _defect(error: Exception) -> P2PDeployError:
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    where = (
-        f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}" if frame else ""
-    )
-    text = " ".join(str(error).split())  # one line, whatever the library wrote
-    return P2PDeployError(
-        f"internal error {type(error).__name__}: {text}",
-        where=where,
-        hint=f"this is a defect; please report this line to {REPORT_TO}",
-        code="internal",
-    )

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-import os
+import io
+import json
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -24,10 +25,10 @@ __all__ = [
     "Output",
     "OutputFormat",
     "WatchedStream",
-    "abandon_stdout",
     "note",
     "print_error",
     "print_json",
+    "replace_unprintable",
     "stderr_console",
     "stdout_console",
 ]
@@ -60,8 +61,18 @@ class Output(msgspec.Struct, frozen=True):
 
 def print_json(document: object) -> None:
     """One document, one line, at once (a reader of ``-w`` must not wait for a full buffer)."""
-    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.write(_json_line(document) + "\n")
     sys.stdout.flush()
+
+
+def _json_line(document: object) -> str:
+    """The document; what stdout or UTF-8 cannot hold, as in a path, is escaped as JSON does it."""
+    try:
+        text = msgspec.json.encode(document).decode()
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(document), separators=(",", ":"))
+    return text
 
 
 def print_error(error: P2PDeployError, output: Output) -> None:
@@ -112,9 +123,10 @@ class WatchedStream:
             raise
 
 
-def abandon_stdout() -> None:
-    """Point stdout elsewhere: Python writes what is left of it at exit, and would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def replace_unprintable() -> None:
+    """From now on stdout shows ``?`` for a character that its encoding lacks, and does not fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def stderr_console() -> Console:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
+from p2pdeploy.command_line import run_program
 from p2psim.report import Report, collect, summary_lines
 
 HOSTS = click.option("--hosts", default=12, show_default=True, help="Hosts of the cell.")
 FDS = click.option("--fds", default=3, show_default=True, help="Fault domains of the cell.")
 
 
-@click.group()
-def main() -> None:
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
     """Run the production cores on a simulated clock, network, disk and process table."""
 
 
@@ -37,7 +39,7 @@ class SeedRange(click.ParamType[range]):
         return seeds
 
 
-@main.command()
+@cli.command()
 @HOSTS
 @FDS
 @click.option("--seeds", type=SeedRange(), default="0..20", show_default=True, metavar="A..B")
@@ -57,7 +59,7 @@ def activation(hosts: int, fds: int, seeds: range, jobs: int, output: str) -> No
     sys.exit(_exit_code(report))
 
 
-@main.command()
+@cli.command()
 @HOSTS
 @FDS
 @click.option("--seed", required=True, type=int)
@@ -81,6 +83,11 @@ def _check_size(hosts: int, fds: int) -> None:
 
 def _exit_code(report: Report) -> int:
     return 1 if report.violations else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point.  Errors are one line on stderr; the exit code is the error's."""
+    sys.exit(run_program("p2psim", cli, sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import structlog
 
-from p2pdeploy.errors import ConfigError, P2PDeployError
+from p2pdeploy.command_line import run_program
 
 __all__ = ["main"]
 
@@ -114,33 +115,14 @@ def _log_as_json_lines(level: str) -> None:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point.  Errors are one line on stderr; the exit code is the error's."""
-    try:
-        cli(standalone_mode=True)
-    except P2PDeployError as error:
-        click.echo(f"p2ptracker: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BaseExceptionGroup as group:
-        error = _first_of_ours(group)
-        if error is None:
-            raise
-        click.echo(f"p2ptracker: {error}", err=True)
-        sys.exit(error.exit_code)
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run_program("p2ptracker", cli, words, log_defect=_log_defect))
 
 
-def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> P2PDeployError | None:
-    """The error to show: one of ours, or an address that is taken."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found = _first_of_ours(error)
-            if found is not None:
-                return found
-        if isinstance(error, P2PDeployError):
-            return error
-        if isinstance(error, OSError):
-            return ConfigError(f"cannot listen: {error.strerror}", hint="is it running already?")
-    return None
+def _log_defect() -> None:
+    structlog.get_logger("p2ptracker").exception("control plane crashed")
 
 
 if __name__ == "__main__":
