@@ -218,23 +218,19 @@ def test_an_argument_that_is_no_text_is_a_document_with_json() -> None:
     assert json.loads(done.stdout)["error"]["code"] == "not-text"
 
 
-def test_what_the_terminal_cannot_show_is_replaced_and_json_stays_whole(payload: Path) -> None:
-    with (payload / "service.toml").open("a") as file:
-        file.write('[run.env]\nMARK = "✔"\n')
-    shown, document = (lint_in_latin_1(payload, output) for output in ("table", "json"))
-    assert b'{"MARK": "?"}' in shown
-    assert "✔" in json.dumps(json.loads(document.decode("ascii")), ensure_ascii=False)
-
-
-def lint_in_latin_1(payload: Path, output: str) -> bytes:
-    done = subprocess.run(
-        [sys.executable, "-m", "p2pctl", "lint", str(payload), "-o", output],
-        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
-        capture_output=True,
-        check=False,
+def test_what_the_terminal_cannot_show_is_replaced_and_json_stays_whole() -> None:
+    code = (
+        "from p2pctl.output import print_json, replace_unprintable, stdout_console\n"
+        "replace_unprintable()\n"
+        "stdout_console().print('✔ healthy')\n"
+        "print_json({'state': '✔', 'path': '/tmp/\\udcff'})\n"
     )
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    shown, document = done.stdout.decode("ascii").splitlines()
+    assert shown == "? healthy"
+    assert json.loads(document) == {"state": "✔", "path": "/tmp/\udcff"}
 
 
 def test_an_interrupted_command_prints_an_error_document_with_json(p2pctl, monkeypatch) -> None:
