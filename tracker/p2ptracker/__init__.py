@@ -4,7 +4,8 @@ Reading order:
 
 * :mod:`~p2ptracker.run`: the whole task tree
 * :mod:`~p2ptracker.config`: what it is told, and :mod:`~p2ptracker.first_files`: how that begins
-* :mod:`~p2ptracker.control_plane`: what it holds, opened and closed in one place
+* :mod:`~p2ptracker.control_plane`: what it holds, opened and closed in one place;
+  :mod:`~p2ptracker.assembly`: how its parts are tied together
 * :mod:`~p2ptracker.registry`: the way of a release into the registry
 * :mod:`~p2ptracker.origin`: dealing a release's pieces to the fleet
 * :mod:`~p2ptracker.authority`: the fleet's keys and certificates

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,22 +13,26 @@ import structlog
 
 from p2pdeploy.errors import RefusedError, UnavailableError
 from p2pdeploy.topology import Host
-from p2pdeploy.trust.keyring import FleetVerifier, OrderKeys
+from p2pdeploy.trust.keyring import FleetVerifier
+from p2ptracker.assembly import (
+    Ground,
+    make_enrolment,
+    make_fleet,
+    make_orchestrator,
+    make_releases,
+    make_rotation,
+)
 from p2ptracker.authority.folder import TrustFolder, open_trust
 from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells
-from p2ptracker.config import INVENTORY_FILE, TrackerConfig, load_config, load_inventory
-from p2ptracker.enrolment.company import CompanyAuthority, load_company_authority
+from p2ptracker.config import TrackerConfig, load_config, load_inventory
 from p2ptracker.enrolment.desk import EnrolmentDesk
-from p2ptracker.enrolment.gate import IssuingGate
-from p2ptracker.enrolment.growing import FleetGrowth
 from p2ptracker.enrolment.inventory import Inventory
 from p2ptracker.enrolment.revoking import Revoker
-from p2ptracker.enrolment.rotating import KeptRings, RingRotator
+from p2ptracker.enrolment.rotating import RingRotator
 from p2ptracker.enrolment.standing import Standing
 from p2ptracker.keys.release_roles import ReleaseRoles
-from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.rotator import KeyRotator
 from p2ptracker.metrics import Metrics
 from p2ptracker.operators.desk import OperatorDesk
@@ -37,10 +40,7 @@ from p2ptracker.origin import Origin
 from p2ptracker.registry.publish import Publisher
 from p2ptracker.releases.desk import ReleaseDesk
 from p2ptracker.releases.keeper import RepositoryKeeper
-from p2ptracker.releases.release_keys import release_keys
-from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.rollouts.orchestrator import Orchestrator
-from p2ptracker.storage.blobs import LocalBlobStore
 from p2ptracker.storage.database import SqliteDatabase
 from p2ptracker.storage.enrolment import Refusals, stored_refusals
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -131,7 +131,15 @@ async def open_control_plane(
     await database.open()
     try:
         refusals = await database.read(stored_refusals)
-        plane = _assemble(folder / "tracker", config, inventory, trust, refusals, database, clock)
+        ground = Ground(
+            folder=folder,
+            config=config,
+            trust=trust,
+            database=database,
+            clock=clock,
+            metrics=Metrics(),
+        )
+        plane = _assemble(ground, inventory, refusals)
         await plane.repository.open(trust)
         await plane.keys.open()
         await plane.rotator.open()
@@ -143,100 +151,36 @@ async def open_control_plane(
         await database.close()
 
 
-def _assemble(
-    data: Path,
-    config: TrackerConfig,
-    hosts: Sequence[Host],
-    trust: TrustFolder,
-    refusals: Refusals,
-    database: Database,
-    clock: Callable[[], float],
-) -> ControlPlane:
-    """Tie the parts together; nothing is read from the database yet."""
-    store = LocalBlobStore(data / "store")
-    metrics, inventory = Metrics(), Inventory(hosts, refusals.enrolments)
-    standing = Standing(refusals, inventory)
-    verifier = FleetVerifier(OrderKeys(trust.fleet, {}), standing.floors)
-    cells = Cells(inventory, database, trust.keys, verifier)
-    daemons = Daemons(inventory, trust.paths.control_plane_files(), config.address)
-    repository = RepositoryKeeper(
-        database, release_keys(trust), clock, metrics.registry, verifier.use
-    )
-    releases = ReleaseDesk(repository, database, store)
-    orchestrator = Orchestrator(
-        cells,
-        inventory,
-        database,
-        store,
-        daemons,
-        signers=RolloutSigners(verifier, trust.keys),
-        is_signed=releases.is_signed,
-        settle_s=config.settle_s,
-        clock=clock,
-    )
-
-    def learn(host: Host) -> None:
-        """A host that is new in the inventory."""
-        cells.learn(host)
-        daemons.learn(host)
-        orchestrator.learn_cell(host.cell)
-
-    rotator = RingRotator(
-        KeptRings(trust, database),
-        lambda: [cell.cell for cell in cells.all()],
-        metrics.task_failures.labels(task="rotate_rings"),
-    )
-    revoker = Revoker(trust, inventory, standing, database, cells, rotator, clock)
-    keys = KeyRotator(
-        trust,
-        repository,
-        database,
-        cells,
-        revoker.tell_anew,
-        clock,
-        Waits(step_s=config.key_step_s),
-    )
+def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> ControlPlane:
+    fleet = make_fleet(ground, hosts, refusals)
+    releases = make_releases(ground, fleet)
+    orchestrator = make_orchestrator(ground, fleet, releases)
+    rotation = make_rotation(ground, fleet, releases)
+    config, trust, database, store = ground.config, ground.trust, ground.database, releases.store
     return ControlPlane(
         config=config,
-        inventory=inventory,
+        inventory=fleet.inventory,
         trust=trust,
-        verifier=verifier,
-        standing=standing,
-        enrolment=EnrolmentDesk(
-            trust,
-            inventory,
-            FleetGrowth(data.parent / INVENTORY_FILE, inventory, learn),
-            standing,
-            database,
-            verifier,
-            IssuingGate(random.Random()),
-            _company_of(config, data.parent),
-            metrics.registry,
-            clock,
-        ),
-        revoker=revoker,
-        rotator=rotator,
-        keys=keys,
-        release_roles=ReleaseRoles(trust, repository),
-        operators=OperatorDesk(trust, standing, database, clock),
+        verifier=fleet.verifier,
+        standing=fleet.standing,
+        enrolment=make_enrolment(ground, fleet, orchestrator),
+        revoker=rotation.revoker,
+        rotator=rotation.rings,
+        keys=rotation.keys,
+        release_roles=ReleaseRoles(trust, releases.repository),
+        operators=OperatorDesk(trust, fleet.standing, database, ground.clock),
         database=database,
         store=store,
-        publisher=Publisher(database, store, data / "uploads", trust.swarm_ca.pem),
-        repository=repository,
-        releases=releases,
-        cells=cells,
-        daemons=daemons,
+        publisher=Publisher(database, store, ground.data / "uploads", trust.swarm_ca.pem),
+        repository=releases.repository,
+        releases=releases.desk,
+        cells=fleet.cells,
+        daemons=fleet.daemons,
         orchestrator=orchestrator,
-        origin=Origin(database, store, cells.is_host, metrics.registry),
+        origin=Origin(database, store, fleet.cells.is_host, ground.metrics.registry),
         lab=LabTorrents(enabled=config.lab),
-        metrics=metrics,
+        metrics=ground.metrics,
     )
-
-
-def _company_of(config: TrackerConfig, folder: Path) -> CompanyAuthority | None:
-    if not config.company_ca:
-        return None
-    return load_company_authority(folder / config.company_ca, config.company_domain)
 
 
 async def _store_last_words(cells: Cells) -> None:
