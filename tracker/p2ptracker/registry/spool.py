@@ -67,9 +67,8 @@ class Spool:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_atomically(folder / "manifest", manifest_bytes)
         _write_atomically(folder / "chunks", chunk_index_bytes)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._journal = os.open(folder / "journal", flags, 0o600)
-        self._replay()
+        self._journal = os.open(folder / "journal", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._journal_bytes = self._replay()
 
     def __repr__(self) -> str:
         return f"<Spool {self.digest[:12]} {sum(self._arrived)}/{len(self.chunks)} chunks>"
@@ -103,18 +102,23 @@ class Spool:
         """
         numbers = bytearray()
         try:
-            with _BlobFiles(self) as files:
-                for received in batch:
-                    chunk = self._judge(received)
-                    if not self._arrived[chunk.number]:  # else another client sent it just now
-                        _pwrite_all(files.of(chunk), received.data, chunk.offset_bytes)
-                        numbers += chunk.number.to_bytes(_NUMBER_BYTES, "big")
+            try:
+                self._store(batch, numbers)
+            finally:
+                self._note(numbers)
         except OSError as error:
             raise UnavailableError(
                 f"cannot store the upload: {error.strerror}", code="registry-disk"
             ) from error
-        finally:
-            self._note(numbers)
+
+    def _store(self, batch: Sequence[Received], numbers: bytearray) -> None:
+        """Write the bytes of *batch*; *numbers* gets those that are in their files."""
+        with _BlobFiles(self) as files:
+            for received in batch:
+                chunk = self._judge(received)
+                if not self._arrived[chunk.number]:  # else another client sent it just now
+                    _pwrite_all(files.of(chunk), received.data, chunk.offset_bytes)
+                    numbers += chunk.number.to_bytes(_NUMBER_BYTES, "big")
 
     def _judge(self, received: Received) -> Chunk:
         """The chunk that was received, if its bytes are what they must be."""
@@ -137,8 +141,9 @@ class Spool:
         with self._lock:
             if not numbers or self._journal < 0:
                 return
-            # One write call: O_APPEND makes it whole or, torn by a kill, short; see _replay.
-            _write_all(self._journal, numbers)
+            # Behind what is whole: a number that a full disk or a kill tore is written over.
+            _pwrite_all(self._journal, memoryview(numbers), self._journal_bytes)
+            self._journal_bytes += len(numbers)
             for start in range(0, len(numbers), _NUMBER_BYTES):
                 number = int.from_bytes(numbers[start : start + _NUMBER_BYTES], "big")
                 self._arrived[number] = 1
@@ -162,13 +167,13 @@ class Spool:
                 for number, arrived in enumerate(self._arrived)
                 if arrived
             )
+            _write_atomically(self.folder / "journal", kept)  # the old one is in use if this fails
+            journal = os.open(self.folder / "journal", os.O_RDWR | os.O_CLOEXEC)
             os.close(self._journal)
-            _write_atomically(self.folder / "journal", kept)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-            self._journal = os.open(self.folder / "journal", flags)
+            self._journal, self._journal_bytes = journal, len(kept)
 
-    def _replay(self) -> None:
-        """Read the journal; cut off a number that a kill tore."""
+    def _replay(self) -> int:
+        """Read the journal, cut off a number that a kill tore; returns how long it is."""
         journal = os.pread(self._journal, os.fstat(self._journal).st_size, 0)
         whole = len(journal) - len(journal) % _NUMBER_BYTES
         os.ftruncate(self._journal, whole)
@@ -176,6 +181,7 @@ class Spool:
             number = int.from_bytes(journal[start : start + _NUMBER_BYTES], "big")
             if number < len(self._arrived):
                 self._arrived[number] = 1
+        return whole
 
 
 class _BlobFiles:
@@ -206,12 +212,6 @@ def _write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".new")
     temporary.write_bytes(data)
     temporary.replace(path)
-
-
-def _write_all(descriptor: int, data: bytearray) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _pwrite_all(descriptor: int, data: memoryview, offset: int) -> None:
