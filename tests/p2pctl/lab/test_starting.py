@@ -28,7 +28,7 @@ def program(log: Path) -> Program:
         ('{"event": "x", "exception": "Traceback (most recent call last):\\n  F"}\n', "x"),
         ('Traceback (most recent call last):\n  File "a"\nValueError: bad\n', "ValueError: bad"),
         ('{"event": "torn', "(an unreadable line)"),
-        ("x" * 500, "x" * 200),
+        ("x" * 500, "x" * 400),
     ],
 )
 def test_the_last_words_of_a_process_are_never_json_nor_a_traceback(

@@ -75,6 +75,30 @@ def publish(connection: sa.Connection, version: str, digit: str, at: float = 1.0
     )
 
 
+async def test_a_damaged_file_is_told_with_its_name_and_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"no database" * 400)
+    with pytest.raises(UnavailableError, match="damaged") as caught:
+        await SqliteDatabase(path).open()
+    assert caught.value.code == "database-damaged"
+    assert caught.value.where == str(path)
+    assert "restore" in caught.value.hint
+
+
+async def test_a_damaged_page_is_told_as_damage(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    whole = SqliteDatabase(path)
+    await whole.open()
+    await whole.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    damaged = SqliteDatabase(path)
+    with pytest.raises(UnavailableError, match="damaged"):
+        await damaged.read(open_rollouts)
+    await damaged.close()
+
+
 async def test_a_full_disk_is_unavailable_and_passes(database: SqliteDatabase) -> None:
     def fill(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")  # no page more than there is

@@ -37,7 +37,7 @@ __all__ = [
 
 CONTROL_PLANE = "control-plane"
 _LOG_TAIL_BYTES = 64 * 1024  # a logged traceback is one line of some KiB
-_WORDS_MAX = 200  # characters; the log has the rest
+_WORDS_MAX = 400  # characters; a line of ours with a path fits, the log has the rest
 _MODE_FILE = "run/up.json"
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import trio
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from p2pdeploy.errors import UnavailableError
 from p2ptracker.storage import schema
@@ -27,6 +27,7 @@ READERS_MAX = 4  # WAL readers never block each other; more threads than this on
 # Every other code means that a statement is wrong, which no retry mends.
 _PASSING = frozenset({5, 6, 8, 10, 13, 14})
 _FULL = 13
+_DAMAGED = frozenset({11, 26})  # corrupt, not a database: no retry mends it, a backup does
 BUSY_TIMEOUT_MS = 10_000  # only a backup tool or a second process could hold the lock
 
 
@@ -72,16 +73,30 @@ class SqliteDatabase:
             with self._engine.connect() as connection, connection.begin():
                 connection.exec_driver_sql(begin)
                 return work(connection)
-        except OperationalError as error:
-            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # extended codes lie above
-            if code not in _PASSING:
+        except DatabaseError as error:
+            told = self._told(error)
+            if told is None:
                 raise
-            raise UnavailableError(
-                f"the database cannot be used right now: {error.orig}",
+            raise told from error
+
+    def _told(self, error: DatabaseError) -> UnavailableError | None:
+        """What an operator can do something about; None: a statement of ours is wrong."""
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # extended codes lie above
+        if code in _DAMAGED:
+            return UnavailableError(
+                f"the database is damaged: {error.orig}",
                 where=str(self._path),
-                hint="free some space" if code == _FULL else "",
-                code="disk-full" if code == _FULL else "database-unavailable",
-            ) from error
+                hint="stop the control plane and restore its tracker/ folder from the backup",
+                code="database-damaged",
+            )
+        if code not in _PASSING:
+            return None
+        return UnavailableError(
+            f"the database cannot be used right now: {error.orig}",
+            where=str(self._path),
+            hint="free some space" if code == _FULL else "",
+            code="disk-full" if code == _FULL else "database-unavailable",
+        )
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
