@@ -24,6 +24,7 @@ __all__ = [
     "Reason",
     "ReleaseState",
     "ReleaseView",
+    "RolloutHost",
     "RolloutPlanView",
     "RolloutRequest",
     "RolloutState",
@@ -216,7 +217,10 @@ class FaultDomainView(Document, frozen=True):
 
 
 class RolloutView(Document, frozen=True):
-    """One rollout as it stands.  Every state that is not final carries a reason."""
+    """One rollout as it stands.  Every state that is not final carries a reason.
+
+    ``failures``: why hosts failed under it, by their own word; of the first 32 of each cell.
+    """
 
     id: RolloutId
     service: ServiceName
@@ -229,6 +233,22 @@ class RolloutView(Document, frozen=True):
     reasons: list[Reason]
     bytes_per_host_max: int = 0  # fetched from the network by any one host of the roster
     absent: list[HostName] = []
+    failures: list[Reason] = []
+
+
+class RolloutHost(Document, frozen=True):
+    """One host of a rollout.  ``state``: how far it is with this rollout, not what runs there.
+
+    ``version`` is what runs there by its last word, empty when nothing does.
+    """
+
+    host: HostName
+    cell: CellId
+    fault_domain: FaultDomain
+    state: str
+    version: str
+    alive: bool
+    reason: str = ""
 
 
 class LogsView(Document, frozen=True):

@@ -14,6 +14,7 @@ from p2pdeploy.planning.cell_rollout import (
     CellRollout,
     View,
     all_ended,
+    failure_of,
     hold_reason,
     is_quiet,
     settled_of,
@@ -64,14 +65,7 @@ def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason 
     stuck = doomed(plan, roster, evidence, frozenset(rollout.excused))
     if not failed or (len(failed) < plan.brakes_max and not stuck):
         return None
-    first = min(failed)
-    word = view.evidence[first]
-    return Reason(
-        code=word.reason_code or "failed",
-        message=word.reason or "failed",
-        host=first,
-        fault_domain=word.fault_domain,
-    )
+    return failure_of(view.evidence[min(failed)])
 
 
 def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[Reason, ...]:

@@ -20,12 +20,14 @@ from p2pdeploy.messages.orders import Plan, Settled
 from p2pdeploy.planning.planner import CellPlan
 
 __all__ = [
+    "FAILURES_TOLD_MAX",
     "REASONS_SHOWN_MAX",
     "CellRollout",
     "Result",
     "View",
     "all_ended",
     "clock_time",
+    "failure_of",
     "hold_reason",
     "is_quiet",
     "open_cell_rollout",
@@ -36,6 +38,7 @@ __all__ = [
 
 Phase = Literal["activating", "reverting", "done"]
 Result = Literal["", "complete", "rolled-back", "aborted", "failed"]
+FAILURES_TOLD_MAX = 32  # of a cell's hosts; the next one fails for no other reason
 REASONS_SHOWN_MAX = 3  # a rollout's reasons are read by people; 'hosts' has them all
 SETTLED_LIFETIME_S = 24 * 3600.0
 
@@ -70,6 +73,7 @@ class CellRollout(msgspec.Struct, frozen=True, kw_only=True):
     excuse_seq: int = 0
     lost_since: dict[HostName, float] = {}
     failed: tuple[HostName, ...] = ()  # ever, under this plan; grows only
+    failures: tuple[Reason, ...] = ()  # why, of the first of them; newest word of each
     moved: tuple[HostName, ...] = ()  # ever seen to have started this plan; grows only
     predecessor_quiet_at: float = 0.0
     hold_until: float = 0.0
@@ -168,6 +172,16 @@ def with_rank(
         if word is not None and word.plan_seq == plan_seq and word.rank in ranks:
             found.add(member.host)
     return found
+
+
+def failure_of(word: Attestation) -> Reason:
+    """Why a host failed, in its own words."""
+    return Reason(
+        code=word.reason_code or "failed",
+        message=word.reason or "failed",
+        host=word.host,
+        fault_domain=word.fault_domain,
+    )
 
 
 def troubles(rollout: CellRollout, view: View, waiting: list[HostName]) -> list[Reason]:

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import msgspec
 
+from p2pdeploy.ids import HostName
+from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.activating import look_activating
-from p2pdeploy.planning.cell_rollout import CellRollout, View, with_rank
+from p2pdeploy.planning.cell_rollout import (
+    FAILURES_TOLD_MAX,
+    CellRollout,
+    View,
+    failure_of,
+    with_rank,
+)
 from p2pdeploy.planning.reverting import look_reverting
 
 __all__ = ["look"]
@@ -33,11 +41,25 @@ def _note_outcomes(rollout: CellRollout, view: View) -> CellRollout:
     now_failed = with_rank(rollout, view, Rank.FAILED, Rank.REGRESSED)
     failed = {*rollout.failed, *now_failed}
     moved = {*rollout.moved, *now_failed, *with_rank(rollout, view, Rank.STARTED, Rank.HEALTHY)}
-    if (len(failed), len(moved)) == (len(rollout.failed), len(rollout.moved)):
+    failures = _failures(rollout, view, now_failed)
+    if (len(failed), len(moved), failures) == (
+        len(rollout.failed),
+        len(rollout.moved),
+        rollout.failures,
+    ):
         return rollout
     return msgspec.structs.replace(
-        rollout, failed=tuple(sorted(failed)), moved=tuple(sorted(moved))
+        rollout, failed=tuple(sorted(failed)), failures=failures, moved=tuple(sorted(moved))
     )
+
+
+def _failures(rollout: CellRollout, view: View, now_failed: set[HostName]) -> tuple[Reason, ...]:
+    """Why hosts failed, in the order they are known in, each by its newest word."""
+    told = {reason.host: reason for reason in rollout.failures}
+    for host in sorted(now_failed):
+        if host in told or len(told) < FAILURES_TOLD_MAX:
+            told[host] = failure_of(view.evidence[host])
+    return tuple(told.values())
 
 
 def _watch(rollout: CellRollout, view: View) -> CellRollout:

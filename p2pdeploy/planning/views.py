@@ -20,7 +20,7 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.planning.cell_rollout import CellRollout
 from p2pdeploy.planning.planner import CellPlan, Limits
 
-__all__ = ["fault_domain_views", "plan_view", "rollout_state", "rollout_view"]
+__all__ = ["fault_domain_views", "host_progress", "plan_view", "rollout_state", "rollout_view"]
 
 Evidence = Mapping[HostName, Attestation]
 
@@ -83,6 +83,7 @@ def rollout_view(
             for view in fault_domain_views(cell, evidence.get(cell.plan.cell, {}))
         ],
         reasons=[reason for cell in cells for reason in cell.reasons],
+        failures=[reason for cell in cells for reason in cell.failures],
         bytes_per_host_max=max((w.fetched_bytes for w in words if w), default=0),
         absent=[host for cell in cells for host in cell.cell_plan.absent],
     )
@@ -97,7 +98,7 @@ def fault_domain_views(cell: CellRollout, evidence: Evidence) -> list[FaultDomai
     ranks: list[dict[str, int]] = [{} for _ in plan.fault_domains]
     failed: list[int] = [0] * len(plan.fault_domains)
     for member in cell.cell_plan.roster.members:
-        shown = _progress(evidence.get(member.host), plan.plan_seq)
+        shown = host_progress(cell, member.host, evidence.get(member.host))
         counts = ranks[member.fault_domain]
         counts[shown] = counts.get(shown, 0) + 1
         failed[member.fault_domain] += shown == "failed" or member.host in cell.failed
@@ -132,14 +133,20 @@ def _waits_for(cell: CellRollout, evidence: Evidence, fault_domain: int) -> str:
     return ""
 
 
-def _progress(word: Attestation | None, plan_seq: int) -> str:
-    """How far one host is with this plan, in one word; its way back counts as well."""
+def host_progress(cell: CellRollout, host: HostName, word: Attestation | None) -> str:
+    """How far one host of the roster is with this plan, in one word; its way back counts as well.
+
+    ``unchanged`` is one that the way back found as it was: it never began.
+    """
+    plan_seq = cell.plan.plan_seq
     if word is None or word.plan_seq not in (plan_seq, plan_seq + 1):
         return "waiting" if word is None or word.plan_seq < plan_seq else "moved-on"
     if word.plan_seq == plan_seq + 1:
         if word.rank >= Rank.FAILED:
             return "failed"
-        return "rolled-back" if word.rank is Rank.HEALTHY else "rolling-back"
+        if word.rank is not Rank.HEALTHY:
+            return "rolling-back"
+        return "rolled-back" if host in cell.moved else "unchanged"
     match word.rank:
         case Rank.NONE:
             return "waiting"

@@ -20,7 +20,7 @@ from p2pdeploy.trust.streams import accept_peer
 from p2pdeploy.trust.tls import server_context
 from p2ptracker.cells.daemons import WHY_TIMEOUT_S
 from p2ptracker.cells.fleet import host_views
-from tests.p2ptracker.rollout_bench import HELLO, World, inventory
+from tests.p2ptracker.rollout_bench import EVERYBODY, HELLO, World, inventory
 from tests.trust_folder import enrol
 
 HELLO_1, HELLO_2 = RolloutId("hello-1"), RolloutId("hello-2")
@@ -94,7 +94,76 @@ async def test_of_a_host_that_is_down_it_says_so_and_what_is_known(world: World)
     assert (silent.code, silent.host) == ("host-silent", "w2")
     assert "cannot be reached" in silent.message
     assert known.code == "staged"
-    assert known.message.startswith("staged in plan 2")
+    assert known.message == "staged"
+
+
+async def test_a_host_that_failed_is_told_with_its_failure_after_it_went_back(
+    world: World,
+) -> None:
+    await end(world)
+    await world.apply("2")
+    await world.look()
+    seq = world.plan().plan_seq
+    world.say(("w1", "w3", "w4"), seq, Rank.STAGED, runs="1")
+    world.say(("w2",), seq, Rank.FAILED, runs="1")
+    await world.look()
+    world.say(EVERYBODY, seq + 1, Rank.HEALTHY, runs="1")
+    await world.look()
+    view = await world.desk.get(HELLO_2)
+    assert view.state == "rolled-back"
+    assert [(f.host, f.message) for f in view.failures] == [("w2", "exited with 1")]
+    assert [(d.name, d.states) for d in view.fault_domains] == [
+        ("fd0", {"rolled-back": 1, "unchanged": 1}),
+        ("fd1", {"unchanged": 2}),
+    ]
+    async with a_daemon(world, "w2", Why(service=HELLO, code="", message="nothing holds it")):
+        failure, now = await ask(world, "w2", HELLO_2)
+    assert (failure.code, failure.message) == ("exited", "failed on 2: exited with 1")
+    assert now.message == "healthy on 1"
+    rows = await world.desk.hosts(HELLO_2)
+    assert [(row.host, row.state, row.version, row.reason) for row in rows] == [
+        ("w2", "rolled-back", "1", "exited with 1"),
+        ("w4", "unchanged", "1", ""),
+        ("w1", "unchanged", "1", ""),
+        ("w3", "unchanged", "1", ""),
+    ]
+    assert {row.state for row in await world.desk.hosts(HELLO_1)} == {"moved-on"}
+
+
+async def test_a_host_that_has_yet_to_change_is_told_by_this_rollout_not_by_the_last(
+    world: World,
+) -> None:
+    await end(world)
+    await world.apply("2")
+    await world.look()
+    world.say(("w1", "w2"), world.plan().plan_seq, Rank.STAGED, runs="1")
+    states = {row.host: (row.state, row.version) for row in await world.desk.hosts(HELLO_2)}
+    assert states["w1"] == states["w2"] == ("staged", "1")
+    assert states["w3"] == ("waiting", "1")
+
+
+async def test_counts_and_reason_are_of_the_same_moment(world: World) -> None:
+    await world.look()
+    seq = world.plan().plan_seq
+    world.say(EVERYBODY, seq, Rank.STAGED)
+    await world.look()
+    world.say(("w2", "w4"), seq, Rank.HEALTHY, runs="1")
+    view = await world.desk.get(HELLO_1)  # no look since
+    assert [domain.healthy for domain in view.fault_domains] == [2, 0]
+    assert view.reasons[0].message == "2 of 4 hosts to go, now in fd1"
+    world.say(("w1", "w3"), seq, Rank.HEALTHY, runs="1")
+    view = await world.desk.get(HELLO_1)
+    assert view.state == "running", "that it is complete is for a look to say"
+    assert [reason.code for reason in view.reasons] == ["ending"]
+
+
+async def test_what_waits_for_another_rollout_does_not_say_that_it_goes_on(world: World) -> None:
+    await world.look()
+    await world.apply("1", service="api")
+    await world.look()
+    reasons = await ask(world, "", RolloutId("api-1"))
+    assert "waits-for" in {reason.code for reason in reasons}
+    assert "activating" not in {reason.code for reason in reasons}
 
 
 async def test_a_host_that_is_too_slow_does_not_keep_an_operator_waiting(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from p2pctl.api.calls import Calls, api_path
 from p2pctl.wire import TIMEOUT_S
-from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+from p2pdeploy.messages.api import (
+    Reason,
+    RolloutHost,
+    RolloutPlanView,
+    RolloutRequest,
+    RolloutView,
+)
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 
 __all__ = ["RolloutCalls"]
@@ -50,6 +56,10 @@ class RolloutCalls(Calls):
     def rollout(self, rollout_id: str, *, timeout_s: float = TIMEOUT_S) -> RolloutView:
         """One rollout as it stands.  Raises NotFoundError."""
         return self._wire.get(api_path("rollouts", rollout_id), RolloutView, timeout_s=timeout_s)
+
+    def rollout_hosts(self, rollout_id: str) -> list[RolloutHost]:
+        """The hosts of a rollout and how far each is with it."""
+        return self._wire.get(api_path("rollouts", rollout_id, "hosts"), list[RolloutHost])
 
     def order_rollout(self, rollout_id: str, verb: str) -> RolloutView:
         """``pause``, ``resume``, ``retry``, ``abort`` or ``revert`` a rollout."""

@@ -10,7 +10,13 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.ids import HostName, RolloutId
-from p2pdeploy.messages.api import Reason, RolloutPlanView, RolloutRequest, RolloutView
+from p2pdeploy.messages.api import (
+    Reason,
+    RolloutHost,
+    RolloutPlanView,
+    RolloutRequest,
+    RolloutView,
+)
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 from p2ptracker.api.routes import get, post
@@ -71,6 +77,10 @@ class RolloutDesk(Protocol):
 
     async def why(self, rollout: RolloutId, host: str) -> Sequence[Reason]:
         """Why the rollout, or one host of it (unless empty), stands where it stands."""
+        ...
+
+    async def hosts(self, rollout: RolloutId) -> Sequence[RolloutHost]:
+        """How far each host is with the rollout."""
         ...
 
 
@@ -142,4 +152,9 @@ def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         """Say why a rollout, or one host of it, stands where it stands."""
         return list(await desk.why(RolloutId(rollout), host))
 
-    return [steer_rollout, excuse_hosts, explain_rollout]
+    @get("/{rollout:str}/hosts", "view")
+    async def get_rollout_hosts(rollout: FromPath[str]) -> list[RolloutHost]:
+        """List the hosts of a rollout and how far each is with it."""
+        return list(await desk.hosts(RolloutId(rollout)))
+
+    return [steer_rollout, excuse_hosts, explain_rollout, get_rollout_hosts]

@@ -15,7 +15,8 @@
 * :mod:`~p2ptracker.rollouts.steering`: an operator's word
 * :mod:`~p2ptracker.rollouts.view`: a rollout as it stands now
 * :mod:`~p2ptracker.rollouts.why`: why it stands there
+* :mod:`~p2ptracker.rollouts.host_rows`: how far each of its hosts is
 * :mod:`~p2ptracker.rollouts.store`: rollouts in the database
 
-Approval, draft, in_use, opening, steering, targets, unsigned, view and why are pure.
+Approval, draft, host_rows, in_use, opening, steering, targets, unsigned, view and why are pure.
 """

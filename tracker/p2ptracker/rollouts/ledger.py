@@ -21,7 +21,14 @@ from p2ptracker.cells.replicas import Cells
 from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.rollouts.store import RolloutStore
 from p2ptracker.rollouts.unsigned import unsigned_view
-from p2ptracker.rollouts.view import CellSight, Change, RolloutDocument, is_final, live_view
+from p2ptracker.rollouts.view import (
+    CellSight,
+    Change,
+    RolloutDocument,
+    is_final,
+    live_view,
+    seen_now,
+)
 
 __all__ = ["Ledger"]
 
@@ -107,7 +114,10 @@ class Ledger:
             return document.view
         if document.approval is not None:
             return unsigned_view(document, document.approval, self.signers)
-        return live_view(document.view, [self.sight(cell) for cell in document.cells])
+        service = document.view.service
+        return live_view(
+            document.view, [seen_now(self.sight(cell), service) for cell in document.cells]
+        )
 
     def refuse_if_under_way(self, service: ServiceName, cells: Iterable[CellId]) -> None:
         """Raise RefusedError when one of *cells* has a rollout of *service* that is not final."""

@@ -17,6 +17,7 @@ from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import (
     Reason,
     ReleaseView,
+    RolloutHost,
     RolloutPlanView,
     RolloutRequest,
     RolloutView,
@@ -30,6 +31,7 @@ from p2ptracker.cells.replicas import Cells
 from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.rollouts.approving import Approvals
 from p2ptracker.rollouts.draft import Draft, draft_rollout, open_draft, refuse_other_index
+from p2ptracker.rollouts.host_rows import rows_of_hosts
 from p2ptracker.rollouts.in_use import versions_in_use
 from p2ptracker.rollouts.ledger import Ledger
 from p2ptracker.rollouts.standing import StandingApprovals, refuse_unbelieved
@@ -230,6 +232,12 @@ class Orchestrator:
         said = replica.evidence.get(view.service, {}).get(name)
         of_cell = reasons_of_cell(view, name, self._ledger.sight(replica.cell))
         return [*reasons_of_host(view, name, said, answer), *of_cell]
+
+    async def hosts(self, rollout: RolloutId) -> Sequence[RolloutHost]:
+        """How far each host is with one rollout."""
+        document = await self._ledger.find(rollout)
+        cells = [(self._ledger.sight(c), self._cells.get(c).hosts) for c in document.cells]
+        return rows_of_hosts(self._ledger.show(document), cells)
 
     async def _draft(self, request: RolloutRequest, rollout_id: RolloutId) -> Draft:
         found = await self._surveyor.survey(request)

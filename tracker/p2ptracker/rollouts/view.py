@@ -11,12 +11,24 @@ from p2pdeploy.messages.api import FINAL_STATES, Reason, RolloutView
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.cell_rollout import CellRollout, View
-from p2pdeploy.planning.conducted import Conducted, latest
+from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
+from p2pdeploy.planning.look import look
 from p2pdeploy.planning.next_go import activates_before
 from p2pdeploy.planning.views import rollout_view
 from p2ptracker.rollouts.approval import Approval
 
-__all__ = ["CellSight", "Change", "RolloutDocument", "is_final", "live_view", "rollout_in"]
+__all__ = [
+    "CellSight",
+    "Change",
+    "RolloutDocument",
+    "is_final",
+    "live_view",
+    "rollout_in",
+    "seen_now",
+]
+
+_SAID_TO_OPERATORS = {"accepted", "resumed"}  # stand until the conductor has looked
+_ENDING = Reason(code="ending", message="every host has its outcome")
 
 
 Change = tuple[Conducted, list[Order]]
@@ -61,9 +73,28 @@ def rollout_in(conducted: Conducted, service: ServiceName) -> CellRollout:
     return entry.rollout
 
 
+def seen_now(cell: CellSight, service: ServiceName) -> CellSight:
+    """*cell* with what its rollout of *service* waits for as of this moment, like its counts.
+
+    Between two looks of the conductor hosts go on; what only a look may do is left to it.
+    """
+    rollout = rollout_in(cell.conducted, service)
+    said = any(reason.code in _SAID_TO_OPERATORS for reason in rollout.reasons)
+    if rollout.phase != "activating" or said:
+        return cell  # on the way back a look would name who goes next
+    now, _ = look(rollout, cell.view_of(service))
+    if now.phase != rollout.phase:
+        now = msgspec.structs.replace(rollout, reasons=now.reasons or (_ENDING,))
+    return msgspec.structs.replace(cell, conducted=replace_rollout(cell.conducted, now))
+
+
 def live_view(last: RolloutView, cells: Sequence[CellSight]) -> RolloutView:
     """The document of an open rollout, from its cells as they are seen now."""
-    rollouts = [rollout_in(cell.conducted, last.service) for cell in cells]
+    waiting = {cell.conducted.cell: _waits_for(cell, last.service) for cell in cells}
+    rollouts = [
+        _without_progress(rollout) if waiting[rollout.plan.cell] else rollout
+        for rollout in (rollout_in(cell.conducted, last.service) for cell in cells)
+    ]
     done = all(rollout.phase == "done" for rollout in rollouts)
     view = rollout_view(
         rollout_id=last.id,
@@ -74,10 +105,16 @@ def live_view(last: RolloutView, cells: Sequence[CellSight]) -> RolloutView:
         cells=rollouts,
         evidence={cell.conducted.cell: cell.evidence.get(last.service, {}) for cell in cells},
     )
-    waits = [reason for cell in cells if (reason := _waits_for(cell, last.service))]
+    waits = [reason for reason in waiting.values() if reason]
     begun = any(domain.started_at for domain in view.fault_domains)
     state = "planned" if waits and view.state == "running" and not begun else view.state
     return msgspec.structs.replace(view, state=state, reasons=[*waits, *view.reasons])
+
+
+def _without_progress(rollout: CellRollout) -> CellRollout:
+    """What waits for another rollout goes on nowhere."""
+    reasons = tuple(reason for reason in rollout.reasons if reason.code != "activating")
+    return msgspec.structs.replace(rollout, reasons=reasons)
 
 
 def _waits_for(cell: CellSight, service: ServiceName) -> Reason | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from p2pdeploy.errors import NotFoundError, P2PDeployError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason, RolloutView
@@ -20,13 +22,15 @@ __all__ = ["reasons_of_cell", "reasons_of_host", "reasons_of_rollout"]
 
 
 def reasons_of_rollout(view: RolloutView) -> list[Reason]:
-    """The rollout's own reasons, and what each of its fault domains waits for."""
+    """The rollout's own reasons, who failed, and what each of its fault domains waits for."""
     waits = [
         Reason(code="waits", message=domain.waits_for, fault_domain=domain.name)
         for domain in view.fault_domains
         if domain.waits_for
     ]
-    return [*view.reasons, *waits]
+    told = {reason.host for reason in view.reasons if reason in view.failures}
+    failures = [_failure(view, reason) for reason in view.failures if reason.host not in told]
+    return [*view.reasons, *failures, *waits]
 
 
 def reasons_of_host(
@@ -40,7 +44,8 @@ def reasons_of_host(
         said: The newest attestation of *host* for the service, if it ever made one.
         answer: What its daemon says now, or why it says nothing.
     """
-    known = [*_known(view, host, said), *_ahead_on_the_way_back(view, host, said)]
+    failures = [_failure(view, reason) for reason in view.failures if reason.host == host]
+    known = [*failures, *_known(view, host, said), *_ahead_on_the_way_back(view, host, said)]
     if isinstance(answer, NotFoundError):
         return [Reason(code=answer.code, message=answer.message, host=host)]
     if isinstance(answer, P2PDeployError):
@@ -54,7 +59,7 @@ def reasons_of_host(
         return known
     domain = said.fault_domain if said else ""
     own = Reason(code=answer.code, message=answer.message, host=host, fault_domain=domain)
-    return [own, *_ahead_on_the_way_back(view, host, said)]
+    return [own, *failures, *_ahead_on_the_way_back(view, host, said)]
 
 
 def reasons_of_cell(view: RolloutView, host: HostName, cell: CellSight) -> list[Reason]:
@@ -76,11 +81,19 @@ def reasons_of_cell(view: RolloutView, host: HostName, cell: CellSight) -> list[
     return [elsewhere] if elsewhere else []
 
 
+def _failure(view: RolloutView, reason: Reason) -> Reason:
+    """That a host failed under the rollout, also when it has gone back since."""
+    text = f"failed on {view.version}: {reason.message}"
+    return msgspec.structs.replace(reason, message=text)
+
+
 def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[Reason]:
     if said is None:
         text = f"it has said nothing about {view.service} yet"
         return [Reason(code="no-word", message=text, host=host)]
-    text = said.reason or f"{said.state} in plan {said.plan_seq}"
+    if any(reason.host == host and reason.message == said.reason for reason in view.failures):
+        return []  # its failure is its newest word
+    text = said.reason or f"{said.state}{f' on {said.version}' if said.version else ''}"
     domain = next((d for d in view.fault_domains if d.name == said.fault_domain), None)
     text += f"; {domain.waits_for}" if domain and domain.waits_for else ""
     code = said.reason_code or said.rank.name.lower()
