@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import msgspec
 import sqlalchemy as sa
 import structlog
 import trio
 
-from p2pdeploy.errors import IntegrityError, RefusedError
+from p2pdeploy.errors import IntegrityError, P2PDeployError, RefusedError
 from p2pdeploy.ids import Digest, ServiceName, Version
+from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.api import ReleaseView
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
 from p2ptracker.registry.assemble import (
@@ -81,8 +82,12 @@ class Committer:
             digests = list({chunk.digest for chunk in spool.chunks})
             return known_blobs(connection, blobs), chunk_places(connection, digests)
 
-        present, places = await self._database.read(look)
-        return Comparison(await self._threads.run(needs_of, spool, present, places), places)
+        known, places = await self._database.read(look)
+        return await self._threads.run(_compare, spool, self._store, known, places)
+
+    async def is_whole(self, digest: Digest) -> bool:
+        """Whether the store has every blob of a published manifest, as long as it must be."""
+        return await self._threads.run(_is_whole, self._store, digest)
 
     async def verify(self, spool: Spool) -> Comparison:
         """Fill the spool with what the store has, and compare every byte with the manifest.
@@ -167,6 +172,29 @@ class Committer:
                 connection, service, version, row, sizes, new_chunks, published_at
             )
         )
+
+
+def _compare(
+    spool: Spool,
+    store: BlobStore,
+    known: Set[Digest],
+    places: Mapping[bytes, ChunkPlace],
+) -> Comparison:
+    """What the database knows counts as far as the disk bears it out."""
+    sizes = {blob.digest: blob.size_bytes for blob in spool.manifest.blobs if blob.digest in known}
+    lost = {digest for digest, size_bytes in sizes.items() if not store.holds(digest, size_bytes)}
+    if lost:
+        log.error("blobs-lost", digest=spool.digest, blobs=sorted(lost))
+    usable = {chunk: place for chunk, place in places.items() if place.blob not in lost}
+    return Comparison(needs_of(spool, known - lost, usable), usable)
+
+
+def _is_whole(store: BlobStore, digest: Digest) -> bool:
+    try:
+        manifest = Manifest.from_bytes(store.get_object("manifest", digest))
+    except P2PDeployError:
+        return False
+    return all(store.holds(blob.digest, blob.size_bytes) for blob in manifest.blobs)
 
 
 def _store_all(

@@ -6,6 +6,7 @@ The exchange is described in ``p2pdeploy/messages/upload.py``.  Rules:
 
 * (service, version) -> manifest digest is written once and never changes.
 * Nothing is visible before every byte of it was verified against the manifest.
+* What the disk has lost of a release comes back when the same bytes are published again.
 * A kill at any point loses nothing that was acknowledged; whoever comes back begins again.
 """
 
@@ -70,7 +71,9 @@ class Publisher:
     async def begin(
         self, service: ServiceName, version: Version, request: PublishRequest
     ) -> PublishBegun:
-        """Say what the registry lacks of a release.  Idempotent.
+        """Say what the registry lacks of a release; of a published one, what its disk lost.
+
+        Idempotent.
 
         Raises:
             RefusedError: other bytes have this name (``version-exists``), or a name breaks its
@@ -83,7 +86,7 @@ class Publisher:
         digest = await self._threads.run(_judge, service, request)
         found = await self._database.read(partial(find_release, service=service, version=version))
         check_same(found, service, version, digest)
-        if found is not None:
+        if found is not None and await self._committer.is_whole(digest):
             return PublishBegun(state="published", manifest_digest=digest)
         upload = await self._uploads.begin(digest, request)
         needs = (await self._committer.compare(upload.spool)).needs
@@ -109,7 +112,7 @@ class Publisher:
         check_digest(digest)
         found = await self._database.read(partial(find_release, service=service, version=version))
         check_same(found, service, version, digest)
-        if found is not None:
+        if found is not None and await self._committer.is_whole(digest):
             return found
         upload = await self._uploads.resume(digest)
         if upload.spool.manifest.service != service:

@@ -52,12 +52,19 @@ class LocalBlobStore:
         place = self.local_path(digest)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync(verified)
-        try:
-            os.link(verified, place)
-        except FileExistsError:
-            return
+        draft = place.with_name(f"{digest}.new")
+        draft.unlink(missing_ok=True)
+        os.link(verified, draft)
+        draft.replace(place)  # what stood there may be damaged; this was just verified
+        draft.unlink(missing_ok=True)  # it stays when the two were one file already
         _sync(place.parent)
         _sync(place.parent.parent)
+
+    def holds(self, digest: Digest, size_bytes: int) -> bool:
+        try:
+            return self.local_path(digest).stat().st_size == size_bytes
+        except FileNotFoundError:
+            return False
 
     def put_object(self, kind: ObjectKind, digest: Digest, data: bytes) -> None:
         obstore.put(self._objects, f"{kind}/{digest}", data)

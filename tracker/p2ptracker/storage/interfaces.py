@@ -43,7 +43,14 @@ class BlobStore(Protocol):
         ...
 
     def adopt(self, digest: Digest, verified: Path) -> None:
-        """Take in the file *verified*, whose digest the caller has just checked.  Idempotent."""
+        """Take in the file *verified*, whose digest the caller has just checked.  Idempotent.
+
+        It replaces what is there under that name.
+        """
+        ...
+
+    def holds(self, digest: Digest, size_bytes: int) -> bool:
+        """Whether the blob is there, as long as it must be; its bytes are not looked at."""
         ...
 
     def local_path(self, digest: Digest) -> Path:
