@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -13,8 +14,10 @@ from rich.text import Text
 from p2pctl.documents import DownReport, UpReport
 from p2pctl.durations import show_duration
 from p2pctl.fleet_dir import FOLDER_VARIABLE
-from p2pctl.lab.layout import HOSTS_MAX, is_fleet
+from p2pctl.lab.layout import HOSTS_MAX, is_fleet, read_hosts
 from p2pctl.lab.locking import FolderLock
+from p2pctl.lab.programs import find_running, programs_of
+from p2pctl.lab.readiness import names_of
 from p2pctl.lab.starting import start_fleet, wait_end
 from p2pctl.lab.stopping import stop_fleet
 from p2pctl.options import folder_of, output_option
@@ -24,6 +27,7 @@ from p2pdeploy.errors import ConfigError, P2PDeployError, UnavailableError
 __all__ = ["down", "up"]
 
 
+_TELLS_HOW_TO_STOP = ("in-use", "going-down")
 _ONE_KEY = (
     "one key of this machine approves rollouts; "
     "'p2pctl keys rotate rollout --public ...' hands that to people"
@@ -59,6 +63,8 @@ def up(
 ) -> None:
     """Start a control plane and host daemons, each a process of its own, in DIR.
 
+    DIR is new or empty, or a fleet's; it is made readable by you alone.
+
     Stays in the foreground, where Ctrl-C takes the fleet down, unless --detach.  On the folder
     of a fleet that was stopped or crashed it goes on: same addresses, same state; what still
     runs is adopted.
@@ -87,7 +93,19 @@ def up(
             # What `down` overtook may have started one more process than `down` saw.
             if error.code == "taken-down" or (isinstance(error, UnavailableError) and not detach):
                 _take_down(folder)
+            elif error.code not in _TELLS_HOW_TO_STOP:
+                _tell_left(folder)
             raise
+
+
+def _tell_left(folder: Path) -> None:
+    """Say what runs although ``up`` failed; nothing when nothing does."""
+    if not is_fleet(folder):
+        return
+    with suppress(ConfigError):  # what is damaged is told by the error itself
+        running = sorted(find_running(programs_of(folder, read_hosts(folder))))
+        if running:
+            note(f"still running: {names_of(running)}; 'p2pctl down --dir {folder}' stops them")
 
 
 def _take_down(folder: Path) -> None:

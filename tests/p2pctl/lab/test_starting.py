@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from p2pctl.documents import UpReport
-from p2pctl.lab.layout import plan_hosts, write_layout
+from p2pctl.lab.layout import plan_hosts, read_hosts, write_layout
 from p2pctl.lab.locking import FolderLock
 from p2pctl.lab.programs import Program, last_words, mark_down, programs_of, record_mode
 from p2pctl.lab.readiness import RunningFleet, check_running
 from p2pdeploy.errors import ConfigError, RefusedError, UnavailableError
 from p2pdeploy.process_identity import ProcessIdentity, identify
+from tests.trust_folder import add_trust
 
 
 def program(log: Path) -> Program:
@@ -81,9 +84,89 @@ def test_a_refused_up_leaves_nothing_that_it_made(p2pctl, tmp_path: Path) -> Non
     assert p2pctl("up", "--dir", folder, *wrong).code == 2
     assert not folder.exists()
     folder.mkdir()
-    (folder / "mine").touch()
+    (folder / "trust").mkdir()
     assert p2pctl("up", "--dir", folder, *wrong).code == 2
-    assert [path.name for path in folder.iterdir()] == ["mine"]
+    assert [path.name for path in folder.iterdir()] == ["trust"]
+
+
+@pytest.mark.parametrize("theirs", ["mine", "logs", ".hidden"])
+def test_a_folder_with_something_else_in_it_is_refused_and_left_as_it_is(
+    p2pctl, tmp_path: Path, theirs: str
+) -> None:
+    (tmp_path / theirs).mkdir()
+    tmp_path.chmod(0o755)
+    done = p2pctl("up", "--dir", tmp_path, "-o", "json")
+    assert (done.code, done.error_code) == (2, "folder-in-use")
+    assert [path.name for path in tmp_path.iterdir()] == [theirs]
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def stopped_fleet(folder: Path) -> Path:
+    """The files of a fleet of two hosts that nobody started yet."""
+    add_trust(folder)
+    write_layout(folder, "127.64.9", plan_hosts("127.64.9", 2, 1))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("tracker.toml", "address = "),
+        ("fleet.json", "{"),
+        ("inventory.json", "{"),
+        ("inventory.json", "[]"),
+        ("operator/operator.pem", None),
+        ("hosts/h02/daemon.toml", "\xff"),
+    ],
+)
+def test_a_damaged_file_is_told_before_anything_is_started(
+    p2pctl, tmp_path: Path, file: str, text: str | None
+) -> None:
+    path = stopped_fleet(tmp_path) / file
+    path.unlink()
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    done = p2pctl("up", "--detach", "--dir", tmp_path)
+    assert (done.code, len(done.err.splitlines())) == (2, 1), done
+    assert "internal" not in done.err
+    assert not list((tmp_path / "logs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("address", "x"),
+        ("address", "127.64.9.300"),
+        ("address", "10.0.0.7"),
+        ("gossip_port", 0),
+        ("gossip_port", 99_999),
+        ("name", "../h01"),
+    ],
+)
+def test_an_inventory_that_cannot_be_is_told_before_anything_is_started(
+    p2pctl, tmp_path: Path, field: str, value: object
+) -> None:
+    path = stopped_fleet(tmp_path) / "inventory.json"
+    hosts = json.loads(path.read_text())
+    hosts[1][field] = value
+    path.write_text(json.dumps(hosts))
+    done = p2pctl("up", "--detach", "--dir", tmp_path)
+    assert (done.code, len(done.err.splitlines())) == (2, 1), done
+    assert "inventory.json" in done.err
+    assert "internal" not in done.err
+
+
+def test_what_runs_after_a_failed_up_is_told_and_how_to_stop_it(p2pctl, tmp_path: Path) -> None:
+    stopped_fleet(tmp_path)
+    this = identify(os.getpid())
+    record = programs_of(tmp_path, read_hosts(tmp_path))[1].record_path
+    record.write_bytes(msgspec.json.encode(this))
+    (tmp_path / "tracker.toml").write_text("address = ")
+    done = p2pctl("up", "--detach", "--dir", tmp_path)
+    assert done.code == 2
+    assert done.err.splitlines()[0] == (
+        f"still running: h01; 'p2pctl down --dir {tmp_path}' stops them"
+    )
 
 
 def test_a_lock_that_was_there_before_stays(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A fleet of real processes on one machine, for ``up``, ``down`` and ``demo``.
 
 * :mod:`~p2pctl.lab.layout`: the hosts of a fleet and the files of its folder
+* :mod:`~p2pctl.lab.checking`: whether the folder is ours, and whole
 * :mod:`~p2pctl.lab.subnet`: a free 127.A.B.0/24, claimed by binding
 * :mod:`~p2pctl.lab.processes`: start a process, find it again, stop it
 * :mod:`~p2pctl.lab.programs`: which processes a fleet consists of, and which of them run

@@ -19,14 +19,16 @@ from p2pctl.fleet_dir import (
     no_fleet,
 )
 from p2pdeploy.codec import UNDECODABLE
-from p2pdeploy.errors import ConfigError
-from p2pdeploy.ids import FaultDomain, HostName, cell_id
+from p2pdeploy.errors import ConfigError, RefusedError
+from p2pdeploy.ids import FaultDomain, HostName, cell_id, check_label
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.private_files import make_private_folder, write_private
 
 __all__ = [
     "API_PORT",
     "HOSTS_MAX",
+    "INVENTORY_FILE",
+    "LOCK_FILE",
     "control_plane_ports",
     "daemon_config",
     "host_ports",
@@ -49,6 +51,7 @@ _FIRST_HOST_OCTET = 10  # .2 to .9 stay free for gateways and second control pla
 HOSTS_MAX = 254 - _FIRST_HOST_OCTET + 1
 
 INVENTORY_FILE = "inventory.json"
+LOCK_FILE = "lock"  # of the `up` at work
 # PATH of services, as p2pdeploy.payload has it; python3 may live elsewhere (pyenv, Nix).
 _SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -126,11 +129,22 @@ def read_hosts(folder: Path) -> list[Host]:
     """
     path = folder / INVENTORY_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Host])
+        hosts = msgspec.json.decode(path.read_bytes(), type=list[Host])
     except FileNotFoundError as error:
         raise no_fleet(folder) from error
     except (OSError, *UNDECODABLE) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
+    for host in hosts:
+        _require_name(host.name, path)
+    return hosts
+
+
+def _require_name(name: str, path: Path) -> None:
+    """A host's name is a folder's: it must not lead out of ours."""
+    try:
+        check_label(name, "host name")
+    except RefusedError as error:
+        raise ConfigError(error.message, where=str(path), hint=error.hint) from error
 
 
 def laid_out(folder: Path, hosts: list[Host]) -> list[Host]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2pctl.lab.layout import is_fleet
+from p2pctl.lab.layout import LOCK_FILE, is_fleet
 from p2pdeploy.errors import ConfigError, RefusedError
 
 __all__ = ["FolderLock", "ProcessesLock", "in_use"]
@@ -29,7 +29,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / "lock"
+        self._folder, self._path = folder, folder / LOCK_FILE
         try:
             self._made_folder = not folder.exists()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

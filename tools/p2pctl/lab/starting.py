@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from p2pctl.documents import UpReport
+from p2pctl.lab.checking import require_new_or_ours, require_startable
 from p2pctl.lab.joining import join_hosts, make_trust, revoked_hosts
 from p2pctl.lab.layout import (
     API_PORT,
@@ -196,6 +197,7 @@ def _found(
     folder: Path, host_count: int | None, fault_domain_count: int | None
 ) -> tuple[list[Host], socket.socket]:
     """Lay out a new fleet on addresses of its own."""
+    require_new_or_ours(folder)
     ports = control_plane_ports()
     sample = plan_hosts(
         "127.0.0", host_count or HOSTS_DEFAULT, fault_domain_count or FAULT_DOMAINS_DEFAULT
@@ -232,6 +234,7 @@ def _reopen(
                 hint="leave the option out to go on with that fleet, or use a new folder",
                 code="fleet-differs",
             )
+    require_startable(folder, hosts)
     programs = programs_of(folder, hosts)
     running = find_running(programs)
     if len(running) == len(programs) and was_detached(folder):
