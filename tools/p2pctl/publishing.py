@@ -65,19 +65,7 @@ def publish_tree(
         raise ConfigError("not a directory", where=str(path), code="not-a-directory")
     built = build(path, service, progress=watcher.hashed)
     with built.sources:
-        sent_bytes, state = 0, "published"
-        for _ in range(_ROUNDS_MAX):
-            begun = api.begin_publish(
-                service, version, built.manifest_bytes, built.chunk_index_bytes
-            )
-            if begun.state == "published":
-                state = "published" if sent_bytes else "already-published"
-                break
-            sent_bytes += _send_missing(api, begun, built, watcher)
-            if _committed(api, service, version, built):
-                break
-        else:
-            raise RefusedError("the registry lost chunks again and again", code="chunks-missing")
+        sent_bytes, was_there = _register(api, service, version, built, watcher)
     signed = ReleaseSigner(api, key_file).sign_published(service, version, built.manifest_bytes)
     size_bytes = built.manifest.size_bytes
     return PublishReport(
@@ -87,12 +75,27 @@ def publish_tree(
         size_bytes=size_bytes,
         sent_bytes=sent_bytes,
         reused_bytes=max(0, size_bytes - sent_bytes),
-        state="already-published" if state == "already-published" else "published",
+        state="already-published" if was_there else "published",
         release_state=signed.state,
         missing_signatures=signed.missing_signatures,
         service_added=signed.service_added,
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _register(
+    api: ApiClient, service: ServiceName, version: Version, built: Built, watcher: PublishWatcher
+) -> tuple[int, bool]:
+    """Send what the registry lacks until it has all: how many bytes, and whether it had it all."""
+    sent_bytes = 0
+    for _ in range(_ROUNDS_MAX):
+        begun = api.begin_publish(service, version, built.manifest_bytes, built.chunk_index_bytes)
+        if begun.state == "published":
+            return sent_bytes, not sent_bytes
+        sent_bytes += _send_missing(api, begun, built, watcher)
+        if _committed(api, service, version, built):
+            return sent_bytes, False
+    raise RefusedError("the registry lost chunks again and again", code="chunks-missing")
 
 
 def _send_missing(
