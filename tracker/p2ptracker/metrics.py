@@ -35,6 +35,11 @@ class Metrics:
             ["who"],
             registry=self.registry,
         )
+        self.api_crashed = Counter(
+            "p2p_api_connections_crashed",
+            "API connections that ended by an error of the server; its log has the details",
+            registry=self.registry,
+        )
         self.refusals = Counter(
             "p2p_api_refusals",
             "API requests refused before they reached a route",

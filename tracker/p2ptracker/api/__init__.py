@@ -2,6 +2,7 @@
 
 * :mod:`~p2ptracker.api.app`: all routes put together, and the server
 * :mod:`~p2ptracker.api.tls`: Hypercorn over TLS, with the peer's identity in every request
+* :mod:`~p2ptracker.api.http11`: HTTP/1.1 and nothing else
 * :mod:`~p2ptracker.api.guard`: Host, Origin and certificate, checked before any route
 * :mod:`~p2ptracker.api.authorise`: who may call what; the one place that says so
 * :mod:`~p2ptracker.api.routes`: how a route says who may call it, and the routes there are

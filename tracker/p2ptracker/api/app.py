@@ -116,7 +116,8 @@ async def serve_api(
         refusals=plane.metrics.refusals,
     )
     application = audited(guard, audit)
-    config = TlsConfig(plane.trust.paths.control_plane_files(), plane.metrics.api_turned_away)
+    files, metrics = plane.trust.paths.control_plane_files(), plane.metrics
+    config = TlsConfig(files, metrics.api_turned_away, metrics.api_crashed)
     config.bind = [f"{plane.config.address}:{plane.config.api_port}"]
     config.backlog = BACKLOG
     config.graceful_timeout = config.shutdown_timeout = SHUTDOWN_S

@@ -1,7 +1,9 @@
 """Hypercorn over TLS 1.3, with the peer's identity in every request's scope.
 
-Hypercorn makes its own context and hides the peer's certificate.  Both are small hooks of
-version 0.18: ``Config.create_ssl_context``, and the class that serves one connection.
+Hypercorn makes its own context, hides the peer's certificate, and changes protocols in the middle
+of a connection.  Against these are small hooks of version 0.18: ``Config.create_ssl_context``, the
+class that serves one connection, and the one that speaks HTTP/1.1.  What one connection raises ends
+that one; left to Hypercorn it would end the process.
 
 Connections are bounded.  Whoever has shown no certificate is a stranger, by address; hosts and
 operators have places of their own, by identity, so that no kind takes another's.
@@ -10,9 +12,11 @@ operators have places of their own, by identity, so that no kind takes another's
 from __future__ import annotations
 
 import ssl
+import traceback
 from contextlib import suppress
 from typing import Any, cast
 
+import hypercorn.protocol
 import hypercorn.trio.run
 import structlog
 import trio
@@ -24,6 +28,7 @@ from prometheus_client import Counter
 from p2pdeploy.errors import TrustError
 from p2pdeploy.trust.identity import HostId, spiffe_id
 from p2pdeploy.trust.tls import IdentityFiles, Peer, peer_of, server_context
+from p2ptracker.api.http11 import OnlyHttp11
 from p2ptracker.listener import address_of
 from p2ptracker.places import Places
 
@@ -37,6 +42,7 @@ STRANGER_S = 60.0  # joining takes two requests; whoever dribbles one holds a pl
 STRANGERS_MAX, STRANGERS_OF_ONE_MAX = 512, 128
 HOSTS_MAX, HOSTS_OF_ONE_MAX = 4_096, 16  # a daemon opens six, its short-lived children one each
 OPERATORS_MAX, OPERATORS_OF_ONE_MAX = 512, 64  # a CI job's name runs many commands at once
+_CAUSE_CHARS_MAX = 200  # of an error in the log, which may quote what was sent
 
 log = structlog.get_logger(__name__)
 
@@ -50,13 +56,15 @@ class TlsConfig(Config):
         files: What we present, and the CA of our clients.
         turned_away: Counts connections that were closed for want of a place, by ``who``:
             stranger, host or operator.
+        crashed: Counts connections that ended by an error of ours.
     """
 
-    def __init__(self, files: IdentityFiles, turned_away: Counter) -> None:
+    def __init__(self, files: IdentityFiles, turned_away: Counter, crashed: Counter) -> None:
         super().__init__()
         self.ssl_handshake_timeout = HANDSHAKE_TIMEOUT_S
         self.keep_alive_timeout = IDLE_S
         self.turned_away = turned_away
+        self.crashed = crashed
         self.strangers = Places(open_max=STRANGERS_MAX, each_max=STRANGERS_OF_ONE_MAX)
         self.hosts = Places(open_max=HOSTS_MAX, each_max=HOSTS_OF_ONE_MAX)
         self.operators = Places(open_max=OPERATORS_MAX, each_max=OPERATORS_OF_ONE_MAX)
@@ -78,6 +86,13 @@ class _PeerServer(TCPServer):
 
     async def run(self) -> None:
         config = cast(TlsConfig, self.config)
+        try:
+            await self._serve(config)
+        except* Exception as errors:  # one connection must not end the others
+            config.crashed.inc()
+            log.error("api-connection-crashed", cause=_cause_of(errors))
+
+    async def _serve(self, config: TlsConfig) -> None:
         try:
             address = address_of(self.stream.transport_stream)
         except trio.BrokenResourceError:
@@ -144,6 +159,14 @@ class _PeerServer(TCPServer):
         await trio.aclose_forcefully(self.stream)
 
 
+def _cause_of(error: BaseException) -> str:
+    """In one short line: whoever finds another such input sends it a thousand times."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{repr(error)[:_CAUSE_CHARS_MAX]} in {at.filename}:{at.lineno}"
+
+
 def _state_of(stream: trio.SSLStream[trio.SocketStream]) -> dict[str, Any]:
     """Who the other side is; nothing when it presented no certificate."""
     certificate: dict[str, Any] | None = stream.getpeercert()
@@ -154,3 +177,4 @@ def _state_of(stream: trio.SSLStream[trio.SocketStream]) -> dict[str, Any]:
 
 
 hypercorn.trio.run.TCPServer = _PeerServer  # pyright: ignore[reportPrivateImportUsage]
+hypercorn.protocol.H11Protocol = OnlyHttp11  # pyright: ignore[reportPrivateImportUsage]
