@@ -7,7 +7,7 @@ heartbeat.  Unknown fields are ignored (``docs/adr/0003``): a newer host may rep
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,6 +28,15 @@ ServiceState = Literal[
 ]
 
 REASON_CHARS_MAX = 160  # keeps an attestation inside one datagram
+
+# Any host may write here, and everybody computes with it and shows it.
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # as databases hold it
+_Seconds = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]  # the year 10,000; no NaN
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+_Version = Annotated[Version, msgspec.Meta(pattern=r"\A(?:[A-Za-z0-9][A-Za-z0-9.+_-]{0,127})?\Z")]
+_Digest = Annotated[Digest, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
+_Code = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]{0,63}\Z")]
+_Text = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]  # whoever shows it escapes it
 
 
 class Rank(IntEnum):
@@ -55,17 +64,17 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     host: HostName
     service: ServiceName
     fault_domain: FaultDomain
-    epoch: int
-    seq: int
-    plan_seq: int = 0
-    attempt: int = 0
+    epoch: _Number
+    seq: _Number
+    plan_seq: _Number = 0
+    attempt: _Number = 0
     rank: Rank = Rank.NONE
     state: ServiceState = "absent"
-    version: Version = Version("")
-    digest: Digest = Digest("")
-    port: int = 0
-    since: float = 0.0
-    reason_code: str = ""
-    reason: str = ""
-    fetched_bytes: int = 0  # from the network, for the newest staged build
-    reused_bytes: int = 0  # copied from older builds on this host
+    version: _Version = Version("")
+    digest: _Digest = Digest("")
+    port: _Port = 0
+    since: _Seconds = 0.0
+    reason_code: _Code = ""
+    reason: _Text = ""
+    fetched_bytes: _Number = 0  # from the network, for the newest staged build
+    reused_bytes: _Number = 0  # copied from older builds on this host

@@ -42,6 +42,12 @@ BUCKETS = 16
 # A host refutes a few times a day; the bound keeps "one more" inside 64 bits for ever.
 INCARNATION_MAX = 2**48
 
+# An insider names it, and sockets of this host are pointed at it: the IPv4 address of one machine
+# in its one spelling.  A name would be resolved, and a resolver is one more party to believe.
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_FIRST_OCTET = "(?:22[0-3]|2[01][0-9]|1[0-9][0-9]|[1-9][0-9]?)"  # neither 0.0.0.0 nor multicast
+
+_Address = Annotated[str, msgspec.Meta(pattern=rf"\A{_FIRST_OCTET}(?:\.{_OCTET}){{3}}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Incarnation = Annotated[int, msgspec.Meta(ge=0, le=INCARNATION_MAX)]
@@ -81,7 +87,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """A host as its cell sees it.  Only the host itself raises its ``incarnation``."""
 
     name: HostName
-    address: str
+    address: _Address
     gossip_port: _Port
     swarm_port: _Port
     fault_domain: FaultDomain
@@ -111,7 +117,7 @@ class PingRequest(msgspec.Struct, frozen=True, array_like=True, tag="ping-reques
 
     token: int
     target: HostName
-    address: str
+    address: _Address
     gossip_port: _Port
 
 

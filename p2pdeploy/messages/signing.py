@@ -27,7 +27,7 @@ __all__ = [
     "SignatureRequest",
 ]
 
-DELEGATION_BYTES_MAX = 1024 * 1024  # a targets document of 512 KiB in Base64
+DELEGATION_BYTES_MAX = 1024 * 1024  # a targets document of 512 KiB and a service's, in Base64
 _KEY_ID_CHARS_MAX = 128
 _SIGNATURE_BYTES = 64  # Ed25519
 
@@ -58,9 +58,14 @@ class SignatureRequest(Document, frozen=True, forbid_unknown_fields=True):
 
 
 class DelegationRequest(Document, frozen=True, forbid_unknown_fields=True):
-    """A signed targets document, as a Proposal."""
+    """A signed targets document, as a Proposal.
+
+    ``renewed``: the document of a service that nobody who signed it publishes any more, signed by
+    those who do, as a Proposal; at most one.
+    """
 
     proposal: bytes
+    renewed: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=1)] = ()
 
 
 class DelegationView(Document, frozen=True):

@@ -48,6 +48,8 @@ def _strategy(info: mi.Type) -> st.SearchStrategy[Any]:
             return st.integers(int(low), int(high))
         case mi.FloatType():
             return _floats(info)
+        case mi.StrType(pattern=str(pattern)):
+            return st.from_regex(pattern)
         case mi.StrType():
             return st.text(min_size=info.min_length or 0, max_size=min(info.max_length or 12, 12))
         case mi.BytesType():
