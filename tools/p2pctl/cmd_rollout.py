@@ -20,7 +20,7 @@ from p2pctl.polling import left_s
 from p2pctl.render.plan import view_plan
 from p2pctl.render.rollout import rollout_line, view_history, view_reasons, view_rollout
 from p2pctl.rollout_request import request_of, request_options
-from p2pctl.showing import hosts_of, show_live
+from p2pctl.showing import show_live
 from p2pctl.targets import naming_lines
 from p2pctl.watching import find_rollout, follow, is_final
 from p2pdeploy.errors import UnavailableError
@@ -95,7 +95,7 @@ def get(rollout_id: str, watch: bool, with_hosts: bool, output: Output, fleet: F
         if watch:
             show_live(api, found.id, output, with_hosts=with_hosts)
             return
-        hosts = hosts_of(api, found) if with_hosts and not output.is_json else None
+        hosts = api.rollout_hosts(found.id) if with_hosts and not output.is_json else None
     output.show(found, partial(view_rollout, now=datetime.now(UTC), hosts=hosts))
 
 

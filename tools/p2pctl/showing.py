@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from p2pctl.client import ApiClient
 from p2pctl.output import Output, print_json, stdout_console
 from p2pctl.render.rollout import rollout_line, view_rollout
 from p2pctl.watching import follow, is_final
-from p2pdeploy.messages.api import HostView, RolloutView
+from p2pdeploy.messages.api import RolloutHost, RolloutView
 
-__all__ = ["RolloutScreen", "hosts_of", "show_live"]
+__all__ = ["RolloutScreen", "show_live"]
 
 _REDRAWS_PER_S = 4  # as often as we look
-_HOSTS_PER_PAGE = 1_000  # a cell is at most that large
 
 
 def show_live(api: ApiClient, rollout_id: str, output: Output, *, with_hosts: bool) -> None:
@@ -33,8 +32,8 @@ def show_live(api: ApiClient, rollout_id: str, output: Output, *, with_hosts: bo
     else:
         with Live(console=console, refresh_per_second=_REDRAWS_PER_S) as live:
             for view in follow(api, rollout_id):
-                hosts = hosts_of(api, view) if with_hosts else None
-                live.update(view_rollout(view, datetime.now(UTC), hosts))
+                hosts = api.rollout_hosts(view.id) if with_hosts else None
+                live.update(_fitted(view, hosts))
 
 
 def _show_changes(
@@ -61,12 +60,9 @@ def _print_line(view: RolloutView) -> None:
     sys.stdout.flush()
 
 
-def hosts_of(api: ApiClient, rollout: RolloutView) -> list[HostView]:
-    """The hosts of the rollout's cells."""
-    found: list[HostView] = []
-    for cell in sorted({domain.cell for domain in rollout.fault_domains}):
-        found += api.hosts(filters=(f"cell={cell}",), limit=_HOSTS_PER_PAGE)
-    return found
+def _fitted(view: RolloutView, hosts: Sequence[RolloutHost] | None = None) -> RenderableType:
+    """What a live screen has room for; the last state stays whole, and may roll out of it."""
+    return view_rollout(view, datetime.now(UTC), hosts, fits_screen=not is_final(view))
 
 
 class RolloutScreen:
@@ -99,7 +95,7 @@ class RolloutScreen:
         if self._live is None:
             self._live = Live(console=self._console, refresh_per_second=_REDRAWS_PER_S)
             self._live.start()
-        self._live.update(view_rollout(view, datetime.now(UTC)))
+        self._live.update(_fitted(view))
         if is_final(view):
             self._end()
 

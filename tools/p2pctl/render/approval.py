@@ -12,7 +12,7 @@ from rich.text import Text
 
 from p2pctl.durations import show_duration
 from p2pctl.render.listings import show_time
-from p2pctl.render.tables import plain_table
+from p2pctl.render.tables import FactTable, plain_table
 from p2pdeploy.messages.orders import Build, Rollout
 
 __all__ = ["view_approval"]
@@ -49,7 +49,7 @@ def view_approval(
 def _facts(
     rollout: Rollout, release_checked: bool, approved_before: bool | None, now: datetime
 ) -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = FactTable()
     checked = "yes" if release_checked else _NO_ROOT
     if approved_before and not release_checked:
         checked = "not any more: its version is no longer live"

@@ -20,6 +20,7 @@ _LOOKS = {
     "absent": Look("○", "dim"),
     "stopped": Look("○", "dim"),
     "moved-on": Look("○", "dim"),
+    "unchanged": Look("○", "dim"),
     "fetching": Look("◌", "cyan"),
     "staged": Look("◌", "cyan"),
     "starting": Look("●", "yellow"),
@@ -54,6 +55,7 @@ FAULT_DOMAIN_ORDER = (
     "rolled-back",
     "failed",
     "stopped",
+    "unchanged",
     "moved-on",
 )
 

@@ -8,13 +8,12 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from p2pctl.documents import LintReport
 from p2pctl.durations import show_duration
 from p2pctl.render.glyphs import styled
-from p2pctl.render.tables import plain_table
+from p2pctl.render.tables import FactTable, plain_table
 from p2pdeploy.messages.api import HostView, ReleaseView, ServiceView, VersionsView, WhereRow
 from p2pdeploy.messages.signing import DelegationView
 
@@ -50,7 +49,7 @@ def show_time(moment: datetime | None) -> str:
 
 def view_release(release: ReleaseView) -> RenderableType:
     """One release, a line per fact."""
-    table = Table.grid(padding=(0, 2))
+    table = FactTable()
     rows = {
         "release": f"{release.service} {release.version}",
         "manifest digest": release.manifest_digest,
@@ -148,7 +147,7 @@ def view_lint(report: LintReport) -> RenderableType:
 
 
 def _settings(effective: dict[str, Any]) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
+    table = FactTable()
     for section, values in effective.items():
         if not isinstance(values, dict):
             table.add_row(Text(f"  {section}"), Text(_toml(values)))

@@ -7,11 +7,10 @@ from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from p2pctl.durations import show_duration
-from p2pctl.render.tables import plain_table
+from p2pctl.render.tables import FactTable, plain_table
 from p2pdeploy.messages.api import PlannedCell, RolloutPlanView
 
 __all__ = ["show_batches", "view_plan"]
@@ -58,7 +57,7 @@ def _cell(cell: PlannedCell) -> list[RenderableType]:
 
 
 def _limits(plan: RolloutPlanView) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
+    table = FactTable()
     rows = [
         ("max_unavailable", str(plan.max_unavailable), "hosts a cell may lack because of this"),
         ("failure_fraction_max", f"{plan.failure_fraction_max:g}", "of a fault domain, else halt"),

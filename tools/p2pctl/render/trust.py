@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from p2pctl.documents import AuditReport
 from p2pctl.render.listings import show_time
-from p2pctl.render.tables import plain_table
+from p2pctl.render.tables import FactTable, plain_table
 from p2pdeploy.messages.access import AccessRow
 from p2pdeploy.messages.keys import KeyView, RotationAnswer
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
@@ -168,7 +167,7 @@ def view_key_files(keys: Sequence[KeyStatus]) -> RenderableType:
 
 def view_audit(report: AuditReport) -> RenderableType:
     """What was verified, a line per fact."""
-    table = Table.grid(padding=(0, 2))
+    table = FactTable()
     rows = {
         "audit log": f"whole, {report.entries} entries",
         "unfinished": f"{report.unfinished} calls began and left no outcome",
