@@ -221,3 +221,10 @@ def test_the_status_and_the_beginning_say_what_is_waited_for() -> None:
         assert "waits for signatures on web-1, web-2, web-3 and 2 more" in out.getvalue()
         assert "p2pctl rollout sign --standing --key FILE" in out.getvalue()
         assert "--finish" not in out.getvalue(), "that would be refused"
+        assert out.getvalue().count("waits for signatures on web-1") == 1
+    begun = io.StringIO()
+    Console(file=begun, width=1_000).print(view_rotation(answer))
+    assert "counts until it is finished" in begun.getvalue(), "nothing ends by itself meanwhile"
+    status = io.StringIO()
+    Console(file=status, width=160).print(view_keys([view]))
+    assert max(map(len, status.getvalue().splitlines())) <= 160

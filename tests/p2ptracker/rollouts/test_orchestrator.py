@@ -10,7 +10,7 @@ from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Plan, Revert, Rollout, Roster
 from p2ptracker.rollouts.steering import Verb
-from tests.p2ptracker.rollout_bench import API, DB_CELL, HELLO, World, asks
+from tests.p2ptracker.rollout_bench import API, DB_CELL, EVERYBODY, HELLO, World, asks
 
 HELLO_1 = RolloutId("hello-1")
 
@@ -214,7 +214,25 @@ async def test_only_the_newest_rollout_of_a_cell_is_reverted(world: World) -> No
     with pytest.raises(RefusedError) as refused:
         await world.desk.steer(HELLO_1, "revert")
     assert refused.value.code == "superseded"
+    assert refused.value.hint.startswith("revert hello-2 first, or roll ")
     assert (await world.desk.steer(RolloutId("hello-2"), "revert")).state == "rolling-back"
+
+
+async def test_nobody_is_sent_to_revert_what_went_back_already(world: World) -> None:
+    await world.complete("1")
+    await world.complete("2")
+    rollout = await world.apply("1")
+    await world.desk.steer(rollout.id, "abort")
+    await world.look()
+    world.say(EVERYBODY, world.plan().plan_seq + 1, Rank.HEALTHY, runs="2")
+    await world.look()
+    assert await world.state(rollout.id) == "aborted"
+    with pytest.raises(RefusedError) as refused:
+        await world.desk.steer(RolloutId("hello-2"), "revert")
+    assert refused.value.hint == "roll 1 out: p2pctl rollout apply"
+    with pytest.raises(RefusedError) as ended:
+        await world.desk.steer(rollout.id, "revert")
+    assert ended.value.hint == "possible while it is planned, running, paused or complete"
 
 
 async def test_a_rollout_that_never_was_is_not_found(world: World) -> None:

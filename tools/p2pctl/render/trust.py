@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
@@ -69,8 +69,14 @@ def view_issued(issued: IssuedOperator) -> RenderableType:
 
 
 def view_keys(keys: Sequence[KeyView]) -> RenderableType:
-    """Every role, a line each; what is misplaced, under way or expires soon is marked."""
-    table = plain_table("ROLE", "KEYS", "SIGN", "IS", "BELONGS", "STANDS", "WHO STEALS IT CAN")
+    """Every role, a line each; what is misplaced, under way or expires soon is marked.
+
+    What somebody has to do stands below, as a command.
+    """
+    table = plain_table(
+        "ROLE", "KEYS", "SIGN", "IS", "BELONGS", "STANDS", "WHO STEALS IT CAN",
+        wraps=("STANDS", "WHO STEALS IT CAN"),
+    )  # fmt: skip
     now = dt.datetime.now(dt.UTC)
     for key in keys:
         misplaced = key.place == "here" and key.belongs == "offline"
@@ -87,7 +93,17 @@ def view_keys(keys: Sequence[KeyView]) -> RenderableType:
             Text(_stands(key, now), style="yellow" if is_soon or is_waiting else ""),
             key.stolen,
         )
-    return table
+    due = [line for key in keys if (line := _to_do(key, now))]
+    return Group(table, Text(), *(Text(line) for line in due)) if due else table
+
+
+def _to_do(key: KeyView, now: dt.datetime) -> str:
+    """What a rotation of *key* asks of people, with the command; empty when nothing."""
+    if key.unsigned_rollouts:
+        return f"{key.role} {_waits(key.unsigned_rollouts)}"
+    if key.next_at is not None and key.next_at < now:  # else it would have been made by itself
+        return f"{key.role} waits for its end: p2pctl keys rotate {key.role} --finish"
+    return ""
 
 
 def _place(key: KeyView) -> str:
@@ -112,9 +128,9 @@ def expiring_soon(keys: Sequence[KeyView]) -> list[str]:
 def _stands(key: KeyView, now: dt.datetime) -> str:
     """Where its rotation stands, or how long its document holds."""
     if key.unsigned_rollouts:
-        return f"{key.state}, {_waits(key.unsigned_rollouts)}"
-    if key.next_at is not None and key.next_at < now:  # else it would have been made by itself
-        return f"{key.state}, old keys still count: p2pctl keys rotate {key.role} --finish"
+        return f"{key.state}, waits for signatures on {len(key.unsigned_rollouts)} rollouts"
+    if key.next_at is not None and key.next_at < now:
+        return f"{key.state}, old keys still count"
     if key.next_at is not None:
         return f"{key.state}, next step {show_time(key.next_at)}"
     if key.expires_at is None:
@@ -133,12 +149,17 @@ def view_rotation(answer: RotationAnswer) -> RenderableType:
         lines = [f"{answer.role}: hosts learn {names}, which signs from {at} on"]
         if not answer.by_itself:
             lines.append(f"'p2pctl keys status' says when to finish it: {finish} --key targets.key")
+    elif answer.unsigned_rollouts:
+        lines = [
+            f"{answer.role}: {names} from now on; what was before counts until it is finished",
+            f"that waits for {at}, and {_waits(answer.unsigned_rollouts)}",
+        ]
     elif answer.by_itself:
         lines = [f"{answer.role}: {names} from now on; what was before counts until {at}"]
     else:
         lines = [f"{answer.role}: {names} from now on; what was before counts until it is finished"]
         lines.append(f"that may be from {at} on: {finish} --key targets.key")
-    if answer.unsigned_rollouts:
+    if answer.unsigned_rollouts and answer.state == "announced":
         lines.append(f"to end, it {_waits(answer.unsigned_rollouts)}")
     return Text("\n".join(lines))
 

@@ -12,7 +12,7 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import Reason, RolloutState, RolloutView
 from p2pdeploy.messages.orders import Order
 from p2pdeploy.planning.cell_rollout import CellRollout
-from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
+from p2pdeploy.planning.conducted import Conducted, Entry, latest, replace_rollout
 from p2pdeploy.planning.steering import ask_abort, excuse, retry
 from p2ptracker.rollouts.view import CellSight, rollout_in
 
@@ -55,7 +55,7 @@ def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted,
     if entry is None or entry.rollout_id != view.id:
         raise RefusedError(
             f"{view.id} is not the newest rollout of {view.service} in {cell.conducted.cell}",
-            hint="revert the newest one, or roll the older version out",
+            hint=_instead(verb, view, entry),
             code="superseded",
         )
     rollout, orders = entry.rollout, list[Order]()
@@ -71,6 +71,17 @@ def _steered(view: RolloutView, verb: Verb, cell: CellSight) -> tuple[Conducted,
             reason = Reason(code="operator", message="reverted by an operator")
             rollout, orders = ask_abort(rollout, result="rolled-back", reason=reason, now=cell.now)
     return replace_rollout(cell.conducted, rollout), orders
+
+
+def _instead(verb: Verb, view: RolloutView, newest: Entry | None) -> str:
+    """What can be done, now that a newer rollout has taken the place of *view*'s."""
+    if verb != "revert":
+        return f"that one can be asked: {newest.rollout_id}" if newest else ""
+    again = f"roll {view.baseline or 'an older version'} out: p2pctl rollout apply"
+    goes_forward = newest is not None and newest.rollout.phase == "activating"
+    if newest is not None and (goes_forward or newest.rollout.result == "complete"):
+        return f"revert {newest.rollout_id} first, or {again}"
+    return again
 
 
 def _set_paused(rollout: CellRollout, *, paused: bool) -> CellRollout:
@@ -127,6 +138,12 @@ def _refuse_state(view: RolloutView, what: Verb | str, *, code: str) -> None:
     if view.state not in possible:
         raise RefusedError(
             f"{view.id} is {view.state}, so it cannot be asked to {what}",
-            hint=f"possible while {' or '.join(possible)}",
+            hint=f"possible while it is {_any_of(possible)}",
             code=code,
         )
+
+
+def _any_of(words: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
