@@ -39,24 +39,13 @@ from p2pdeploy.trust.tls import server_context
 from p2ptracker.authority.cell_rings import ring_of
 from p2ptracker.authority.folder import open_trust
 from tests.daemon_toml import write_daemon_toml
-from tests.p2pdaemon.conftest import HELLO
+from tests.p2pdaemon.conftest import HELLO, fleet_of, host_of
 from tests.trust_folder import add_trust, control_plane_files, enrol, operator_files
 
-__all__ = ["PATIENCE_S", "Cell", "as_host", "fleet_of", "host_of", "serve_control_plane"]
+__all__ = ["PATIENCE_S", "Cell", "as_host", "serve_control_plane"]
 
 PATIENCE_S = 30.0  # a process starts, and gossip brings it everything, on a busy machine
 SOURCES = [str(Path(package.__path__[0]).parent) for package in (p2pdeploy, p2pdaemon)]
-
-
-def fleet_of(config: DaemonConfig) -> Path:
-    """The folder of the fleet that the host is enrolled in."""
-    return config.identity_dir.parent / "fleet"
-
-
-def host_of(config: DaemonConfig) -> Host:
-    """The host of *config*, as the inventory has it."""
-    names = [name for name in Host.__struct_fields__ if name != "enrolment"]
-    return Host(**{name: getattr(config, name) for name in names})
 
 
 def as_host(member: Member, config: DaemonConfig) -> Host:

@@ -25,6 +25,7 @@ from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import build
 from p2pdeploy.payload.service_spec import SERVICE_PATH
+from p2pdeploy.topology import Host
 
 HELLO = ServiceName("hello")
 
@@ -123,6 +124,17 @@ def config(tmp_path: Path) -> DaemonConfig:
         identity_dir=tmp_path / "identity",
         service_path=os.defpath,
     )
+
+
+def fleet_of(config: DaemonConfig) -> Path:
+    """The folder of the fleet that the host is enrolled in."""
+    return config.identity_dir.parent / "fleet"
+
+
+def host_of(config: DaemonConfig) -> Host:
+    """The host of *config*, as the inventory has it."""
+    names = [name for name in Host.__struct_fields__ if name != "enrolment"]
+    return Host(**{name: getattr(config, name) for name in names})
 
 
 @pytest.fixture

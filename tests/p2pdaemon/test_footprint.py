@@ -15,7 +15,7 @@ import p2pdaemon
 import p2pdeploy
 from p2pdaemon.config import DaemonConfig
 from tests.daemon_toml import write_daemon_toml
-from tests.p2pdaemon.cell_of_two import host_of
+from tests.p2pdaemon.conftest import host_of
 from tests.trust_folder import add_trust, enrol
 
 pytestmark = pytest.mark.processes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -31,6 +30,7 @@ from p2pdeploy.trust.host_identity import load_identity
 from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_host, server_context
 from p2ptracker.authority.create import create_trust
+from tests.p2pdaemon.conftest import fleet_of, host_of
 from tests.trust_folder import (
     add_trust,
     control_plane_files,
@@ -68,21 +68,9 @@ def host(config, identity) -> HostAddress:
     return HostAddress(config.name, config.address, PORT, identity=identity)
 
 
-def fleet_of(config) -> Path:
-    return config.identity_dir.parent / "fleet"
-
-
 def a_host(config, name: str = "") -> Host:
-    return Host(
-        name=HostName(name or config.name),
-        address=config.address,
-        environment=config.environment,
-        machine_function=config.machine_function,
-        cell=config.cell,
-        fault_domain=config.fault_domain,
-        gossip_port=config.gossip_port,
-        swarm_port=config.swarm_port,
-        host_port=PORT,
+    return msgspec.structs.replace(
+        host_of(config), name=HostName(name or config.name), host_port=PORT
     )
 
 

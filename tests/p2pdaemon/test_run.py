@@ -22,8 +22,8 @@ from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.host import LogsRequest, WhyRequest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.trust.host_identity import load_identity
-from tests.p2pdaemon.cell_of_two import PATIENCE_S, Cell, as_host, fleet_of, serve_control_plane
-from tests.p2pdaemon.conftest import HELLO
+from tests.p2pdaemon.cell_of_two import PATIENCE_S, Cell, as_host, serve_control_plane
+from tests.p2pdaemon.conftest import HELLO, fleet_of
 from tests.trust_folder import enrol
 
 pytestmark = pytest.mark.processes

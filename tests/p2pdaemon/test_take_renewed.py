@@ -13,6 +13,7 @@ from p2pdeploy.swarm.identity import SwarmIdentity
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.host_identity import HostIdentity, load_identity
 from p2pdeploy.trust.tls import server_context
+from tests.p2pdaemon.conftest import host_of
 from tests.trust_folder import add_trust, enrol
 
 
@@ -39,17 +40,7 @@ class Running:
 
 @pytest.fixture
 def host(config: DaemonConfig) -> Host:
-    return Host(
-        name=config.name,
-        address=config.address,
-        environment=config.environment,
-        machine_function=config.machine_function,
-        cell=config.cell,
-        fault_domain=config.fault_domain,
-        gossip_port=config.gossip_port,
-        swarm_port=config.swarm_port,
-        host_port=config.host_port,
-    )
+    return host_of(config)
 
 
 @pytest.fixture
