@@ -143,6 +143,7 @@ async def open_control_plane(
         await plane.repository.open(trust)
         await plane.keys.open()
         await plane.rotator.open()
+        await plane.operators.open()
         await plane.cells.load()
         await plane.orchestrator.load()
         yield plane

@@ -139,6 +139,6 @@ async def test_who_signed_is_on_record(
 ) -> None:
     key = approvers.people[0]
     await hand_in(owner, msgspec.json.encode(request_by(key, await proposal_from(owner))))
-    begun, done = await api.audit.entries(after=0, limit=10)
+    _, begun, done = await api.audit.entries(after=0, limit=10)  # behind whom init made
     assert (begun.step, begun.path, done.step, done.status) == ("begun", SIGNATURES, "done", 200)
     assert key.key_id in done.parameters

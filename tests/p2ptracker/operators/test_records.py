@@ -68,6 +68,25 @@ async def test_every_change_goes_on_record(tracker) -> None:
     )
 
 
+async def test_whoever_was_made_before_the_start_is_in_the_audit_log_from_the_start(
+    fleet_dir: Path, started
+) -> None:
+    """Not minutes later, when somebody first asks for the list."""
+    before = dt.datetime.now(dt.UTC)
+    async with started(fleet_dir) as tracker:
+        answer = await tracker.http.get("/v1/audit")
+        (entry,) = msgspec.json.decode(answer.content, type=list[AuditEntry])
+        assert (entry.method, entry.who) == ("LOCAL", "spiffe://lab/control-plane")
+        assert before - dt.timedelta(seconds=1) < entry.at < dt.datetime.now(dt.UTC)
+    trust = open_trust(fleet_dir)
+    make_operator_here(trust, "rescue", ("admin",), now=dt.datetime.now(dt.UTC))
+    async with started(fleet_dir) as tracker:
+        answer = await tracker.http.get("/v1/audit")
+        entries = msgspec.json.decode(answer.content, type=list[AuditEntry])
+    names = [msgspec.json.decode(entry.parameters)["name"] for entry in entries]
+    assert names == ["admin", "rescue"], "each once"
+
+
 async def test_what_expired_long_ago_is_forgotten(tracker) -> None:
     async with person(tracker, "ann", "viewer", days=1):
         pass

@@ -58,7 +58,7 @@ log = structlog.get_logger(__name__)
 
 
 class OperatorDesk:
-    """Issues, renews, lists and takes back operators' certificates.
+    """Issues, renews, lists and takes back operators' certificates.  ``open`` it before.
 
     Args:
         trust: What they are signed with.
@@ -80,6 +80,14 @@ class OperatorDesk:
 
     def __repr__(self) -> str:
         return f"<OperatorDesk of {self._trust.fleet}>"
+
+    async def open(self) -> None:
+        """Put on record whom ``init`` made, or ``p2ptracker operator`` while nothing ran.
+
+        Raises:
+            UnavailableError: the database can't be written.
+        """
+        await self._take_in()
 
     async def issue(self, request: IssueRequest, by: Peer) -> IssuedOperator:
         """Give ``request.name`` a certificate, as the admin *by* says.
