@@ -7,7 +7,7 @@ import pytest
 
 from p2pdaemon.join import join
 from p2pdeploy.codec import decode
-from p2pdeploy.errors import NotFoundError, TrustError
+from p2pdeploy.errors import TrustError
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus
@@ -15,6 +15,7 @@ from p2pdeploy.trust.envelope import open_envelope
 from p2pdeploy.trust.revocations import Revocations
 from p2ptracker.storage.enrolment import Enrolment, Refusals
 from tests.p2ptracker.enrolment.joined import join_as, renew_as
+from tests.p2ptracker.tracker_bench import code_of
 
 CELL = CellId("lab.web.c0")
 H1, H2 = HostName("h01"), HostName("h02")
@@ -129,8 +130,14 @@ async def test_the_status_shows_every_host_and_the_alarms(tracker, config_of, to
 
 
 async def test_an_unknown_host_cannot_be_revoked(tracker) -> None:
-    with pytest.raises(NotFoundError):
-        await tracker.plane.revoker.revoke_host("nobody", "")
+    answer = await tracker.http.post("/v1/enrolment/revocations", json={"host": "nobody"})
+    assert code_of(answer) == (404, "no-host")
+    assert "--env" not in answer.text, "whoever revokes it is not about to make it"
+    answer = await tracker.http.post(
+        "/v1/enrolment/tokens", json={"hosts": ["nobody"], "ttl_s": 60.0}
+    )
+    assert code_of(answer) == (404, "no-host")
+    assert "--env" in answer.text
 
 
 async def test_a_host_of_another_cell_is_not_told_this_cells_secrets(

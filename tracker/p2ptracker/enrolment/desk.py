@@ -40,6 +40,8 @@ from p2ptracker.storage.join_tokens import open_tokens
 
 __all__ = ["EnrolmentDesk"]
 
+_HOW_NEW = "describe it with --env, --mf and --fd, or import it"
+
 _ISSUERS_MAX = 2  # each is 2 ms of a core; more threads than cores only take turns
 
 
@@ -121,7 +123,8 @@ class EnrolmentDesk:
             self._company_or_refuse()
         await self.add_hosts(request.new)
         names = (*request.hosts, *(host.name for host in request.new))
-        hosts = [self._inventory.get(name).name for name in dict.fromkeys(names)]
+        known = [self._inventory.get(name, hint=_HOW_NEW) for name in dict.fromkeys(names)]
+        hosts = [host.name for host in known]
         if request.by_certificate:
             return await self._opener.by_certificate(hosts, request.ttl_s)
         return await self._opener.by_token(hosts, request.ttl_s, api=api)

@@ -52,15 +52,11 @@ class Inventory(Sequence[Host]):
         """One host."""
         return self._hosts.get(HostName(name))
 
-    def get(self, name: str) -> Host:
-        """One host; raises NotFoundError."""
+    def get(self, name: str, *, hint: str = "") -> Host:
+        """One host; raises NotFoundError, with *hint*."""
         host = self.find(name)
         if host is None:
-            raise NotFoundError(
-                f"the inventory has no host {name!r}",
-                hint="describe it with --env, --mf and --fd, or import it",
-                code="no-host",
-            )
+            raise NotFoundError(f"the inventory has no host {name!r}", hint=hint, code="no-host")
         return host
 
     def set_enrolment(self, name: HostName, enrolment: int) -> None:
