@@ -199,3 +199,40 @@ def test_the_owner_of_the_targets_key_names_publishers(
         *("--key", fleet_dir / "trust" / "keys" / "targets.key"),
     )
     assert named.document()["services"]["bank"] == 2, named
+
+
+@pytest.mark.processes
+def test_when_the_only_publishers_key_was_stolen_another_signs_what_is_kept(
+    p2pctl, fleet_dir: Path, payload: Path, tmp_path: Path
+) -> None:
+    stolen, new = fleet_dir / "operator" / "publisher.key", tmp_path / "new.key"
+    write_private(new, SigningKey.generate(role="publisher").to_pem())
+    settings = payload / "service.toml"
+    settings.write_text(settings.read_text().replace("hello", "vault"))
+    options = ("--dir", fleet_dir, "-o", "json")
+    for version in ("1.0.0", "6.6.6"):
+        (payload / "more").write_text(version)
+        published = p2pctl("publish", "vault", version, payload, *options, "--key", stolen)
+        assert published.document()["release_state"] == "signed", published
+
+    targets = fleet_dir / "trust" / "keys" / "targets.key"
+    delegate = ("release", "delegate", "vault", *options, "--key", targets, "--publisher", new)
+    refused = p2pctl(*delegate)
+    assert refused.error_code == "needs-signing"
+    assert "--keep" in refused.out
+    assert p2pctl(*delegate, "--keep", "1.0.0").code == 2
+    by_the_thief = p2pctl(*delegate, "--keep", "1.0.0", "--sign-with", stolen)
+    assert by_the_thief.code != 0, by_the_thief
+    kept = p2pctl(*delegate, "--keep", "1.0.0", "--sign-with", new)
+    assert kept.code == 0, kept
+
+    states = [
+        p2pctl("release", "show", "vault", version, *options).document()["state"]
+        for version in ("1.0.0", "6.6.6")
+    ]
+    assert states == ["signed", "pending"]
+    (payload / "more").write_text("after")
+    late = p2pctl("publish", "vault", "7.0.0", payload, *options, "--key", stolen)
+    assert late.error_code == "not-a-publisher"
+    signed = p2pctl("release", "sign", "vault", "7.0.0", *options, "--key", new)
+    assert signed.document()["state"] == "signed", signed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from p2pctl.delegating import delegate_service, public_key_in
+from p2pctl.delegating import Renewal, delegate_service, public_key_in
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
 from p2pctl.options import fleet_option, key_files_option, key_option, output_option
@@ -14,6 +14,7 @@ from p2pctl.output import Output
 from p2pctl.render.listings import view_delegations, view_release, view_releases
 from p2pctl.signing import ReleaseSigner
 from p2pdeploy.ids import check_digest, check_service, check_version
+from p2pdeploy.trust.role_keys import RoleKeys
 
 __all__ = ["release"]
 
@@ -89,6 +90,19 @@ def sign(
     help="A publisher's public key in hexadecimal, or its key file; else DIR's own.",
 )
 @click.option("--threshold", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--keep",
+    metavar="VER",
+    multiple=True,
+    help="A release that stays signed though nobody stays who signed it; with --sign-with.",
+)
+@click.option(
+    "--sign-with",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The private key of a new publisher, which signs what --keep names.",
+)
 @output_option
 @fleet_option
 def delegate(
@@ -96,12 +110,21 @@ def delegate(
     key_files: tuple[Path, ...],
     publishers: tuple[str, ...],
     threshold: int,
+    keep: tuple[str, ...],
+    sign_with: tuple[Path, ...],
     output: Output,
     fleet: FleetDir,
 ) -> None:
-    """Say who signs the releases of SVC.  The targets key signs here and goes nowhere."""
+    """Say who signs the releases of SVC.  The targets key signs here and goes nowhere.
+
+    Where every key that signed leaves, stolen, say, new publishers sign in the same step what
+    --keep names, and nothing else stays signed: a thief may have signed what was never published.
+    """
+    if bool(keep) != bool(sign_with):
+        raise click.UsageError("--keep and --sign-with go together")
     named = publishers or (str(fleet.path / "operator" / "publisher.key"),)
-    keys = [public_key_in(text) for text in named]
+    keys = RoleKeys(threshold=threshold, public_keys=tuple(public_key_in(each) for each in named))
+    renewal = Renewal([check_version(each) for each in keep], sign_with) if keep else None
     with fleet.connect() as api:
-        view = delegate_service(api, check_service(service), key_files, keys, threshold)
+        view = delegate_service(api, check_service(service), key_files, keys, renewal)
     output.show(view, view_delegations)

@@ -5,54 +5,84 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from p2pctl.client import ApiClient
 from p2pctl.signing import read_key, read_release_root
 from p2pdeploy.errors import ConfigError, TrustError
-from p2pdeploy.ids import ServiceName
-from p2pdeploy.messages.signing import DelegationView
+from p2pdeploy.ids import ServiceName, Version
+from p2pdeploy.messages.signing import DelegationRequest, DelegationView
+from p2pdeploy.trust.role_keys import RoleKeys
 
-__all__ = ["delegate_service", "public_key_in"]
+if TYPE_CHECKING:
+    from p2pdeploy.trust.releases.proposals import Proposal
+
+__all__ = ["Renewal", "delegate_service", "public_key_in"]
 
 _HEX_DIGITS = 64
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """What new publishers sign anew: *versions*, with *key_files*."""
+
+    versions: Sequence[Version]
+    key_files: Sequence[Path]
 
 
 def delegate_service(
     api: ApiClient,
     service: ServiceName,
     targets_keys: Sequence[Path],
-    publishers: Sequence[bytes],
-    threshold: int,
+    publishers: RoleKeys,
+    renewal: Renewal | None,
 ) -> DelegationView:
-    """Make *publishers* those of *service*, *threshold* of them for each release.
+    """Make *publishers* those of *service*; by *renewal*, when nobody who signed it stays.
 
     What is published so far is judged by ``DIR/ca/release-root.json``, not believed.
 
     Raises:
-        ConfigError: a key is not usable, or the threshold can't be met.
+        ConfigError: a key is not usable.
         TrustError: what the control plane says is published is not, or the keys may not sign.
-        RefusedError: releases of the service are signed by keys that would leave
-            (``needs-signing``).
+        RefusedError: releases of the service are signed by keys that would all leave, and there
+            is no *renewal* (``needs-signing``); or there is one, and no key leaves.
     """
     from p2pdeploy.trust.releases.bundle import ReleaseBundle
-    from p2pdeploy.trust.releases.files import proposal_in, sign_file
-    from p2pdeploy.trust.releases.proposals import propose_targets, services_of
-    from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys
-    from p2pdeploy.trust.role_keys import RoleKeys
+    from p2pdeploy.trust.releases.proposals import (
+        propose_recovery,
+        propose_targets,
+        services_of,
+    )
+    from p2pdeploy.trust.releases.verify import first_seen, verify_order_keys, verify_release
 
     now = dt.datetime.now(dt.UTC)
-    bundle = api.bundle()
-    trusted = verify_order_keys(bundle, first_seen(read_release_root(api.folder)), now=now)
+    bundle = api.bundle(service if renewal else "")
+    seen = first_seen(read_release_root(api.folder))
+    trusted = verify_order_keys(bundle, seen, now=now)
     current = ReleaseBundle.from_bytes(bundle).targets
-    wanted = RoleKeys(threshold=threshold, public_keys=tuple(publishers))
     proposal = propose_targets(
         current,
         order_keys=trusted.order_keys,
-        services={**services_of(current), service: wanted},
+        services={**services_of(current), service: publishers},
         now=now,
     )
-    keys = [read_key(path, "targets") for path in targets_keys]
-    return api.delegate(proposal_in(sign_file(proposal, *keys), "targets").to_bytes())
+    request = DelegationRequest(proposal=_signed(proposal, targets_keys))
+    if renewal is not None:
+        kept = [
+            verify_release(bundle, seen, service=service, version=version, now=now).release
+            for version in renewal.versions
+        ]
+        anew = _signed(propose_recovery(service, kept, now=now), renewal.key_files)
+        request = msgspec.structs.replace(request, renewed=(anew,))
+    return api.delegate(request)
+
+
+def _signed(proposal: Proposal, key_files: Sequence[Path]) -> bytes:
+    from p2pdeploy.trust.releases.proposals import sign
+
+    signatures = dict(sign(proposal, read_key(path, proposal.role)) for path in key_files)
+    return msgspec.structs.replace(proposal, signatures=signatures).to_bytes()
 
 
 def public_key_in(text: str) -> bytes:

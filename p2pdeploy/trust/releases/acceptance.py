@@ -57,6 +57,6 @@ def check_still_signed(
         raise RefusedError(
             "the keys that remain have not signed its document",
             where=role,
-            hint="have a renewal signed by them and hand it in together",
+            hint="have them sign it in the same step: of a service by --keep VER --sign-with KEY",
             code="needs-signing",
         ) from error

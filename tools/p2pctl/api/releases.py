@@ -82,11 +82,9 @@ class ReleaseCalls(Calls):
         """The signed metadata of releases, with that of *service* if given; unverified."""
         return self._wire.get_bytes(api_path("bundles", *filter(None, [service])))
 
-    def delegate(self, proposal: bytes) -> DelegationView:
+    def delegate(self, request: DelegationRequest) -> DelegationView:
         """Publish who publishes what, as the targets keys signed it."""
-        return self._wire.post(
-            api_path("delegations"), DelegationView, document=DelegationRequest(proposal=proposal)
-        )
+        return self._wire.post(api_path("delegations"), DelegationView, document=request)
 
     def dealt_bytes(self, service: str, version: str) -> int:
         """Bytes of one release that the origin has sent to hosts."""

@@ -70,6 +70,7 @@ def delegation_handler(plane: ControlPlane) -> ControllerRouterHandler:
     @post("/delegations", "admin", body_bytes_max=DELEGATION_BYTES_MAX)
     async def delegate_services(data: JSONBody[DelegationRequest]) -> DelegationView:
         """Take a targets document that the targets keys signed."""
-        return await delegate(plane.repository, Proposal.from_bytes(data.proposal))
+        renewed = [Proposal.from_bytes(each) for each in data.renewed]
+        return await delegate(plane.repository, Proposal.from_bytes(data.proposal), renewed)
 
     return delegate_services

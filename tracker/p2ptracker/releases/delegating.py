@@ -7,6 +7,7 @@ publishers' by itself.  Where it lies offline, as it should, its owner decides.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import structlog
 
@@ -75,18 +76,22 @@ async def add_service_if_new(keeper: RepositoryKeeper, service: ServiceName) -> 
     return True
 
 
-async def delegate(keeper: RepositoryKeeper, proposal: Proposal) -> DelegationView:
+async def delegate(
+    keeper: RepositoryKeeper, proposal: Proposal, renewed: Sequence[Proposal]
+) -> DelegationView:
     """Publish who publishes what, as the targets keys signed it.
+
+    *renewed*: documents of services whose publishers change, signed by the new ones.
 
     Raises:
         RefusedError: something else was published meanwhile (``stale-proposal``), or a service
             would lose the keys that signed its releases (``needs-signing``).
-        TrustError: the targets keys did not sign it.
+        TrustError: the targets keys did not sign it, or the new publishers what they renew.
         UnavailableError: it could not be stored.
     """
 
     def accepted(before: Repository, now: dt.datetime) -> Repository:
-        return accept_targets(before, proposal, keeper.keys.online, now=now)
+        return accept_targets(before, proposal, keeper.keys.online, now=now, services=renewed)
 
     after = await keeper.change(accepted)
     services = {name: keys.threshold for name, keys in services_of(after.targets).items()}
