@@ -152,10 +152,11 @@ class _PeerServer(TCPServer):
         """
         if not self._is_closing:
             self._is_closing = True
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.stream.transport_stream.send_eof()
-                with trio.move_on_after(LINGER_S):
-                    await self._heard_all.wait()
+            gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
+            with gone, trio.move_on_after(LINGER_S):
+                async with self.send_lock:  # behind the answer that is being sent
+                    await self.stream.transport_stream.send_eof()
+                await self._heard_all.wait()
         await trio.aclose_forcefully(self.stream)
 
 
