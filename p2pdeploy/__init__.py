@@ -8,6 +8,7 @@ Reading order:
 * what BitTorrent gave us: :mod:`~p2pdeploy.bencode`, :mod:`~p2pdeploy.merkle`
 * pure cores: :mod:`~p2pdeploy.gossip`, :mod:`~p2pdeploy.activation`,
   :mod:`~p2pdeploy.planning`, :mod:`~p2pdeploy.swarm`
+* what may go to a terminal: :mod:`~p2pdeploy.printable`
 * which process a pid means: :mod:`~p2pdeploy.process_identity`; how a run of a program ends:
   :mod:`~p2pdeploy.command_line`
 * shells that touch disk and network: the modules that ARCHITECTURE.md names as shells

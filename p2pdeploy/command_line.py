@@ -21,6 +21,7 @@ from contextlib import suppress
 import click
 
 from p2pdeploy.errors import ConfigError, P2PDeployError, UnavailableError
+from p2pdeploy.printable import printable
 
 __all__ = [
     "EXIT_FAILED",
@@ -100,7 +101,7 @@ def _run(name: str, command: click.Command, arguments: Sequence[str]) -> int:
 
 
 def _end(name: str, error: P2PDeployError, code: int) -> int:
-    click.echo(f"{name}: {error}", err=True)
+    click.echo(printable(f"{name}: {error}"), err=True)
     return code
 
 

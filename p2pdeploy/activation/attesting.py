@@ -7,7 +7,7 @@ import msgspec
 from p2pdeploy.activation.effects import Attest
 from p2pdeploy.activation.service import Slot
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, Version
-from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
+from p2pdeploy.messages.attestation import Attestation, reason_of
 
 __all__ = ["Speaker", "attest", "say_again"]
 
@@ -62,7 +62,7 @@ def _word_on(slot: Slot, speaker: Speaker, *, seq: int) -> Attestation:
         port=slot.port if shown else 0,
         since=slot.since,
         reason_code=trouble.code if trouble else slot.record.reason_code,
-        reason=trouble.message[:REASON_CHARS_MAX] if trouble else slot.record.reason,
+        reason=reason_of(trouble.message if trouble else slot.record.reason),
         fetched_bytes=slot.fetched_bytes,
         reused_bytes=slot.reused_bytes,
     )

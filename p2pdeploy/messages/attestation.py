@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.printable import printable
 
-__all__ = ["Attestation", "Rank", "ServiceState"]
+__all__ = ["Attestation", "Rank", "ReasonText", "ServiceState", "reason_of"]
 
 ServiceState = Literal[
     "absent",
@@ -36,7 +37,14 @@ _Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Version = Annotated[Version, msgspec.Meta(pattern=r"\A(?:[A-Za-z0-9][A-Za-z0-9.+_-]{0,127})?\Z")]
 _Digest = Annotated[Digest, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
 _Code = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]{0,63}\Z")]
-_Text = Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]  # whoever shows it escapes it
+ReasonText = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=REASON_CHARS_MAX,
+        pattern=r"\A[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*\Z",
+    ),
+]
+"""What is shown on operators' terminals: nothing that a terminal obeys or hides."""
 
 
 class Rank(IntEnum):
@@ -75,6 +83,11 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     port: _Port = 0
     since: _Seconds = 0.0
     reason_code: _Code = ""
-    reason: _Text = ""
+    reason: ReasonText = ""
     fetched_bytes: _Number = 0  # from the network, for the newest staged build
     reused_bytes: _Number = 0  # copied from older builds on this host
+
+
+def reason_of(text: str) -> str:
+    """*text* as far as an attestation holds it."""
+    return printable(text)[:REASON_CHARS_MAX]

@@ -19,6 +19,7 @@ from p2pdeploy.payload.cut import CHUNK_BYTES_MAX
 from p2pdeploy.payload.layout import piece_size_for, plan_blobs
 from p2pdeploy.payload.paths import link_fault, path_fault, path_key
 from p2pdeploy.payload.service_spec import SERVICE_TOML
+from p2pdeploy.printable import printable
 
 __all__ = ["check_chunk_index", "check_manifest"]
 
@@ -161,7 +162,5 @@ def _check_blob(blob: Blob, piece_size_bytes: int) -> None:
 
 
 def _refuse(path: str, message: str) -> NoReturn:
-    shown = path if path.isprintable() else ascii(path)
-    raise IntegrityError(
-        message, where=f"manifest: {shown}" if path else "manifest", code="bad-manifest"
-    )
+    where = f"manifest: {printable(path)}" if path else "manifest"
+    raise IntegrityError(message, where=where, code="bad-manifest")

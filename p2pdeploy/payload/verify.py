@@ -23,6 +23,7 @@ import blake3
 
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.manifest import Entry, Manifest
+from p2pdeploy.printable import printable
 
 __all__ = ["FOLDER_MODE", "STILL_NS", "seal_tree", "staged_mode", "verify_tree"]
 
@@ -202,7 +203,7 @@ def _refuse(path: str, why: str) -> NoReturn:
     shown = path.encode("utf-8", "backslashreplace").decode()
     raise IntegrityError(
         why,
-        where=shown if shown.isprintable() else ascii(shown)[1:-1],
+        where=printable(shown),
         hint="the tree is staged anew, nothing of it is started",
         code="tree-differs",
     )

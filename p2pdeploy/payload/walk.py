@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from p2pdeploy.errors import PayloadError
 from p2pdeploy.limits import FILES_PER_RELEASE_MAX
 from p2pdeploy.payload.paths import link_fault, path_fault
+from p2pdeploy.printable import printable
 
 __all__ = ["Found", "Identity", "identity_of", "walk"]
 
@@ -121,6 +122,6 @@ def _kind_of(mode: int) -> str:
 
 def _fault(path: Path, message: str, code: str) -> PayloadError:
     shown = str(path).encode("utf-8", "backslashreplace").decode()
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    line = printable(shown)
     message = message.encode("utf-8", "backslashreplace").decode()
     return PayloadError(message, where=line, code=code)

@@ -11,6 +11,7 @@ from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output, print_json
 from p2pdeploy.ids import check_label, check_service
+from p2pdeploy.printable import printable
 
 __all__ = ["logs"]
 
@@ -33,5 +34,5 @@ def logs(host: str, service: str, lines: int, output: Output, fleet: FleetDir) -
     if output.is_json:
         print_json(found)
         return
-    for line in found.lines:  # as they are: a service's text is no markup of ours
-        sys.stdout.write(line + "\n")
+    for line in found.lines:  # no markup of ours; the daemon that sends them may be anybody's
+        sys.stdout.write(printable(line, besides="\t") + "\n")

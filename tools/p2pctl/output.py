@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 import msgspec
 
 from p2pdeploy.errors import P2PDeployError
+from p2pdeploy.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -92,7 +93,7 @@ def print_error(error: P2PDeployError, output: Output) -> None:
 def note(text: str) -> None:
     """One line for people on stderr; a stderr that takes nothing has nobody to tell."""
     with suppress(OSError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text, besides="\n") + "\n")
         sys.stderr.flush()
 
 
@@ -140,8 +141,10 @@ def stdout_console() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    from p2pctl.render.console import PrintableConsole
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+    return PrintableConsole(
+        stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty()
+    )

@@ -16,6 +16,7 @@ from p2pctl.output import Output, print_json, stdout_console
 from p2pctl.render.rollout import rollout_line, view_rollout
 from p2pctl.watching import follow, is_final
 from p2pdeploy.messages.api import RolloutHost, RolloutView
+from p2pdeploy.printable import printable
 
 __all__ = ["RolloutScreen", "show_live"]
 
@@ -56,7 +57,7 @@ def _whole(view: RolloutView) -> RolloutView:
 
 
 def _print_line(view: RolloutView) -> None:
-    sys.stdout.write(rollout_line(view, datetime.now(UTC)) + "\n")
+    sys.stdout.write(printable(rollout_line(view, datetime.now(UTC))) + "\n")
     sys.stdout.flush()
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from p2pdeploy.printable import printable
+
 __all__ = ["rotate", "tail"]
 
 ROTATE_BYTES = 10 * 1024 * 1024  # a day of a talkative service
@@ -98,6 +100,4 @@ def _read_end(path: Path, bytes_max: int) -> bytes:
 
 def _printable(line: bytes) -> str:
     text = line.removesuffix(b"\r").decode(errors="backslashreplace")
-    return "".join(
-        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
-    )
+    return printable(text, besides="\t")

@@ -8,7 +8,7 @@ import pytest
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.errors import ProtocolError
-from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation
+from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Attestation, reason_of
 
 LIMIT_BYTES = 4096
 
@@ -46,6 +46,9 @@ def test_a_number_that_counts_nothing_or_fits_no_database_is_refused(
         ("reason_code", "Not A Code"),
         ("reason_code", "c" * 64),
         ("reason", "r" * (REASON_CHARS_MAX + 1)),
+        ("reason", "\x1b[2J"),
+        ("reason", "two\nlines"),
+        ("reason", "\u202eesrever"),
     ],
 )
 def test_words_that_are_none_are_refused(field: str, text: str) -> None:
@@ -57,3 +60,8 @@ def test_what_a_host_says_in_truth_is_taken() -> None:
     words = {"version": "1.0+b_2", "digest": "a" * 64, "since": 1e9, "port": 65_535}
     attestation = decode(said(**words, reason="é" * 160), Attestation, bytes_max=LIMIT_BYTES)
     assert (attestation.version, attestation.since) == ("1.0+b_2", 1e9)
+
+
+def test_a_reason_that_a_daemon_makes_of_anything_is_taken() -> None:
+    reason = reason_of("\x1b[2J\udcff\u202e\n" * 100)
+    assert decode(said(reason=reason), Attestation, bytes_max=LIMIT_BYTES).reason == reason

@@ -18,7 +18,7 @@ from p2pdeploy.messages.api import (
     RolloutView,
 )
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
-from p2pdeploy.messages.attestation import REASON_CHARS_MAX
+from p2pdeploy.messages.attestation import ReasonText
 from p2ptracker.api.routes import get, post
 from p2ptracker.rollouts.steering import Verb
 
@@ -31,7 +31,7 @@ class ExcuseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Hosts that a rollout shall no longer wait for, and why."""
 
     hosts: tuple[HostName, ...]
-    reason: Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
+    reason: ReasonText
 
 
 class RolloutDesk(Protocol):
