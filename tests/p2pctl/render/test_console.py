@@ -19,7 +19,7 @@ HOSTILE = "\x1b]0;mine\x07\x1b[2J\x9b2J\u202e"
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_word_that_commands_a_terminal_is_only_shown(is_terminal: bool) -> None:
     screen = io.StringIO()
-    console = PrintableConsole(file=screen, force_terminal=is_terminal, width=100)
+    console = PrintableConsole(file=screen, force_terminal=is_terminal, width=100, highlight=False)
     table = plain_table("HOST", "REASON")
     table.add_row("h01", f"[red]{escape(HOSTILE)}[/]")
     console.print(table, Text(HOSTILE), HOSTILE)
