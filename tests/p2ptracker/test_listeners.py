@@ -7,11 +7,13 @@ import socket
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from prometheus_client import CollectorRegistry, Counter
+from structlog.testing import capture_logs
 
 from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
@@ -21,6 +23,7 @@ from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.server import AnnounceServer
 from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.authorise import may_upload
+from p2ptracker.listener import serve_bounded
 from p2ptracker.registry import upload_server
 from p2ptracker.registry.upload_server import UploadServer
 from tests.trust_folder import add_trust, control_plane_files, operator_files
@@ -140,3 +143,23 @@ async def test_uploads_beyond_the_limit_are_turned_away(
     async with listening(an_upload_server(folder, turned_away=count)) as port:
         assert await turned_away(port, kept=2) == b""
     assert count._value.get() == 1
+
+
+async def test_a_connection_that_crashes_ends_no_other() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        if await stream.receive_some(1) == b"x":
+            raise ValueError("a mistake of ours")
+        await stream.send_all(b"well")
+
+    async with trio.open_nursery() as nursery:
+        serving = partial(serve_bounded, serve, open_max=2, turned_away=lambda: None)
+        port = await nursery.start(serving, "127.0.0.1", 0)
+        with capture_logs() as logs, trio.fail_after(5):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(b"x")
+                assert await stream.receive_some(1) == b""
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(b"y")
+                assert await stream.receive_some(4) == b"well"
+        assert [entry["event"] for entry in logs] == ["connection-crashed"]
+        nursery.cancel_scope.cancel()

@@ -104,3 +104,14 @@ async def test_it_stops_cleanly_when_the_last_words_cannot_be_stored(world: Worl
     world.sync()
     evidence = world.plane.cells.get(world.plan().cell).evidence["hello"]
     assert {word.rank for word in evidence.values()} == {Rank.STAGED}, "the cell told it again"
+
+
+async def test_what_cells_said_is_kept_when_storing_it_is_cancelled(world: World) -> None:
+    await world.apply("1")
+    await world.look()
+    world.say(EVERYBODY, world.plan().plan_seq, Rank.STAGED)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await world.plane.cells.store_unsaved()
+    await world.plane.cells.store_unsaved()
+    await observations_of(world, len(EVERYBODY))

@@ -18,6 +18,7 @@ Reading order:
 * :mod:`~p2ptracker.audit`: what people had it do, on record
 * :mod:`~p2ptracker.announce`: the BitTorrent tracker protocol
 * :mod:`~p2ptracker.storage`: database and blobs behind interfaces
+* :mod:`~p2ptracker.supervision`: what it does by itself goes on
 * :mod:`~p2ptracker.listener`: bounded connections
 * :mod:`~p2ptracker.threads`: where disks, hashes and signatures are waited for
 * :mod:`~p2ptracker.metrics`: every figure it exposes

@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 from collections.abc import Awaitable, Callable
 
+import structlog
 import trio
 
 __all__ = ["address_of", "allow_descriptors", "serve_bounded"]
 
 DESCRIPTORS = 8_192  # every place for a connection there is, and the files of the store
+
+log = structlog.get_logger(__name__)
 
 
 def allow_descriptors() -> None:
@@ -40,8 +43,8 @@ async def serve_bounded(
     """Accept until cancelled; ``started`` hands back the port.
 
     Args:
-        serve_connection: Serves one connection, which is closed after.  What it raises ends the
-            listener, so it raises nothing.
+        serve_connection: Serves one connection, which is closed after.  What it raises is
+            logged, and ends this connection alone.
         address: Where to bind.
         port: 0 for any free one.
         open_max: Connections beyond it are closed without a word: nobody has proved anything
@@ -62,6 +65,8 @@ async def serve_bounded(
         open_now += 1
         try:
             await serve_connection(stream)
+        except Exception:  # one connection must not end the others
+            log.exception("connection-crashed", address=address, port=port)
         finally:
             open_now -= 1
 

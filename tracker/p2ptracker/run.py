@@ -13,6 +13,9 @@
     keep_fresh                 release metadata: signed anew before it expires
     stop_on_signal             SIGTERM, SIGINT
 
+The six between the servers and the signal are kept going (:mod:`~p2ptracker.supervision`); the
+servers answer for their connections themselves.
+
 A kill at any moment is a stop like any other: what was acknowledged is on disk, what was not is
 sent again by whoever had it.
 """
@@ -37,6 +40,7 @@ from p2ptracker.api.authorise import may_upload
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.listener import allow_descriptors
 from p2ptracker.registry.upload_server import UploadServer
+from p2ptracker.supervision import keep_going
 
 __all__ = ["Ports", "run_control_plane", "run_tasks"]
 
@@ -80,12 +84,15 @@ async def run_tasks(
     swarms = CellSwarms(SwarmsConfig(interval_s=config.announce_interval_s), random.Random())
     announces = AnnounceServer(swarms, _door_of(plane), plane.may_track, plane.metrics.announces)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(plane.cells.store_what_cells_said)
-        nursery.start_soon(plane.orchestrator.conduct_cells)
-        nursery.start_soon(plane.revoker.tell_cells)
-        nursery.start_soon(plane.rotator.rotate_rings)
-        nursery.start_soon(plane.keys.rotate_keys)
-        nursery.start_soon(plane.repository.keep_fresh)
+        for task in (
+            plane.cells.store_what_cells_said,
+            plane.orchestrator.conduct_cells,
+            plane.revoker.tell_cells,
+            plane.rotator.rotate_rings,
+            plane.keys.rotate_keys,
+            plane.repository.keep_fresh,
+        ):
+            nursery.start_soon(keep_going, task.__name__, task, plane.metrics.task_failures)
         upload = await nursery.start(uploads.serve, config.address, config.upload_port)
         plane.publisher.upload_address = f"{config.address}:{upload}"
         announce = await nursery.start(announces.serve, config.address, config.announce_port)

@@ -178,7 +178,7 @@ class Cells:
         taken = [(replica, replica.take_unsaved()) for replica in self._replicas.values()]
         try:
             await self._store(taken)
-        except UnavailableError:
+        except BaseException:  # also when this is cancelled while others write
             for replica, unsaved in taken:
                 replica.put_back(unsaved)
             raise
