@@ -11,11 +11,9 @@ from p2pdeploy.trust.releases.files import proposal_in, sign_file
 from p2pdeploy.trust.releases.proposals import (
     Proposal,
     propose_renewal,
-    propose_targets,
     services_of,
 )
 from p2pdeploy.trust.releases.reading import (
-    order_keys_of,
     order_keys_proposed,
     proposed_by,
     services_proposed,
@@ -26,22 +24,12 @@ from p2pdeploy.trust.role_keys import RoleKeys
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.folder import RELEASE_ROLES
 
-__all__ = ["as_proposed", "kind", "same_service", "same_targets", "sign"]
+__all__ = ["as_proposed", "kind", "same_service", "sign"]
 
 
 def kind(what: str) -> str:
     """The first part of the ids of the keys of *what*, a role or a service."""
     return what if what in RELEASE_ROLES else "publisher"
-
-
-def same_targets(before: Repository, now: dt.datetime) -> Proposal:
-    """What the targets document says, for longer."""
-    return propose_targets(
-        before.targets,
-        order_keys=order_keys_of(before.targets),
-        services=services_of(before.targets),
-        now=now,
-    )
 
 
 def same_service(

@@ -46,10 +46,9 @@ from p2ptracker.keys.release_proposals import (
     as_proposed,
     kind,
     same_service,
-    same_targets,
     sign,
 )
-from p2ptracker.releases.keeper import RepositoryKeeper
+from p2ptracker.releases.keeper import RepositoryKeeper, same_targets
 from p2ptracker.threads import Threads
 
 __all__ = ["ReleaseRoles"]

@@ -68,7 +68,7 @@ class KeyRotator:
         clock: Callable[[], float],
         waits: Waits,
     ) -> None:
-        self._trust, self._keeper, self._database = trust, keeper, database
+        self._trust, self._database = trust, database
         self._publisher = OrderKeyPublisher(keeper)
         self._standing = StandingOrders(trust.fleet, database, cells)
         self._tell_anew = tell_anew

@@ -21,7 +21,7 @@ from p2pdeploy.trust.keyring import OrderKeys
 from p2pdeploy.trust.private_files import read_private
 from p2pdeploy.trust.releases.files import proposal_in, sign_file
 from p2pdeploy.trust.releases.limits import ROOTS_PER_BUNDLE_MAX, TARGETS_LIFETIME
-from p2pdeploy.trust.releases.proposals import propose_targets, services_of
+from p2pdeploy.trust.releases.proposals import Proposal, propose_targets, services_of
 from p2pdeploy.trust.releases.reading import (
     expiries,
     live_in,
@@ -44,7 +44,7 @@ from p2ptracker.storage.interfaces import Database
 from p2ptracker.storage.signed_releases import save_documents, stored_documents
 from p2ptracker.threads import Threads
 
-__all__ = ["LOOK_EVERY_S", "RepositoryKeeper"]
+__all__ = ["LOOK_EVERY_S", "RepositoryKeeper", "same_targets"]
 
 LOOK_EVERY_S = 300.0  # of the twelve hours that a timestamp has left when it is signed anew
 _HINT = "'p2ptracker init DIR' makes it"
@@ -215,6 +215,16 @@ class RepositoryKeeper:
         return self._expires_at[role] - self._clock()
 
 
+def same_targets(repository: Repository, now: dt.datetime) -> Proposal:
+    """What the targets document says, for longer."""
+    return propose_targets(
+        repository.targets,
+        order_keys=order_keys_of(repository.targets),
+        services=services_of(repository.targets),
+        now=now,
+    )
+
+
 def _nothing_else(_connection: sa.Connection) -> None:
     pass
 
@@ -234,12 +244,6 @@ def _refreshed(repository: Repository, keys: ReleaseKeys, now: dt.datetime) -> R
     targets_left = expiries(repository)["targets"] - now
     targets_key = keys.read("targets") if targets_left <= TARGETS_LIFETIME / 2 else None
     if targets_key is not None:
-        proposal = propose_targets(
-            repository.targets,
-            order_keys=order_keys_of(repository.targets),
-            services=services_of(repository.targets),
-            now=now,
-        )
-        signed = proposal_in(sign_file(proposal, targets_key), "targets")
+        signed = proposal_in(sign_file(same_targets(repository, now), targets_key), "targets")
         after = accept_targets(repository, signed, keys.online, now=now)
     return refresh(after, keys.online, now=now) if is_refresh_due(after, now=now) else after
