@@ -123,7 +123,7 @@ def assemble(ground: Ground) -> Daemon:
     config, rng = ground.config, random.Random()
     life, cell = _begin_life(ground), _meet_cell(ground)
     releases = _open_releases(ground, cell, rng)
-    attester = Attester(cell.gossip, ground.identity.key)
+    attester = Attester(cell.gossip, ground.identity.key, cell.verifier)
     svc_mgr = _make_svc_mgr(config, life, releases, attester, rng)
     tell_again = releases.teller.tell_again
     sync = CellSync(config, ground.control, cell.gossip, life.clock, svc_mgr.send, rng, tell_again)
@@ -201,6 +201,7 @@ def _make_svc_mgr(
         collector=releases.collector,
         stage=stager.stage,
         publish=attester.publish,
+        disbelief=attester.disbelief,
         make_process=make_process,
         rng=rng,
     )

@@ -9,6 +9,7 @@ from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import find_authority, open_enrolment
 from p2pdaemon.find_on_lan import find_on_lan
 from p2pdaemon.judge_bundle import SEEN_FILE, alone_with, judge_orders
+from p2pdaemon.state_lock import only_daemon
 from p2pdeploy.errors import (
     ConfigError,
     P2PDeployError,
@@ -44,7 +45,8 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
     Raises:
         TrustError: the token is malformed, refused, whoever answers has another fleet CA, or
             its release metadata is not signed as it must be.
-        RefusedError: the token is for another host than this one.
+        RefusedError: the token is for another host than this one, or its daemon runs
+            (``daemon-runs``): it would go on under the old identity, which nobody believes then.
         UnavailableError: no answer; get a new token if this one was used up.
         OSError: the identity can't be written.
     """
@@ -65,8 +67,9 @@ async def join(config: DaemonConfig, text: str, *, again: bool = False) -> str:
         public_key=key.public_key,
         requests=keys.requests,
     )
-    issued, authority_pem = await _enrol(token, request, config.address)
-    return keep_joined(config, key, keys, issued, authority_pem)
+    with only_daemon(config.state_dir):
+        issued, authority_pem = await _enrol(token, request, config.address)
+        return keep_joined(config, key, keys, issued, authority_pem)
 
 
 def keep_joined(
@@ -102,7 +105,7 @@ def already_joined(config: DaemonConfig) -> str | None:
     Raises:
         ConfigError: there is an identity, and it is not usable.
     """
-    if not (config.identity_dir / "leaf.pem").exists():  # the last file that joining writes
+    if not (config.identity_dir / "leaf.pem").exists():  # of the files it needs, written last
         return None
     try:
         fleet = load_identity(config.identity_dir, config.name).bundle.fleet

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.enrolment_client import find_authority, open_enrolment
 from p2pdaemon.join import already_joined, keep_joined
+from p2pdaemon.state_lock import only_daemon
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import ConfigError
 from p2pdeploy.messages.enrolment_company import (
@@ -83,7 +84,7 @@ async def join_by_certificate(
     Raises:
         TrustError: the certificate is refused, nobody opened a join for this host, or whoever
             answers has another fleet CA.
-        RefusedError: this fleet takes tokens only.
+        RefusedError: this fleet takes tokens only; or the daemon runs, as in ``join``.
         UnavailableError: no answer.
         OSError: the identity can't be written.
     """
@@ -100,9 +101,10 @@ async def join_by_certificate(
         asked_at=time.time(),
     )
     request = certificate.sign(encode(statement))
-    async with open_enrolment(config.api, authority_pem, address=config.address) as client:
-        issued = await client.enrol_by_company(request)
-    return keep_joined(config, key, keys, issued, authority_pem)
+    with only_daemon(config.state_dir):
+        async with open_enrolment(config.api, authority_pem, address=config.address) as client:
+            issued = await client.enrol_by_company(request)
+        return keep_joined(config, key, keys, issued, authority_pem)
 
 
 def load_company_certificate(certificate: Path, key: Path) -> CompanyCertificate:

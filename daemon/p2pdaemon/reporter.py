@@ -13,34 +13,66 @@ import trio
 
 from p2pdaemon.clock import HostClock
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.log import get_logger
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.sync_cell import CellSync
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.activation.lease import Hold
+from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.gossip.loop_lag import measure_loop_lag
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.host import ServiceStatus, Status
-from p2pdeploy.trust.envelope import Sealer, seal
+from p2pdeploy.trust.envelope import seal
+from p2pdeploy.trust.keyring import FleetVerifier
+from p2pdeploy.trust.signing import SigningKey
 
 __all__ = ["Attester", "Reporter"]
 
 LAG_EVERY_S = 5.0
 
+_log = get_logger("reporter")
+
 
 class Attester:
-    """Seals this host's attestations, spreads them, and keeps the newest of each service."""
+    """Seals this host's attestations, spreads them, and keeps the newest of each service.
 
-    def __init__(self, gossip: GossipShell, sealer: Sealer) -> None:
+    Args:
+        gossip: The cell's replica; refuses what its verifier does.
+        key: Seals; bears this host's credential.
+        verifier: The same that gossip has: it judges us as each peer does that knows as much.
+    """
+
+    def __init__(self, gossip: GossipShell, key: SigningKey, verifier: FleetVerifier) -> None:
         self._gossip = gossip
-        self._sealer = sealer
+        self._key = key
+        self._verifier = verifier
         self._newest: dict[ServiceName, Attestation] = {}
+        self._refused: tuple[bytes, P2PDeployError] | None = None  # by which credential, why
+
+    def disbelief(self) -> P2PDeployError | None:
+        """Why nobody believes what this host says now: it was revoked or enrolled anew, say."""
+        if self._refused is not None and self._refused[0] == self._key.credential:
+            return self._refused[1]
+        try:
+            self._verifier.believed(self._key.credential)
+        except P2PDeployError as error:
+            return error
+        return None
 
     def publish(self, attestation: Attestation) -> None:
-        """Seal *attestation* and tell the cell."""
+        """Seal *attestation* and tell the cell.
+
+        While it would not be believed it is only kept: with the next credential the core says all
+        of it again.
+        """
         self._newest[attestation.service] = attestation
-        self._gossip.publish(seal(attestation, self._sealer))
+        try:
+            self._gossip.publish(seal(attestation, self._key))
+        except P2PDeployError as error:
+            _log.warning("own attestation refused", code=error.code, reason=str(error))
+            self._refused = (self._key.credential, error)
 
     def newest(self) -> dict[ServiceName, Attestation]:
         """The newest word on each service that this host has had."""
@@ -91,7 +123,7 @@ class Reporter:
 
     def why(self, service: ServiceName) -> Hold | None:
         """What holds the next step of *service*."""
-        return self._core.why(service)
+        return _unbelieved(self._attester.disbelief()) or self._core.why(service)
 
     def status(self) -> Status:
         """What runs here."""
@@ -112,7 +144,7 @@ class Reporter:
         )
 
     def _service(self, attestation: Attestation) -> ServiceStatus:
-        hold = self._core.why(attestation.service)
+        hold = self.why(attestation.service)
         if hold is None:
             return ServiceStatus(attestation=attestation)
         return ServiceStatus(attestation=attestation, hold_code=hold.code, hold=hold.message)
@@ -143,6 +175,10 @@ class Reporter:
                 lag_max_s=self._lag_max_s,
             )
         )
+
+
+def _unbelieved(error: P2PDeployError | None) -> Hold | None:
+    return Hold("not-believed", f"nobody believes this host: {error}") if error else None
 
 
 def _version() -> str:

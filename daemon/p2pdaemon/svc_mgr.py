@@ -4,6 +4,8 @@
   order before the next: what is attested was on the disk before.
 * Each service has at most one task that touches its processes, and one that fetches for it.
 * The core decides; nothing here knows of plans, leases or fault domains.
+* While nobody believes this host (its enrolment was revoked, say) the core is told nothing, so
+  that nothing begins: its change could neither be seen nor waited for.  What runs is left alone.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import trio
 from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
 from p2pdaemon.journal import Journal
+from p2pdaemon.log import get_logger
 from p2pdaemon.service_process import ServiceProcess
 from p2pdaemon.service_tasks import ServiceTasks, StageBuild
 from p2pdaemon.store import ReleaseStore
@@ -41,6 +44,7 @@ from p2pdeploy.activation.events import (
     Persisted,
     Woken,
 )
+from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import Attestation
 
@@ -50,8 +54,12 @@ T = TypeVar("T")
 
 # A cell's anti-entropy brings at most a few hundred items at once; the sender waits beyond that.
 EVENTS_MAX = 1024
+BELIEF_ASKED_EVERY_S = 1.0  # it comes back with a renewal, which takes longer
 WAKE_SLICE_S = 30.0  # trio's clock stands still during suspend, CLOCK_BOOTTIME does not
 
+_JOIN_AGAIN = "if it belongs here: stop this daemon, 'p2pdaemon join TOKEN --again', start it"
+
+_log = get_logger("core")
 _journal_thread = trio.CapacityLimiter(1)  # one record after the other
 
 
@@ -72,6 +80,7 @@ class SvcMgr:
         collector: Told what to keep.
         stage: Brings a build onto the disk, or raises; it is called again later.
         publish: Seals an attestation and spreads it.
+        disbelief: Why nobody believes this host now; None while they do.
         make_process: Makes the handle on a service's processes.
         rng: Spreads retries.
     """
@@ -86,6 +95,7 @@ class SvcMgr:
         collector: Collector,
         stage: StageBuild,
         publish: Callable[[Attestation], None],
+        disbelief: Callable[[], P2PDeployError | None],
         make_process: Callable[[ServiceName], ServiceProcess],
         rng: random.Random,
     ) -> None:
@@ -96,6 +106,7 @@ class SvcMgr:
         self._collector = collector
         self._stage = stage
         self._publish = publish
+        self._disbelief = disbelief
         self._make_process = make_process
         self._rng = rng
         self._send, self._receive = trio.open_memory_channel[Event](EVENTS_MAX)
@@ -114,9 +125,26 @@ class SvcMgr:
         """Drive the core until cancelled.  Cancelling leaves every service running."""
         async with trio.open_nursery() as service_nursery:
             service_nursery.start_soon(self._fire_wakes)
+            await self._wait_believed()
             await self._handle(Booted(), service_nursery)
             async for event in self._receive:
+                await self._wait_believed()
                 await self._handle(event, service_nursery)
+
+    async def _wait_believed(self) -> None:
+        error = self._disbelief()
+        if error is None:
+            return
+        _log.error(
+            "nobody believes this host: nothing is begun, what runs is left alone",
+            code=error.code,
+            reason=str(error),
+            hint=_JOIN_AGAIN if error.code == "revoked" else "",
+        )
+        while error is not None:  # asked: what ends it comes from a renewal, or from other keys
+            await trio.sleep(BELIEF_ASKED_EVERY_S)
+            error = self._disbelief()
+        _log.info("this host is believed again")
 
     async def _handle(self, event: Event, service_nursery: trio.Nursery) -> None:
         """Hand *event* to the core; Persisted comes after all that arrived during the fsync.

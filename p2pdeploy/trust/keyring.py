@@ -138,6 +138,18 @@ class FleetVerifier:
     def _newest(self, role: str) -> _Signers:
         return self._roles.get(role, (_NOBODY,))[-1]
 
+    def believed(self, credential: bytes) -> Credential:
+        """Open a sealed *credential* whose bearer is believed now.
+
+        Raises:
+            TrustError: it is not this fleet's, or was revoked (``revoked``).
+            ProtocolError: it is malformed.
+        """
+        by = self._credential(credential)
+        if by.enrolment < self._enrolments.get(by.host, 0):
+            raise TrustError(f"enrolment {by.enrolment} of {by.host!r} is revoked", code="revoked")
+        return by
+
     def check_host(
         self,
         word: Attestation,
@@ -152,13 +164,11 @@ class FleetVerifier:
                 or enrolment's, or the signature is not by its key.
             ProtocolError: the credential is malformed.
         """
-        by = self._credential(credential)
+        by = self.believed(credential)
         enrolment = word.epoch >> _ENROLMENT_SHIFT
         said = (word.cell, word.host, word.fault_domain, enrolment)
         if said != (by.cell, by.host, by.fault_domain, by.enrolment):
             raise TrustError(f"{by.host!r} speaks as {word.host!r} of {word.cell!r}")
-        if by.enrolment < self._enrolments.get(by.host, 0):
-            raise TrustError(f"enrolment {by.enrolment} of {by.host!r} is revoked", code="revoked")
         if len(signatures) != 1 or not is_signed(by.public_key, message, signatures[0][1]):
             raise TrustError(f"not signed by {by.host!r}", code="bad-signature")
 

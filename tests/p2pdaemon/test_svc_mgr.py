@@ -47,7 +47,7 @@ from p2pdeploy.activation.events import (
     Woken,
 )
 from p2pdeploy.activation.record import ServiceRecord, Started
-from p2pdeploy.errors import UnavailableError
+from p2pdeploy.errors import TrustError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Build
@@ -100,6 +100,7 @@ class Host:
         self.store = store
         self.journal = Journal(config.state_dir / "journal")
         self.published: list[tuple[Attestation, list[ServiceRecord]]] = []
+        self.disbelief: TrustError | None = None
 
     def publish(self, attestation: Attestation) -> None:
         self.published.append((attestation, self.journal.services()))
@@ -122,6 +123,7 @@ class Host:
             collector=Collector(),
             stage=stage,
             publish=self.publish,
+            disbelief=lambda: self.disbelief,
             make_process=make_process or partial(a_process, self.config, self.store),
             rng=rng,
         )
@@ -156,6 +158,33 @@ async def test_a_record_is_on_disk_before_what_depends_on_it(host: Host) -> None
         await core.wait(Persisted)
     assert host.published == [(WORD, [RECORD])]
     assert core.events == [Booted(), Persisted(HELLO)]
+
+
+async def test_while_nobody_believes_this_host_nothing_reaches_the_core(
+    host: Host, autojump_clock: trio.testing.MockClock, logged: list[dict[str, object]]
+) -> None:
+    core = ScriptedCore()
+    async with host.running(core) as mgr:
+        await core.wait(Booted)
+        host.disbelief = TrustError("enrolment 2 of 'h01' is revoked", code="revoked")
+        for number in range(3):
+            await mgr.send(MembersChanged(frozenset({HostName(f"h{number}")})))
+        await trio.sleep(600)
+        assert core.events == [Booted()]
+        [line] = [entry for entry in logged if entry["level"] == "error"]
+        assert (line["code"], "join TOKEN --again" in str(line["hint"])) == ("revoked", True)
+        host.disbelief = None
+        await core.wait(MembersChanged, 3)
+
+
+async def test_a_daemon_that_starts_unbelieved_begins_nothing(
+    host: Host, autojump_clock: trio.testing.MockClock
+) -> None:
+    core = ScriptedCore(Booted=[Run(service=HELLO, build=BUILD, start=True)])
+    host.disbelief = TrustError("enrolment 2 of 'h01' is revoked", code="revoked")
+    async with host.running(core):
+        await trio.sleep(600)
+        assert core.events == []
 
 
 async def test_a_wake_comes_at_its_time_and_a_newer_one_replaces_it(

@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from p2pdaemon.enrolment_client import open_enrolment
 from p2pdaemon.join import join, require_ours
 from p2pdaemon.judge_bundle import SEEN_FILE
+from p2pdaemon.state_lock import only_daemon
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.ids import HostName
@@ -113,6 +114,22 @@ async def test_a_host_that_joined_is_left_alone(tracker, config_of, token_for) -
     token = await token_for(tracker, H1)
     assert "already" in await join(config, token)
     assert (config.identity_dir / "leaf.pem").read_bytes() == before
+    assert "enrolment 3" in await join(config, token, again=True), "the token was not used up"
+
+
+async def test_a_host_whose_daemon_runs_does_not_join_anew(tracker, config_of, token_for) -> None:
+    """The daemon would go on under the old identity, which nobody believes from then on."""
+    config = config_of(tracker.plane.inventory.get(H1))
+    await join(config, await token_for(tracker, H1))
+    before = (config.identity_dir / "leaf.pem").read_bytes()
+    token = await token_for(tracker, H1)
+    with only_daemon(config.state_dir):
+        with pytest.raises(RefusedError, match="stop it first") as caught:
+            await join(config, token, again=True)
+        assert "already" in await join(config, token)
+    assert caught.value.code == "daemon-runs"
+    assert (config.identity_dir / "leaf.pem").read_bytes() == before
+    assert tracker.plane.inventory.get(H1).enrolment == 2
     assert "enrolment 3" in await join(config, token, again=True), "the token was not used up"
 
 
