@@ -65,17 +65,24 @@ stop_timeout_s = 2
 http = "http://$HOST:$PORT/healthz"
 interval_s = 0.1
 timeout_s = 1
-unhealthy_after = 2
+unhealthy_after = {unhealthy_after}
 start_timeout_s = {start_timeout_s}
 """
 
 
 def a_tree(folder: Path, behaviour: str, *, name: str = HELLO, start_timeout_s: float = 5) -> Path:
     """A payload whose service behaves as told."""
+    # Of one that dies the exit shall be what is told, however late it is heard of.
+    unhealthy_after = 100 if behaviour == "die-in-bake" else 2
     folder.mkdir(parents=True)
     (folder / "server.py").write_text(SERVER)
     (folder / "behaviour").write_text(behaviour)
-    text = SERVICE_TOML.format(name=name, python=PYTHON, start_timeout_s=start_timeout_s)
+    text = SERVICE_TOML.format(
+        name=name,
+        python=PYTHON,
+        unhealthy_after=unhealthy_after,
+        start_timeout_s=start_timeout_s,
+    )
     (folder / "service.toml").write_text(text)
     return folder
 
