@@ -91,6 +91,8 @@ class ServiceView(Document, frozen=True):
 
 
 class HostView(Document, frozen=True):
+    """One host.  Of one that is ``revoked`` or not ``alive``, ``services`` are its last word."""
+
     name: HostName
     address: str
     environment: str
@@ -99,6 +101,7 @@ class HostView(Document, frozen=True):
     fault_domain: FaultDomain
     alive: bool
     services: list[ServiceView]
+    revoked: bool = False
 
 
 class VersionsView(Document, frozen=True):
@@ -110,10 +113,17 @@ class VersionsView(Document, frozen=True):
 
 
 class WhereRow(Document, frozen=True):
+    """A host by its last word, which is ``age_s`` old; of one not ``alive`` nothing newer is known.
+
+    ``revoked``: it was put out of the fleet.
+    """
+
     host: HostName
     version: Version
     state: ServiceState
     age_s: float
+    alive: bool = True
+    revoked: bool = False
 
 
 class ReleaseView(Document, frozen=True):

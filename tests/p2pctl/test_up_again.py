@@ -47,6 +47,7 @@ def test_up_starts_the_hosts_it_laid_out_and_tells_of_the_others(
     assert "revoked, so not started: h03" in done.err
     hosts = p2pctl("hosts", "-o", "json", "--dir", stopped_fleet).document()
     assert {host["name"] for host in hosts if host["alive"]} >= {"h01", "h02"}
+    assert [host["name"] for host in hosts if host["revoked"]] == ["h03"]
 
 
 def test_a_token_that_was_given_away_still_counts_after_up(p2pctl, stopped_fleet: Path) -> None:

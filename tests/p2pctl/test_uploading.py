@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pctl.uploading import Chunk, chunks_of, select, send_chunks
+from p2pctl.uploading import Chunk, chunks_of, repeated_bytes, select, send_chunks
 from p2pdeploy.codec import encode, frame
 from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError, UnavailableError
 from p2pdeploy.ids import CellId, FaultDomain, HostName
@@ -43,6 +43,10 @@ def test_chunks_are_numbered_over_all_blobs_with_offsets_in_their_own() -> None:
 def test_runs_select_chunks_by_number() -> None:
     found = select(chunks_of(INDEX), [(0, 1), (3, 2)])
     assert [chunk.number for chunk in found] == [0, 3, 4]
+
+
+def test_what_stands_in_a_payload_more_than_once_is_counted_once_less() -> None:
+    assert repeated_bytes(INDEX) == 20 + 2 + 3
 
 
 @pytest.mark.parametrize("run", [(4, 2), (-1, 2), (0, -1), (9, 1)])

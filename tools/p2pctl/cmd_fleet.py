@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from p2pctl.client import ApiClient
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.names import NAME
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_versions, view_where
+from p2pdeploy.errors import NotFoundError
 from p2pdeploy.ids import check_service, check_version
 
 __all__ = ["fleet"]
@@ -24,9 +26,11 @@ def fleet() -> None:
 @output_option
 @fleet_option
 def versions(service: str, output: Output, fleet: FleetDir) -> None:
-    """Count the hosts by the version of SVC they run."""
+    """Count the hosts by the version of SVC they run; an error when nobody ever published it."""
     with fleet.connect() as api:
         found = api.versions(check_service(service))
+        if not found.versions:
+            _require_published(api, found.service)
     output.show(found, view_versions)
 
 
@@ -39,4 +43,16 @@ def where(service: str, version: str, output: Output, fleet: FleetDir) -> None:
     """List the hosts that run version VER of SVC."""
     with fleet.connect() as api:
         found = api.where(check_service(service), check_version(version))
+        if not found:
+            _require_published(api, check_service(service))
     output.show(found, view_where)
+
+
+def _require_published(api: ApiClient, service: str) -> None:
+    """A misspelt name is not a service that runs nowhere."""
+    if not api.releases(service, limit=1):
+        raise NotFoundError(
+            f"there is no service {service!r}: nobody has published a release of it",
+            hint="p2pctl release list SVC",
+            code="no-service",
+        )

@@ -60,7 +60,12 @@ def view_published(report: PublishReport) -> RenderableType:
         lines = [
             f"published {name}: {show_bytes(report.size_bytes)} in "
             f"{show_duration(report.seconds)}, {show_bytes(report.sent_bytes)} sent, "
-            f"{show_bytes(report.reused_bytes)} known already",
+            f"{show_bytes(report.reused_bytes - report.repeated_bytes)} known already"
+            + (
+                f", {show_bytes(report.repeated_bytes)} stand in it more than once"
+                if report.repeated_bytes
+                else ""
+            ),
             f"manifest {report.manifest_digest}",
         ]
     if report.service_added:

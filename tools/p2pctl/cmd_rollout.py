@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from p2pctl.client import ApiClient
 from p2pctl.cmd_rollout_sign import sign
 from p2pctl.durations import DURATION
 from p2pctl.exit_codes import OwnExitCodes
@@ -24,8 +25,8 @@ from p2pctl.showing import show_live
 from p2pctl.targets import naming_lines
 from p2pctl.watching import find_rollout, follow, is_final
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.ids import check_service
-from p2pdeploy.messages.api import RolloutView
+from p2pdeploy.ids import HostName, check_service
+from p2pdeploy.messages.api import RolloutPlanView, RolloutView
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX
 
 __all__ = ["EXIT_OF_STATUS", "rollout"]
@@ -55,8 +56,16 @@ def plan(output: Output, fleet: FleetDir, **asked: Any) -> int:
     """
     with fleet.connect() as api, naming_lines(asked["targets"]):
         found = api.plan_rollout(request_of(**asked))
-    output.show(found, view_plan)
+        revoked = frozenset[HostName]() if output.is_json else _revoked_of(api, found)
+    output.show(found, partial(view_plan, revoked=revoked))
     return EXIT_CHANGES if found.changes else EXIT_NO_CHANGE
+
+
+def _revoked_of(api: ApiClient, plan: RolloutPlanView) -> frozenset[HostName]:
+    """The hosts that a plan leaves out because they were put out of the fleet."""
+    cells = [cell.cell for cell in plan.cells if cell.absent]
+    hosts = [h for cell in cells for h in api.hosts(filters=(f"cell={cell}",))]
+    return frozenset(host.name for host in hosts if host.revoked)
 
 
 @rollout.command("apply")

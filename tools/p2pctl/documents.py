@@ -25,8 +25,9 @@ __all__ = [
 class PublishReport(Document, frozen=True):
     """What ``publish`` did.
 
-    ``sent_bytes`` went to the registry in this run; ``reused_bytes`` it had already, from other
-    releases or from a publish that was interrupted.  ``release_state`` is ``signed``, or
+    ``sent_bytes`` went to the registry in this run; ``reused_bytes`` did not: it had them already,
+    from other releases or from a publish that was interrupted, or, ``repeated_bytes`` of them, they
+    stand in the payload more than once.  ``release_state`` is ``signed``, or
     ``pending`` while ``missing_signatures`` more publishers must sign.  ``service_added``: the
     service was new, and is the fleet's publishers' now.
     """
@@ -42,6 +43,7 @@ class PublishReport(Document, frozen=True):
     release_state: ReleaseState
     missing_signatures: int
     service_added: bool
+    repeated_bytes: int = 0
 
 
 class LintFinding(Document, frozen=True):

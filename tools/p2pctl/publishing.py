@@ -20,7 +20,7 @@ from rich.progress import (
 from p2pctl.client import ApiClient
 from p2pctl.documents import PublishReport
 from p2pctl.signing import ReleaseSigner
-from p2pctl.uploading import Chunk, chunks_of, select, send_chunks
+from p2pctl.uploading import Chunk, chunks_of, repeated_bytes, select, send_chunks
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.api import PublishBegun
@@ -68,13 +68,15 @@ def publish_tree(
         sent_bytes, was_there = _register(api, service, version, built, watcher)
     signed = ReleaseSigner(api, key_file).sign_published(service, version, built.manifest_bytes)
     size_bytes = built.manifest.size_bytes
+    reused_bytes = max(0, size_bytes - sent_bytes)
     return PublishReport(
         service=service,
         version=version,
         manifest_digest=built.manifest_digest,
         size_bytes=size_bytes,
         sent_bytes=sent_bytes,
-        reused_bytes=max(0, size_bytes - sent_bytes),
+        reused_bytes=reused_bytes,
+        repeated_bytes=min(reused_bytes, repeated_bytes(built.chunk_index)),
         state="already-published" if was_there else "published",
         release_state=signed.state,
         missing_signatures=signed.missing_signatures,

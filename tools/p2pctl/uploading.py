@@ -37,7 +37,7 @@ from p2pdeploy.messages.upload import (
 from p2pdeploy.trust.addresses import require_address
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane
 
-__all__ = ["BytesSource", "Chunk", "chunks_of", "select", "send_chunks"]
+__all__ = ["BytesSource", "Chunk", "chunks_of", "repeated_bytes", "select", "send_chunks"]
 
 # One read of the payload serves many chunks; more would only hold memory.
 _READ_BYTES_MAX = 4 * 1024 * 1024
@@ -45,6 +45,7 @@ _READ_BYTES_MAX = 4 * 1024 * 1024
 _SILENCE_S = 60.0
 _WORD_BYTES_MAX = 16 * 1024  # an ack is 40 bytes, a refusal a few sentences
 _RECEIVE_BYTES = 64 * 1024
+_DIGEST_BYTES = 32  # of each chunk in an index, BLAKE3
 
 
 class BytesSource(Protocol):
@@ -71,6 +72,18 @@ def chunks_of(index: ChunkIndex) -> list[Chunk]:
             chunks.append(Chunk(len(chunks), blob_index, offset, size))
             offset += size
     return chunks
+
+
+def repeated_bytes(index: ChunkIndex) -> int:
+    """Bytes of chunks that *index* names before: they are sent once."""
+    seen = set[bytes]()
+    repeated = 0
+    for blob in index.blobs:
+        for number, size in enumerate(blob.sizes_bytes):
+            digest = blob.digests[number * _DIGEST_BYTES : (number + 1) * _DIGEST_BYTES]
+            repeated += size if digest in seen else 0
+            seen.add(digest)
+    return repeated
 
 
 def select(chunks: Sequence[Chunk], runs: Sequence[tuple[int, int]]) -> list[Chunk]:

@@ -89,22 +89,37 @@ def view_hosts(hosts: Sequence[HostView]) -> RenderableType:
         return Text("no hosts match")
     table = plain_table("HOST", "ADDRESS", "CELL", "FAULT DOMAIN", "ALIVE", "SERVICES", "AGE")
     for host in hosts:
-        alive = styled("alive", "yes") if host.alive else styled("down", "no")
+        alive = _alive(alive=host.alive, revoked=host.revoked)
         head = (host.name, host.address, host.cell, host.fault_domain, alive)
         if not host.services:
             table.add_row(*head, "-", "-")
         for number, service in enumerate(host.services):
             lead = head if number == 0 else ("",) * len(head)
             age = "-" if service.age_s is None else show_duration(service.age_s)
-            table.add_row(*lead, _service(service), age)
+            table.add_row(*lead, _service(service, is_old=_is_old(host)), age)
     return table
 
 
-def _service(service: ServiceView) -> str:
+def _alive(*, alive: bool, revoked: bool) -> str:
+    if revoked:
+        return styled("down", "revoked")
+    return styled("alive", "yes") if alive else styled("down", "no")
+
+
+def _is_old(host: HostView | WhereRow) -> bool:
+    """Whether what is known of it is its last word, and may long be otherwise."""
+    return host.revoked or not host.alive
+
+
+def _state(state: str, *, is_old: bool) -> str:
+    return f"[dim]{escape(state)} when last heard[/]" if is_old else styled(state)
+
+
+def _service(service: ServiceView, *, is_old: bool) -> str:
     name = escape(f"{service.service} {service.version}".strip())
     where = f" at {service.address}" if service.address else ""
     why = f" ({escape(service.reason)})" if service.reason else ""
-    return f"{name} {styled(service.state)}{where}{why}"
+    return f"{name} {_state(service.state, is_old=is_old)}{where}{why}"
 
 
 def view_versions(versions: VersionsView) -> RenderableType:
@@ -120,9 +135,15 @@ def view_where(rows: Sequence[WhereRow]) -> RenderableType:
     """The hosts that run one version."""
     if not rows:
         return Text("no host runs it")
-    table = plain_table("HOST", "VERSION", "STATE", "AGE")
+    table = plain_table("HOST", "VERSION", "ALIVE", "STATE", "AGE")
     for row in rows:
-        table.add_row(row.host, escape(row.version), styled(row.state), show_duration(row.age_s))
+        table.add_row(
+            row.host,
+            escape(row.version),
+            _alive(alive=row.alive, revoked=row.revoked),
+            _state(row.state, is_old=_is_old(row)),
+            show_duration(row.age_s),
+        )
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from p2pctl.durations import show_duration
 from p2pctl.render.tables import FactTable, plain_table
+from p2pdeploy.ids import HostName
 from p2pdeploy.messages.api import PlannedCell, RolloutPlanView
 
 __all__ = ["show_batches", "view_plan"]
@@ -18,13 +19,16 @@ __all__ = ["show_batches", "view_plan"]
 _NAMES_SHOWN_MAX = 8  # a line of names; the JSON document has all of them
 
 
-def view_plan(plan: RolloutPlanView) -> RenderableType:
-    """The whole plan: a head line, a table per cell, every limit, the check-index."""
+def view_plan(plan: RolloutPlanView, revoked: Container[HostName] = ()) -> RenderableType:
+    """The whole plan: a head line, a table per cell, every limit, the check-index.
+
+    *revoked* are hosts that come back only if they are let in anew.
+    """
     head = f"{plan.service} {plan.version}: "
     head += f"{plan.changes} hosts change" if plan.changes else "nothing to do"
     parts: list[RenderableType] = [Text(head, style="bold")]
     for cell in plan.cells:
-        parts += _cell(cell)
+        parts += _cell(cell, revoked)
     parts += [Text(f"{reason.code}: {reason.message}") for reason in plan.reasons]
     parts += [Text(""), Text("limits in force:", style="bold"), _limits(plan)]
     parts += [
@@ -34,7 +38,7 @@ def view_plan(plan: RolloutPlanView) -> RenderableType:
     return Group(*parts)
 
 
-def _cell(cell: PlannedCell) -> list[RenderableType]:
+def _cell(cell: PlannedCell, revoked: Container[HostName]) -> list[RenderableType]:
     table = plain_table("FAULT DOMAIN", "HOSTS", "BATCHES", "FAILURES ALLOWED")
     for domain in cell.fault_domains:
         table.add_row(
@@ -51,8 +55,10 @@ def _cell(cell: PlannedCell) -> list[RenderableType]:
     ]
     if cell.unchanged:
         lines.append(Text(f"unchanged: {_names(cell.unchanged)}"))
-    if cell.absent:
-        lines.append(Text(f"down now, converge later: {_names(cell.absent)}"))
+    if down := [host for host in cell.absent if host not in revoked]:
+        lines.append(Text(f"down now, converge later: {_names(down)}"))
+    if out := [host for host in cell.absent if host in revoked]:
+        lines.append(Text(f"revoked, take no part: {_names(out)}"))
     return lines
 
 

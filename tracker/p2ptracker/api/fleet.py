@@ -9,7 +9,7 @@ import trio
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from p2pdeploy.ids import ServiceName, Version
+from p2pdeploy.ids import HostName, ServiceName, Version
 from p2pdeploy.messages.api import HostView, VersionsView, WhereRow
 from p2ptracker.api.routes import get
 from p2ptracker.cells.fleet import host_views, versions_view, where_rows
@@ -37,6 +37,7 @@ def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             after=after,
             now=trio.current_time(),
             wall_s=time.time(),
+            revoked=_revoked(plane),
         )
 
     @get("/fleet/{service:str}/versions", "view")
@@ -48,7 +49,17 @@ def fleet_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     async def get_where(service: FromPath[str], version: FromPath[str]) -> list[WhereRow]:
         """List the hosts that run one version."""
         return where_rows(
-            plane.cells.all(), ServiceName(service), Version(version), wall_s=time.time()
+            plane.cells.all(),
+            ServiceName(service),
+            Version(version),
+            now=trio.current_time(),
+            wall_s=time.time(),
+            revoked=_revoked(plane),
         )
 
     return [get_hosts, get_versions, get_where]
+
+
+def _revoked(plane: ControlPlane) -> frozenset[HostName]:
+    enrolments = plane.standing.enrolments
+    return frozenset(host for host in enrolments if enrolments[host].is_revoked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
@@ -38,6 +38,7 @@ def host_views(
     after: str = "",
     now: float,
     wall_s: float,
+    revoked: Container[HostName] = (),
 ) -> list[HostView]:
     """Hosts in name order, at most *limit*, beginning behind the name *after*.
 
@@ -48,6 +49,7 @@ def host_views(
         after: The last name of the page before.
         now: trio's clock, for who is alive.
         wall_s: Seconds since the epoch, for ages.
+        revoked: Hosts that were put out of the fleet.
 
     Raises:
         RefusedError: a filter has an unknown key.
@@ -55,7 +57,7 @@ def host_views(
     parsed = [_parse(text) for text in filters]
     found: list[HostView] = []
     for host, cell, alive in _hosts_after(cells, after, now):
-        view = _host_view(host, cell, alive, wall_s)
+        view = _host_view(host, cell, alive, wall_s, revoked=host.name in revoked)
         if all(_matches(view, key, glob) for key, glob in parsed):
             found.append(view)
             if len(found) == limit:
@@ -89,24 +91,37 @@ def versions_view(cells: Iterable[CellReplica], service: ServiceName) -> Version
 
 
 def where_rows(
-    cells: Iterable[CellReplica], service: ServiceName, version: Version, *, wall_s: float
+    cells: Iterable[CellReplica],
+    service: ServiceName,
+    version: Version,
+    *,
+    now: float,
+    wall_s: float,
+    revoked: Container[HostName] = (),
 ) -> list[WhereRow]:
-    """The hosts whose last word is that they run *version*, in name order."""
+    """The hosts whose last word is that they run *version*, in name order.
+
+    The other arguments are those of :func:`host_views`.
+    """
     rows = [
         WhereRow(
             host=word.host,
             version=word.version,
             state=word.state,
             age_s=_age(cell, word, wall_s),
+            alive=word.host in alive,
+            revoked=word.host in revoked,
         )
-        for cell in cells
+        for cell, alive in ((cell, cell.alive(now)) for cell in cells)
         for word in cell.evidence.get(service, {}).values()
         if word.version == version and word.host in cell.hosts
     ]
     return sorted(rows, key=lambda row: row.host)
 
 
-def _host_view(host: Host, cell: CellReplica, alive: bool, wall_s: float) -> HostView:
+def _host_view(
+    host: Host, cell: CellReplica, alive: bool, wall_s: float, *, revoked: bool
+) -> HostView:
     words = (of_host.get(host.name) for _, of_host in sorted(cell.evidence.items()))
     return HostView(
         name=host.name,
@@ -117,6 +132,7 @@ def _host_view(host: Host, cell: CellReplica, alive: bool, wall_s: float) -> Hos
         fault_domain=host.fault_domain,
         alive=alive,
         services=[_service_view(host, cell, word, wall_s) for word in words if word],
+        revoked=revoked,
     )
 
 
