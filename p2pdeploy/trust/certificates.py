@@ -29,6 +29,7 @@ from p2pdeploy.trust.identity import ControlPlaneId, Identity, OperatorId, spiff
 
 __all__ = [
     "AUTHORITY_LIFETIME",
+    "BACKDATED",
     "CONTROL_PLANE_LIFETIME",
     "HOST_LIFETIME",
     "OPERATOR_LIFETIME",
@@ -48,7 +49,7 @@ AUTHORITY_LIFETIME = dt.timedelta(days=3650)  # a new CA reaches every host; ten
 HOST_LIFETIME = dt.timedelta(hours=24)  # a stolen key is worth a day; renewed at half of it
 OPERATOR_LIFETIME = dt.timedelta(days=30)  # people come back from holidays; a leaver is revoked
 CONTROL_PLANE_LIFETIME = dt.timedelta(days=90)  # issued anew at each start that finds half gone
-_BACKDATED = dt.timedelta(minutes=5)  # clocks of new hosts are not synchronised yet
+BACKDATED = dt.timedelta(minutes=5)  # clocks of new hosts are not synchronised yet
 _REQUEST_BYTES_MAX = 4_096  # a P-256 request is 300 bytes
 # All that the library raises over a request that is none.
 _DAMAGED = (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, InvalidSignature, InternalError)
@@ -223,7 +224,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(now + lifetime)
     )
 

@@ -129,7 +129,11 @@ def import_hosts(
 @output_option
 @fleet_option
 def status(output: Output, fleet: FleetDir) -> None:
-    """Show how every host stands, and who tried a token that was not theirs to use."""
+    """Show how every host stands, and who tried a token that was not theirs to use.
+
+    ENROLMENT rises by one with each join, and lower numbers are believed no more; a host that
+    joined once has 2, since 1 stands for having never joined.
+    """
     with fleet.connect() as api:
         found = api.enrolment()
     output.show(found, view_enrolment)

@@ -13,7 +13,7 @@ from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.operators import RevocationRequest
 from p2ptracker.authority.folder import open_trust
 from p2ptracker.operators import rules
-from p2ptracker.operators.made_here import make_operator_here
+from p2ptracker.operators.made_here import certificates_made_here, make_operator_here
 from p2ptracker.storage.operators import known_operators
 from tests.p2ptracker.operators.asking import issue, keep, listed, person, renew, revoke
 from tests.p2ptracker.tracker_bench import code_of, open_http
@@ -85,6 +85,14 @@ async def test_whoever_was_made_before_the_start_is_in_the_audit_log_from_the_st
         entries = msgspec.json.decode(answer.content, type=list[AuditEntry])
     names = [msgspec.json.decode(entry.parameters)["name"] for entry in entries]
     assert names == ["admin", "rescue"], "each once"
+
+
+def test_a_certificate_made_here_is_listed_from_when_it_was_made(fleet_dir: Path) -> None:
+    """It holds from some minutes before, for clocks that are late."""
+    trust, now = open_trust(fleet_dir), dt.datetime.now(dt.UTC).replace(microsecond=0)
+    make_operator_here(trust, "rescue", ("admin",), now=now)
+    (rescue,) = [each for each in certificates_made_here(trust) if each.name == "rescue"]
+    assert rescue.issued_at == now.timestamp()
 
 
 async def test_what_expired_long_ago_is_forgotten(tracker) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.trust.certificates import (
+    BACKDATED,
     OPERATOR_LIFETIME,
     key_to_pem,
     new_key,
@@ -69,7 +70,7 @@ def _read(trust: TrustFolder, path: Path) -> Issued | None:
     if not is_issued_by(pem, trust.fleet_ca.pem):
         log.warning("operator-certificate-foreign", path=str(path))
         return None
-    issued_at = found.issued_at.timestamp()
+    issued_at = (found.issued_at + BACKDATED).timestamp()  # it holds since before it was made
     return Issued(
         serial=found.serial,
         name=found.identity.name,
