@@ -24,6 +24,7 @@ from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.activation.rules import Decision
 from p2pdeploy.activation.service import Slot
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
+from p2pdeploy.messages.orders import Revert
 
 __all__ = ["apply", "boot", "call_off", "carry_out", "persist"]
 
@@ -84,6 +85,8 @@ def carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
     effects: list[Effect] = []
     if decision.record is not None:
         before, slot.record = slot.record, decision.record
+        if slot.record.accepted_seq > before.accepted_seq and not _on_the_way_back(slot):
+            slot.fetched_bytes = slot.reused_bytes = 0  # the figures are one order's
         effects += persist(slot, before)
         if _ended_absent(slot.record):
             slot.state, slot.since = "absent", now.wall_s  # it may have fetched what was called off
@@ -139,8 +142,15 @@ def _staged(slot: Slot, event: Staged, now: Now) -> list[Effect]:
         slot.staging, slot.staging_problem = None, None
         if slot.state == "fetching":
             slot.state, slot.since = "staged", now.wall_s
-    slot.fetched_bytes, slot.reused_bytes = event.fetched_bytes, event.reused_bytes
+    if not _on_the_way_back(slot):
+        slot.fetched_bytes += event.fetched_bytes  # again in a later attempt
+        slot.reused_bytes += event.reused_bytes
     return []
+
+
+def _on_the_way_back(slot: Slot) -> bool:
+    """Then what the aborted plan moved goes on being told; what the way back moves is not its."""
+    return isinstance(slot.duty(), Revert)
 
 
 def _finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:

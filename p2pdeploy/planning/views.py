@@ -64,11 +64,6 @@ def rollout_view(
     """Build the document of one rollout from its cells and what their hosts attest now."""
     state = rollout_state(cells)
     baselines = sorted({c.plan.baseline.version for c in cells if c.plan.baseline})
-    words = [
-        evidence.get(cell.plan.cell, {}).get(member.host)
-        for cell in cells
-        for member in cell.cell_plan.roster.members
-    ]
     return RolloutView(
         id=rollout_id,
         service=service,
@@ -84,9 +79,20 @@ def rollout_view(
         ],
         reasons=[reason for cell in cells for reason in cell.reasons],
         failures=[reason for cell in cells for reason in cell.failures],
-        bytes_per_host_max=max((w.fetched_bytes for w in words if w), default=0),
+        bytes_per_host_max=max(
+            (_fetched_bytes_max(cell, evidence.get(cell.plan.cell, {})) for cell in cells),
+            default=0,
+        ),
         absent=[host for cell in cells for host in cell.cell_plan.absent],
     )
+
+
+def _fetched_bytes_max(cell: CellRollout, evidence: Evidence) -> int:
+    """Of what hosts fetched for this rollout: a word under another order tells of that one's."""
+    plan_seq = cell.plan.plan_seq
+    words = [evidence.get(member.host) for member in cell.cell_plan.roster.members]
+    ours = [word for word in words if word and word.plan_seq in (plan_seq, plan_seq + 1)]
+    return max((word.fetched_bytes for word in ours), default=0)
 
 
 def fault_domain_views(cell: CellRollout, evidence: Evidence) -> list[FaultDomainView]:

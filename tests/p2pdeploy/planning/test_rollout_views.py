@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from p2pdeploy.messages.api import RolloutView
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.messages.orders import Plan
 from p2pdeploy.planning.views import fault_domain_views, rollout_state, rollout_view
-from p2pdeploy.testing.cell_bench import API, completed, names, opened
-from p2pdeploy.testing.orders import CELL, EPOCH_S, NEW, OLD, WEB, a_plan
+from p2pdeploy.testing.cell_bench import API, Cell, completed, names, opened
+from p2pdeploy.testing.orders import CELL, EPOCH_S, NEW, OLD, WEB, a_plan, a_word
 
 
 def test_a_view_counts_hosts_per_fault_domain() -> None:
@@ -28,19 +29,24 @@ def test_a_view_counts_hosts_per_fault_domain() -> None:
     assert "fd1" in third.waits_for
 
 
+def view_of(cell: Cell) -> RolloutView:
+    rollout = cell.rollout()
+    return rollout_view(
+        rollout_id=rollout.plan.rollout_id,
+        service=WEB,
+        version=NEW.version,
+        created_at=EPOCH_S,
+        finished_at=0.0,
+        cells=[rollout],
+        evidence={CELL: cell.evidence[WEB]},
+    )
+
+
 def test_a_view_names_state_baseline_and_reasons() -> None:
-    cell, cell_plan = opened()
+    cell, _ = opened()
 
     def state() -> str:
-        view = rollout_view(
-            rollout_id=cell_plan.plan.rollout_id,
-            service=WEB,
-            version=NEW.version,
-            created_at=EPOCH_S,
-            finished_at=0.0,
-            cells=[cell.rollout()],
-            evidence={CELL: cell.evidence[WEB]},
-        )
+        view = view_of(cell)
         assert view.baseline == OLD.version
         return view.state
 
@@ -49,6 +55,19 @@ def test_a_view_names_state_baseline_and_reasons() -> None:
     assert state() == "paused"
     cell.abort()
     assert state() == "rolling-back"
+
+
+def test_only_what_was_fetched_for_this_rollout_counts() -> None:
+    cell, cell_plan = opened()
+    seq = cell_plan.plan.plan_seq
+    first, second, third, *_ = names(cell_plan)
+    for host, plan_seq, fetched_bytes in ((first, seq, 5), (second, seq - 1, 90), (third, 99, 80)):
+        word = a_word(host, plan_seq, Rank.STAGED)
+        cell.evidence[WEB][word.host] = msgspec.structs.replace(word, fetched_bytes=fetched_bytes)
+    assert view_of(cell).bytes_per_host_max == 5
+    word = a_word(third, seq + 1, Rank.HEALTHY)
+    cell.evidence[WEB][word.host] = msgspec.structs.replace(word, fetched_bytes=6)
+    assert view_of(cell).bytes_per_host_max == 6, "its way back tells of it still"
 
 
 def test_a_rollout_is_as_far_as_its_slowest_cell_and_as_bad_as_its_worst() -> None:
