@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from p2pctl.render.glyphs import bar, look
-from p2pctl.render.rollout import rollout_line, view_history, view_rollout
+from p2pctl.render.rollout import rollout_line, view_history, view_reasons, view_rollout
 from p2pctl.render.rollout_tree import fault_domain_state
 from p2pdeploy.messages.api import (
     FaultDomainView,
@@ -125,6 +125,15 @@ def test_no_name_is_told_twice() -> None:
     lost = Reason(code="host-unreachable", message=message, host="h07")
     shown = text_of(view_rollout(msgspec.structs.replace(ROLLOUT, reasons=[lost]), NOW))
     assert f"Why:           {message} [host-unreachable]" in shown
+    waits = Reason(code="waits", message="batch 1 of fd0 has 0 of 1 healthy", fault_domain="fd1")
+    assert "fd1: batch 1 of fd0 has" in text_of(view_reasons([waits])), "who waits is told"
+
+
+def test_a_view_ends_its_last_line() -> None:
+    console = Console(file=StringIO(), width=140, color_system=None)
+    console.print(view_rollout(ROLLOUT, NOW))
+    console.print("next")
+    assert console.file.getvalue().splitlines()[-1] == "next"
 
 
 def on_screen(view: RenderableType, width: int, height: int) -> list[str]:

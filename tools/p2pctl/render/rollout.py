@@ -6,7 +6,6 @@ per host unless asked.  Pure: the present is an argument.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -77,9 +76,10 @@ def _reason(reason: Reason) -> Text:
 
 
 def _said(reason: Reason) -> str:
-    """The message, behind the names that it does not tell itself."""
+    """The message, behind the names that it neither begins nor ends with."""
+    words = reason.message.split()
     places = (reason.fault_domain, reason.host)
-    lacking = [p for p in places if p and not re.search(rf"\b{re.escape(p)}\b", reason.message)]
+    lacking = [place for place in places if place and place not in words[:1] + words[-1:]]
     return f"{' '.join(lacking)}: {reason.message}" if lacking else reason.message
 
 

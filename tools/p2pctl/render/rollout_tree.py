@@ -93,10 +93,9 @@ def _without_over(rows: Sequence[Row], surplus: int) -> list[Row]:
 
 
 def _lines_out(lines: Sequence[list[Segment]]) -> RenderResult:
-    for number, line in enumerate(lines):
-        if number:
-            yield Segment.line()
+    for line in lines:
         yield from line
+        yield Segment.line()
 
 
 def view_rows(rows: Sequence[Row], width: int) -> PlainTable:
