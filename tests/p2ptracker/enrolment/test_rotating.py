@@ -186,6 +186,16 @@ async def test_a_damaged_ring_is_told_at_the_start() -> None:
         await rotator_of(rings).open()
 
 
+def test_a_damaged_ring_is_told_by_its_file(trust: TrustFolder) -> None:
+    ring_of(trust, CELL)
+    path = trust.paths.cells / f"{CELL}.keys"
+    path.write_bytes(b"xx")
+    with pytest.raises(ConfigError) as told:
+        ring_of(trust, CELL)
+    assert told.value.where == str(path)
+    assert "backup" in told.value.hint
+
+
 def test_the_first_ring_is_made_once(trust: TrustFolder) -> None:
     """Hosts that join at the same time must get the same keys."""
     with ThreadPoolExecutor(8) as pool:

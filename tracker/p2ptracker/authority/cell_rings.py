@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from p2pdeploy.codec import decode, encode
+from p2pdeploy.errors import ConfigError, ProtocolError
 from p2pdeploy.ids import CellId
 from p2pdeploy.trust.cell_keys import CELL_KEY_BYTES, CellKeys, first_cell_keys
 from p2pdeploy.trust.private_files import make_private_folder, read_private, write_private
@@ -31,7 +32,11 @@ def ring_of(trust: TrustFolder, cell: CellId) -> CellKeys:
         with _making:  # two hosts that join at once must get the same
             if not path.exists():
                 replace_ring(trust, first_cell_keys(cell, os.urandom(CELL_KEY_BYTES)))
-    return decode(read_private(path, hint=_HINT), CellKeys, bytes_max=_RING_BYTES_MAX)
+    data = read_private(path, hint=_HINT)
+    try:
+        return decode(data, CellKeys, bytes_max=_RING_BYTES_MAX)
+    except ProtocolError as error:
+        raise ConfigError(f"damaged: {error}", where=str(path), hint=_HINT) from error
 
 
 def replace_ring(trust: TrustFolder, ring: CellKeys) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 import trio
 
-from p2pdeploy.errors import UnavailableError
+from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.gossip.state import REVOCATIONS_KEY, item_of
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import ENROLMENT_FOLLOWED_MAX, NUMBER_FOLLOWED_MAX
@@ -109,7 +109,7 @@ class Revoker:
             for cell in self._cells.all():
                 try:
                     await self._learn_back(cell.cell)
-                except UnavailableError as error:
+                except P2PDeployError as error:  # the other cells are to hear theirs
                     log.warning("not-learnt-back", cell=cell.cell, reason=str(error))
                 self._tell(cell.cell)
             await trio.sleep(TELL_EVERY_S)
