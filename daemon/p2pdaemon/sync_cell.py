@@ -19,6 +19,7 @@ from p2pdaemon.log import get_logger
 from p2pdeploy.activation.events import Event, Woken
 from p2pdeploy.errors import P2PDeployError, ProtocolError, UnavailableError
 from p2pdeploy.gossip.anti_entropy import answer_diff, delegates_of, offer
+from p2pdeploy.gossip.members import is_alive, is_heard
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.gossip import Member
@@ -89,7 +90,9 @@ class CellSync:
 
     def is_delegate(self) -> bool:
         """Whether this host talks to the control plane for its cell now."""
-        return self._host in delegates_of(self._cell, self._gossip.alive_members())
+        # Whoever was not heard yet counts: or, switched on, a whole cell would be delegates.
+        present = (member.name for member in self._gossip.members() if is_alive(member))
+        return self._host in delegates_of(self._cell, present)
 
     async def measure_clock(self) -> None:
         """Learn the offset to the control plane, again and again."""
@@ -164,6 +167,7 @@ class CellSync:
         members = tuple(
             MemberView(member.name, member.status, member.incarnation)
             for member in self._gossip.members()
+            if is_heard(member)
         )
         told = await self._control.sync(
             self._cell,

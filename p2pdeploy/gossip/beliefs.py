@@ -10,7 +10,7 @@ import msgspec
 
 from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.effects import MemberChanged, SetTimer, Spread, SuspicionExpired
-from p2pdeploy.gossip.members import MemberTable, supersedes
+from p2pdeploy.gossip.members import UNHEARD, MemberTable, is_heard, supersedes
 from p2pdeploy.gossip.suspicion import LocalHealth, Suspicion
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import INCARNATION_MAX, Member, MemberRumour, Status
@@ -38,16 +38,31 @@ class Beliefs:
         return me
 
     def accuse(self, suspect: Member, now: float) -> list[BeliefEffect]:
-        """Suspect a member that did not answer me."""
+        """Suspect a member that did not answer me.
+
+        Who was never heard is not known to be gone either: others are told nothing.
+        """
+        if not is_heard(suspect):
+            silent = msgspec.structs.replace(suspect, status=Status.UNREACHABLE)
+            self.members.put(silent)
+            return [MemberChanged(silent)]
         accused = msgspec.structs.replace(suspect, status=Status.SUSPECT)
         return self.rumour_heard(MemberRumour(accused, self._name), now)
 
     def accusation(self, name: HostName) -> tuple[MemberRumour, ...]:
         """What a member should hear about itself from whoever talks to it (buddy)."""
         member = self.members.get(name)
-        if member is None or member.status is Status.ALIVE:
+        if member is None or member.status is Status.ALIVE or not is_heard(member):
             return ()
         return (MemberRumour(member),)
+
+    def sender_heard(self, name: HostName, now: float) -> list[BeliefEffect]:
+        """A packet of *name*'s own came: it has joined, and runs."""
+        held = self.members.get(name)
+        if held is None or is_heard(held):
+            return []
+        alive = msgspec.structs.replace(held, incarnation=0, status=Status.ALIVE)
+        return self.rumour_heard(MemberRumour(alive), now)
 
     def rumour_heard(self, rumour: MemberRumour, now: float) -> list[BeliefEffect]:
         """Take a belief, mine or somebody's; what is new is told on."""
@@ -60,7 +75,7 @@ class Beliefs:
         if not self.members.put(told):
             return []
         effects: list[BeliefEffect] = [Spread(rumour)]
-        if held is None or _differs(held, told):
+        if held is None or not is_heard(held) or _differs(held, told):
             effects.append(MemberChanged(told))
         self._suspicions.pop(told.name, None)
         if told.status is Status.SUSPECT:
@@ -102,14 +117,17 @@ class Beliefs:
         return self.rumour_heard(MemberRumour(gone, self._name), now)
 
     def seeds_learned(self, seeds: tuple[Member, ...]) -> list[BeliefEffect]:
-        """Take hosts from the inventory: unknown ones as alive, known ones' new addresses."""
+        """Take hosts from the inventory: known ones' new addresses, unknown ones to be tried.
+
+        They are not alive before they were heard: some have a token and nothing else yet.
+        """
         effects: list[BeliefEffect] = []
         for seed in seeds:
             held = self.members.get(seed.name)
             if seed.name == self._name or (held is not None and _same_place(held, seed)):
                 continue
             if held is None:
-                taken = msgspec.structs.replace(seed, incarnation=0, status=Status.ALIVE)
+                taken = msgspec.structs.replace(seed, incarnation=UNHEARD, status=Status.ALIVE)
             else:
                 taken = msgspec.structs.replace(
                     seed, incarnation=held.incarnation, status=held.status

@@ -120,8 +120,9 @@ class GossipCore:
         return self._members.all()
 
     def alive_members(self) -> frozenset[HostName]:
-        """Who seems alive, suspects and myself included.  Hints, never evidence."""
-        return frozenset(member.name for member in self._members.all() if is_alive(member))
+        """Who was heard and seems alive, suspects and myself included.  Hints, never evidence."""
+        heard = self._members.heard()
+        return frozenset(member.name for member in heard if is_alive(member))
 
     def drop_unverified(self, *, attestations: bool) -> list[str]:
         """Forget orders that no longer verify, and attestations if asked; returns their keys."""
@@ -135,7 +136,7 @@ class GossipCore:
             state_refusals=self.state.refusals,
             items=len(self.state),
             rumours=len(self._rumours),
-            members_alive=self._members.alive_count(),
+            members_alive=len(self.alive_members()),
             members_suspect=self._members.count(Status.SUSPECT),
             members_unreachable=self._members.count(Status.UNREACHABLE),
             local_health=self._beliefs.health.score,

@@ -71,7 +71,10 @@ class LocalItemPublished(msgspec.Struct, frozen=True):
 
 
 class SeedsLearned(msgspec.Struct, frozen=True):
-    """The inventory's hosts of this cell.  Adds and corrects addresses; removes nobody."""
+    """The inventory's hosts of this cell.  Adds and corrects addresses; removes nobody.
+
+    Whom to try: none of them counts as alive before it was heard.
+    """
 
     members: tuple[Member, ...]
 

@@ -59,6 +59,7 @@ class Inbox:
             return []
         self._counters.packets_received += 1
         steps = self._rumours_heard(event, now)
+        steps += self._beliefs.sender_heard(packet.sender, now)
         match packet.message:
             case None:
                 pass

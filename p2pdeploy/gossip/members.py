@@ -19,15 +19,23 @@ from p2pdeploy.messages.gossip import Member, Status
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["MemberTable", "is_alive", "supersedes"]
+__all__ = ["UNHEARD", "MemberTable", "is_alive", "is_heard", "supersedes"]
 
 # Drawing at random and retrying is cheaper than filtering 1,000 members, until it keeps failing.
 DRAWS_PER_PICK = 4
+# The incarnation of who stands in the inventory and was not heard of yet: below every word of its
+# own.  It is this host's note alone, and never sent.
+UNHEARD = -1
 
 
 def is_alive(member: Member) -> bool:
     """Alive as far as we know; a suspect is innocent until its time is up."""
     return member.status <= Status.SUSPECT
+
+
+def is_heard(member: Member) -> bool:
+    """Whether anybody ever heard the host itself; a seed of the inventory may never have run."""
+    return member.incarnation > UNHEARD
 
 
 def supersedes(new: Member, old: Member) -> bool:
@@ -36,7 +44,10 @@ def supersedes(new: Member, old: Member) -> bool:
 
 
 class MemberTable:
-    """At most ``CELL_HOSTS_MAX`` members, myself included, in name order."""
+    """At most ``CELL_HOSTS_MAX`` members, myself included, in name order.
+
+    Seeds that were not heard stand in it so that they are tried; nobody else is told of them.
+    """
 
     def __init__(self, me: Member) -> None:
         self._me = me.name
@@ -57,16 +68,20 @@ class MemberTable:
         """Every member in name order."""
         return tuple(self._members[name] for name in self._names)
 
+    def heard(self) -> tuple[Member, ...]:
+        """Those that may be told of, in name order."""
+        return tuple(member for member in self.all() if is_heard(member))
+
     def count(self, status: Status) -> int:
         """How many members have *status*."""
         return self._counts[status]
 
     def alive_count(self) -> int:
-        """How many seem alive, myself included."""
+        """How many seem alive or were not tried yet, myself included."""
         return self._counts[Status.ALIVE] + self._counts[Status.SUSPECT]
 
     def digest(self) -> int:
-        """64 bits that are equal when two tables are; never 0, which says "no table"."""
+        """64 bits, equal when two tables have heard the same; never 0, which says "no table"."""
         return self._digest or 1
 
     def put(self, member: Member) -> bool:
@@ -105,5 +120,7 @@ class MemberTable:
 
 
 def _mark_of(member: Member) -> int:
+    if not is_heard(member):
+        return 0
     text = f"{member.incarnation} {member.status:d} {member.name}"
     return int.from_bytes(blake3(text.encode()).digest(8), "big")

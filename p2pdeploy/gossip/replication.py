@@ -125,7 +125,7 @@ class Replication:
             return []
         self._calls.add((address, port, ""))
         if not same_members:
-            diff = msgspec.structs.replace(diff, members=self._beliefs.members.all())
+            diff = msgspec.structs.replace(diff, members=self._beliefs.members.heard())
         return [Call(address, port, diff)]
 
     def diff_asked(self, diff: Diff, now: float) -> tuple[Exchange, list[ReplicationEffect]]:
@@ -160,7 +160,7 @@ class Replication:
         known = {member.name: member for member in theirs}
         return tuple(
             mine
-            for mine in self._beliefs.members.all()
+            for mine in self._beliefs.members.heard()
             if mine.name not in known or supersedes(mine, known[mine.name])
         )
 

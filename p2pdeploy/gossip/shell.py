@@ -116,7 +116,7 @@ class GossipShell:
         return self._core.me
 
     def members(self) -> tuple[Member, ...]:
-        """Everybody who is not refused in name order, myself included.
+        """Everybody who is not refused in name order: myself, and seeds that were not heard yet.
 
         Nor whoever stands at the address of one that is: until the keys are rotated, a revoked
         host can make up a member there, and would be let into the swarm again.
@@ -124,7 +124,7 @@ class GossipShell:
         return self._refusals.without_refused(self._core.members(), own_address=self._address)
 
     def alive_members(self) -> frozenset[HostName]:
-        """Who seems alive, suspects and myself included.  Hints, never evidence."""
+        """Who was heard and seems alive, suspects and myself included.  Hints, never evidence."""
         return self._core.alive_members() - self._refusals.names
 
     def statistics(self) -> tuple[GossipStatistics, ShellStatistics]:

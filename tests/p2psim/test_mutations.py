@@ -65,9 +65,9 @@ def test_a_missing_interlock_between_plans_is_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_missing_interlock_between_attempts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found_in(167, hosts=12) == set()
+    assert found_in(124, hosts=12) == set()
     monkeypatch.setattr(rules, "attempt_hold", never_holds)
-    assert "I2" in found_in(167, hosts=12)
+    assert "I2" in found_in(124, hosts=12)
 
 
 def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,39 @@ def test_a_crashed_host_becomes_unreachable_everywhere_and_comes_back_by_itself(
     world.run_until(lambda: set(world.views("h07").values()) == {Status.ALIVE}, within_s=10)
 
 
+def test_a_host_of_the_inventory_that_never_ran_is_alive_to_nobody_and_not_spoken_of() -> None:
+    world = GossipWorld(hosts=20, seed=6)
+    world.crash("h07")
+    for _ in range(60):
+        world.run(1)
+        assert all(HostName("h07") not in core.alive_members() for core in world.cores.values())
+    assert all(len(core.alive_members()) == 19 for core in world.cores.values())
+    assert not any(core.statistics().members_suspect for core in world.cores.values())
+    world.restart("h07")
+    joined_s = world.run_until(
+        lambda: all(len(core.alive_members()) == 20 for core in world.cores.values()), within_s=10
+    )
+    assert joined_s < 60 + 3
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+def test_a_cell_that_is_switched_on_has_heard_of_all_in_seconds(loss: float) -> None:
+    world = GossipWorld(hosts=100, seed=4, loss=loss)
+    assert all(len(core.alive_members()) == 1 for core in world.cores.values())
+    world.run_until(
+        lambda: all(len(core.alive_members()) == 100 for core in world.cores.values()), within_s=8
+    )
+
+
+def test_a_host_that_starts_alone_counts_itself_only() -> None:
+    world = GossipWorld(hosts=6, seed=4)
+    for name in world.names[1:]:
+        world.crash(name)
+    world.run(30)
+    assert world.cores[HostName("h01")].alive_members() == {"h01"}
+    assert world.cores[HostName("h01")].statistics().members_alive == 1
+
+
 def test_a_host_that_leaves_is_never_suspected_and_may_return() -> None:
     world = GossipWorld(hosts=10, seed=5)
     world.run(5)

@@ -54,12 +54,14 @@ from tests.p2pdeploy.gossip.messages import KEYS, a_roster, attested, told
 
 
 class Host:
-    """Host 1 of a cell of six, alone in the test."""
+    """Host 1 of a cell of six that has heard the others, alone in the test."""
 
     def __init__(self, size: int = 6) -> None:
         self.verified = 0
         self.core = GossipCore(a_member(1), CELL, GossipConfig(), Random(1), self.verify)
         self.core.handle(SeedsLearned(tuple(a_member(n) for n in range(1, size + 1))), 0.0)
+        for number in range(2, size + 1):  # so that nothing is left to be told of it
+            self.core._members.put(a_member(number))
 
     def verify(self, envelope: bytes) -> Sealed:
         self.verified += 1

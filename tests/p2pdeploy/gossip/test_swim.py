@@ -19,6 +19,7 @@ from p2pdeploy.gossip.effects import (
     Spread,
     SuspicionExpired,
 )
+from p2pdeploy.gossip.members import UNHEARD
 from p2pdeploy.gossip.suspicion import LocalHealth, Suspicion
 from p2pdeploy.gossip.swim import Swim
 from p2pdeploy.ids import HostName
@@ -38,11 +39,12 @@ ME = a_member(1)
 
 
 class Host:
-    """Host 1 of a cell of *size*, that knows all the others."""
+    """Host 1 of a cell of *size*, that has heard all the others."""
 
     def __init__(self, size: int = 6) -> None:
         self.beliefs = Beliefs(ME, CONFIG)
-        self.beliefs.seeds_learned(tuple(a_member(n) for n in range(1, size + 1)))
+        for number in range(1, size + 1):
+            self.beliefs.rumour_heard(MemberRumour(a_member(number)), 0.0)
         self.swim = Swim(self.beliefs, CONFIG, Random(1))
 
     def probe(self, now: float) -> tuple[Member, int]:
@@ -253,8 +255,30 @@ def test_seeds_add_and_correct_addresses_but_remove_and_revive_nobody() -> None:
     moved = msgspec.structs.replace(a_member(2), address="127.0.0.99")
     effects = host.beliefs.seeds_learned((moved, a_member(9), ME))
     expected = msgspec.structs.replace(gone, address="127.0.0.99")
-    assert effects == [MemberChanged(expected), MemberChanged(a_member(9))]
+    unheard = msgspec.structs.replace(a_member(9), incarnation=UNHEARD)
+    assert effects == [MemberChanged(expected), MemberChanged(unheard)]
     assert host.status(a_member(3).name) is Status.ALIVE
+
+
+def test_a_seed_that_never_answers_is_tried_again_and_never_spoken_of() -> None:
+    host = Host(size=1)
+    host.beliefs.seeds_learned((a_member(2),))
+    seed, _token = host.probe(0.0)
+    silent = believed(a_member(2), Status.UNREACHABLE, UNHEARD)
+    effects = [e for e in host.swim.probe_due(1.0) if not isinstance(e, SetTimer)]
+    assert (seed.incarnation, effects) == (UNHEARD, [MemberChanged(silent)])
+    tries = [e for e in host.swim.unreachable_probe_due(5.0) if isinstance(e, Say)]
+    assert [(e.address, e.rumours) for e in tries] == [(silent.address, ())]
+
+
+@pytest.mark.parametrize("status", [Status.ALIVE, Status.UNREACHABLE])
+def test_the_first_word_of_a_seed_is_news_however_silent_it_was(status: Status) -> None:
+    host = Host(size=1)
+    host.beliefs.seeds_learned((a_member(2),))
+    host.beliefs.members.put(believed(a_member(2), status, UNHEARD))
+    effects = host.beliefs.sender_heard(a_member(2).name, 3.0)
+    assert effects == [Spread(MemberRumour(a_member(2))), MemberChanged(a_member(2))]
+    assert host.beliefs.sender_heard(a_member(2).name, 4.0) == []
 
 
 def test_who_left_is_not_suspected_and_does_not_defend_itself() -> None:
