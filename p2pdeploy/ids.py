@@ -38,6 +38,7 @@ Digest = NewType("Digest", str)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,127}")
+_VERSION_CHARS_MAX = 128
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,6 +55,12 @@ def check_service(text: str) -> ServiceName:
 
 def check_version(text: str) -> Version:
     """Return *text* as a version, or raise :class:`RefusedError` that says the rule."""
+    if len(text) > _VERSION_CHARS_MAX:
+        raise RefusedError(
+            f"a version of {len(text)} characters is too long",
+            hint=f"it has at most {_VERSION_CHARS_MAX}",
+            code="bad-version",
+        )
     if not _VERSION.fullmatch(text) or ".." in text:
         raise RefusedError(
             f"version {text!r} has illegal characters",

@@ -2,7 +2,8 @@
 
 * :mod:`~p2pdeploy.trust.identity`: who a certificate speaks for
 * :mod:`~p2pdeploy.trust.certificates`: the fleet's authorities and the leaves they issue;
-  :mod:`~p2pdeploy.trust.operator_certificate`: what stands in a person's
+  :mod:`~p2pdeploy.trust.operator_certificate`, :mod:`~p2pdeploy.trust.operator_roles`: what
+  stands in a person's
 * :mod:`~p2pdeploy.trust.tls`, :mod:`~p2pdeploy.trust.streams`: connections on which both sides
   know who the other is
 * :mod:`~p2pdeploy.trust.signing`: Ed25519 keys and their ids

@@ -56,6 +56,13 @@ def test_a_second_request_in_the_same_folder_is_refused(p2pctl, tmp_path: Path) 
     assert (tmp_path / "x" / "operator" / "operator.key").read_bytes() == before
 
 
+def test_a_role_that_there_is_not_is_refused_where_it_is_asked_for(p2pctl, tmp_path: Path) -> None:
+    done = p2pctl("auth", "request", "bob", "--role", "vieweR", "--out", tmp_path / "x")
+    assert (done.code, len(done.err.splitlines())) == (1, 1), done
+    assert "there is no role 'vieweR' (roles are viewer" in done.err
+    assert not (tmp_path / "x").exists()
+
+
 def test_both_sides_are_told_the_same_key(p2pctl, fleet: Path, tmp_path: Path) -> None:
     done = p2pctl("auth", "request", "cyd", "--role", "viewer", "--out", tmp_path / "cyd")
     path = tmp_path / "cyd" / "cyd.request"

@@ -28,6 +28,25 @@ def test_what_cannot_stand_in_a_url_is_a_usage_error(p2pctl, command, bad) -> No
     assert (done.code, done.error_code) == (2, "usage")
 
 
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("a b", "illegal characters"), ("1" * 200, "too long; it has at most 128")],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rollout", "apply", "hello"),
+        ("release", "show", "hello"),
+        ("release", "sign", "hello"),
+        ("fleet", "where", "hello"),
+    ],
+)
+def test_what_is_no_version_is_a_wrong_command_line(p2pctl, command, version, words) -> None:
+    done = p2pctl(*command, version)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert words in done.err
+
+
 def test_names_are_checked_before_the_fleet_is_looked_for(p2pctl) -> None:
     assert "is no name" in p2pctl("rollout", "get", "..").err
     assert "no fleet named" in p2pctl("rollout", "get", "r-1.2_3").err

@@ -70,17 +70,19 @@ def test_a_release_is_published_once_and_never_changes(p2pctl, fleet_dir: Path, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "code", "exit_code"),
     [
-        (("release", "show", "hello", "9.9.9"), "no-release"),
-        (("publish", "hello", "1/2", "."), "bad-version"),
-        (("publish", "Hello", "1", "."), "bad-service-name"),
-        (("hosts", "--filter", "colour=red"), "bad-filter"),
+        (("release", "show", "hello", "9.9.9"), "no-release", 1),
+        (("publish", "Hello", "1", "."), "bad-service-name", 1),
+        (("publish", "hello", "1/2", "."), "usage", 2),
+        (("hosts", "--filter", "colour=red"), "bad-filter", 2),
     ],
 )
-def test_what_is_refused_is_one_document_and_exit_1(p2pctl, fleet_dir, arguments, code) -> None:
+def test_what_is_refused_is_one_document_and_its_exit_code(
+    p2pctl, fleet_dir, arguments, code, exit_code
+) -> None:
     done = p2pctl(*arguments, "--dir", fleet_dir, "-o", "json")
-    assert (done.code, done.error_code) == (1, code)
+    assert (done.code, done.error_code) == (exit_code, code)
 
 
 def test_a_payload_of_another_service_is_refused(p2pctl, fleet_dir: Path, payload: Path) -> None:

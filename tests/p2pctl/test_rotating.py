@@ -265,6 +265,16 @@ def test_a_public_key_is_named_by_its_file_its_digits_or_its_private_half(
     assert public_key_in(text) == key.public_key
 
 
+@pytest.mark.parametrize("text", ["/etc/passwd", "/nowhere/ann.key", "/etc", "abc"])
+def test_what_is_no_public_key_is_told_as_such_and_no_mode_is_advised(text: str) -> None:
+    from p2pctl.delegating import public_key_in
+
+    with pytest.raises(ConfigError) as refusal:
+        public_key_in(text)
+    assert "chmod" not in str(refusal.value)
+    assert "OUT.pub" in refusal.value.hint
+
+
 @pytest.mark.parametrize(("minutes", "words"), [(-1, "rotate rollout --finish"), (1, "next step")])
 def test_status_says_that_old_keys_count_until_somebody_finishes(minutes: int, words: str) -> None:
     key = KeyView(

@@ -49,7 +49,8 @@ class StolenControlPlane(ApiClient):
         self.targets_key = read_key(folder / "trust" / "keys" / "targets.key", "targets")
 
     def propose_release(self, service: str, version: str) -> ProposalView:
-        assert self.asks_for is not None
+        if self.asks_for is None:
+            return ProposalView(state="signed")
         proposal = propose_release(None, self.asks_for, keep=(), now=self.now)
         return ProposalView(
             state="pending",
@@ -57,6 +58,9 @@ class StolenControlPlane(ApiClient):
             proposal=proposal.to_bytes(),
             bundle=bundle_for(self._repository(), "", root_version=0),
         )
+
+    def bundle(self, service: str = "") -> bytes:
+        return bundle_for(self._repository(), "", root_version=0)
 
     def sign_release(self, service: str, version: str, request: SignatureRequest) -> ProposalView:
         self.signed.append(request)
@@ -154,6 +158,21 @@ def test_a_key_that_may_not_sign_leaves_the_release_pending_or_is_told(
         ReleaseSigner(api, mine).sign_published(HELLO, ONE, built.manifest_bytes)
     assert refusal.value.code == "not-a-publisher"
     assert api.signed == []
+
+
+def test_a_key_that_may_not_sign_is_told_also_when_all_have_signed(
+    fleet: Path, built: Built, tmp_path: Path
+) -> None:
+    api = StolenControlPlane(fleet)  # that says of everything that it is signed
+    wrong = tmp_path / "mine.key"
+    write_private(wrong, SigningKey.generate(role="publisher").to_pem())
+    with pytest.raises(TrustError) as refusal:
+        ReleaseSigner(api, wrong).sign_published(HELLO, ONE, built.manifest_bytes)
+    assert refusal.value.code == "not-a-publisher"
+    right = fleet / "operator" / "publisher.key"
+    for named in (right, None):
+        signer = ReleaseSigner(api, named)
+        assert signer.sign_published(HELLO, ONE, built.manifest_bytes).state == "signed"
 
 
 @pytest.mark.processes

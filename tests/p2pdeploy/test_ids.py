@@ -36,6 +36,7 @@ def test_bad_versions_are_refused(version: str) -> None:
     with pytest.raises(RefusedError) as refused:
         check_version(version)
     assert refused.value.code == "bad-version"
+    assert ("too long" in refused.value.message) == (len(version) > 128)
 
 
 @given(st.text(max_size=10))

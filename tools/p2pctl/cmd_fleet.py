@@ -6,7 +6,7 @@ import click
 
 from p2pctl.client import ApiClient
 from p2pctl.fleet_dir import FleetDir
-from p2pctl.names import NAME
+from p2pctl.names import NAME, VERSION
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_versions, view_where
@@ -36,7 +36,7 @@ def versions(service: str, output: Output, fleet: FleetDir) -> None:
 
 @fleet.command("where")
 @click.argument("service", metavar="SVC", type=NAME)
-@click.argument("version", metavar="VER")
+@click.argument("version", metavar="VER", type=VERSION)
 @output_option
 @fleet_option
 def where(service: str, version: str, output: Output, fleet: FleetDir) -> None:

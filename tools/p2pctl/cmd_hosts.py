@@ -8,6 +8,7 @@ from p2pctl.fleet_dir import FleetDir
 from p2pctl.options import fleet_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_hosts
+from p2pdeploy.errors import ConfigError, RefusedError
 
 __all__ = ["hosts"]
 
@@ -29,6 +30,13 @@ def hosts(
     filters: tuple[str, ...], limit: int | None, after: str, output: Output, fleet: FleetDir
 ) -> None:
     """List hosts and what runs on them."""
-    with fleet.connect() as api:
-        found = api.hosts(filters=filters, limit=limit, after=after)
+    try:
+        with fleet.connect() as api:
+            found = api.hosts(filters=filters, limit=limit, after=after)
+    except RefusedError as error:
+        if error.code != "bad-filter":
+            raise
+        raise ConfigError(
+            error.message, where="--filter", hint=error.hint, code=error.code
+        ) from error
     output.show(found, view_hosts)

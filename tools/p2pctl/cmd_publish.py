@@ -11,7 +11,7 @@ from rich.text import Text
 from p2pctl.documents import PublishReport
 from p2pctl.durations import show_duration
 from p2pctl.fleet_dir import FleetDir
-from p2pctl.names import NAME
+from p2pctl.names import NAME, VERSION
 from p2pctl.options import fleet_option, key_option, output_option
 from p2pctl.output import Output, stderr_console
 from p2pctl.publishing import PublishProgress, publish_tree
@@ -23,7 +23,7 @@ __all__ = ["publish", "view_published"]
 
 @click.command("publish")
 @click.argument("service", metavar="SVC", type=NAME)
-@click.argument("version", metavar="VER")
+@click.argument("version", metavar="VER", type=VERSION)
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @key_option
 @output_option

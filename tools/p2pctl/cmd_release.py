@@ -8,7 +8,7 @@ import click
 
 from p2pctl.delegating import Renewal, delegate_service, public_key_in
 from p2pctl.fleet_dir import FleetDir
-from p2pctl.names import NAME
+from p2pctl.names import NAME, VERSION
 from p2pctl.options import fleet_option, key_files_option, key_option, output_option
 from p2pctl.output import Output
 from p2pctl.render.listings import view_delegations, view_release, view_releases
@@ -28,7 +28,7 @@ def release() -> None:
 
 @release.command("show")
 @click.argument("service", metavar="SVC", type=NAME)
-@click.argument("version", metavar="VER")
+@click.argument("version", metavar="VER", type=VERSION)
 @output_option
 @fleet_option
 def show(service: str, version: str, output: Output, fleet: FleetDir) -> None:
@@ -53,7 +53,7 @@ def list_releases(service: str, limit: int, after: str, output: Output, fleet: F
 
 @release.command("sign")
 @click.argument("service", metavar="SVC", type=NAME)
-@click.argument("version", metavar="VER")
+@click.argument("version", metavar="VER", type=VERSION)
 @click.option("--digest", metavar="DIGEST", help="Sign only if its manifest has this digest.")
 @key_option
 @output_option

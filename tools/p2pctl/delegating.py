@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Renewal", "delegate_service", "public_key_in"]
 
 _HEX_DIGITS = 64
+_KEY_BEGINS_BYTES_MAX = 64  # "-----BEGIN PRIVATE KEY-----"
+_PUBLIC = "name OUT.pub of 'p2pctl keys generate', or its 64 hexadecimal digits"
 
 
 class Renewal(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ def public_key_in(text: str) -> bytes:
     """A person's public key: 64 hexadecimal digits, or a file with them or with the private key.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither; of a file of ours that others can read, too.
     """
     path = Path(text)
     if path.suffix == ".pub" and path.exists():
@@ -99,7 +101,21 @@ def public_key_in(text: str) -> bytes:
             return bytes.fromhex(text)
         except ValueError as error:
             raise ConfigError(f"{text!r} is no public key", hint="64 hexadecimal digits") from error
+    _require_key_file(path)
     try:
-        return read_key(Path(text), "publisher").public_key
+        return read_key(path, "publisher").public_key
     except TrustError as error:
         raise ConfigError(error.message, where=text) from error
+
+
+def _require_key_file(path: Path) -> None:
+    """Refuse what holds no key before anybody is told to change its mode: it may be any file."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(_KEY_BEGINS_BYTES_MAX)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read: {error.strerror}", where=str(path), hint=_PUBLIC
+        ) from error
+    if b"PRIVATE KEY-----" not in begins:
+        raise ConfigError("this is no public key", where=str(path), hint=_PUBLIC)

@@ -6,7 +6,10 @@ import re
 
 import click
 
-__all__ = ["NAME", "NameType", "is_plain_name"]
+from p2pdeploy.errors import RefusedError
+from p2pdeploy.ids import Version, check_version
+
+__all__ = ["NAME", "VERSION", "NameType", "VersionType", "is_plain_name"]
 
 _NAME_CHARS_MAX = 80  # the longest is a rollout's: 63 of its service, a dash, a number
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
@@ -35,4 +38,19 @@ class NameType(click.ParamType[str]):
         return value
 
 
+class VersionType(click.ParamType[Version]):
+    """A version; what cannot be one is a wrong command line."""
+
+    name = "version"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Version:
+        try:
+            return check_version(value)
+        except RefusedError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+
 NAME = NameType()
+VERSION = VersionType()

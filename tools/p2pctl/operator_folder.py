@@ -41,6 +41,7 @@ from p2pdeploy.trust.operator_certificate import (
     key_fingerprint,
     operator_certificate,
 )
+from p2pdeploy.trust.operator_roles import check_roles
 from p2pdeploy.trust.private_files import make_private_folder, read_private, write_private
 
 __all__ = [
@@ -65,9 +66,11 @@ def make_request(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, s
         The request's file, and the key's fingerprint, by which the admin knows it.
 
     Raises:
-        RefusedError: *folder* has an operator's key already, or *name* is no name.
+        RefusedError: *folder* has an operator's key already, *name* is no name, or there is no
+            such role.  Nothing was made.
     """
     check_label(name, "operator name")
+    wanted = check_roles(roles) if roles else ()
     if not folder.exists():
         make_private_folder(folder)
     place = make_private_folder(folder / "operator")
@@ -80,7 +83,7 @@ def make_request(folder: Path, name: str, roles: Sequence[str]) -> tuple[Path, s
                 code="key-exists",
             )
     key = new_key()
-    request = OperatorRequest(name=name, roles=tuple(roles), request=signing_request(key))
+    request = OperatorRequest(name=name, roles=wanted, request=signing_request(key))
     write_private(place / "operator.key", key_to_pem(key))
     path = folder / f"{name}.request"
     write_private(path, _text(request))

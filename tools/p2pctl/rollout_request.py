@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from p2pctl.durations import DURATION
-from p2pctl.names import NAME
+from p2pctl.names import NAME, VERSION
 from p2pctl.targets import read_targets
 from p2pdeploy.ids import check_label, check_service, check_version
 from p2pdeploy.messages.api import RolloutRequest
@@ -36,7 +36,7 @@ def request_options(command: Command) -> Command:
     """The arguments of plan and apply."""
     options = [
         click.argument("service", metavar="SVC", type=NAME),
-        click.argument("version", metavar="VER"),
+        click.argument("version", metavar="VER", type=VERSION),
         click.option("--env", "environment", metavar="E", default="", help="Target environment."),
         click.option(
             "--mf", "machine_function", metavar="MF", default="", help="Target machine function."

@@ -113,7 +113,11 @@ class ReleaseSigner:
         for _ in range(_ROUNDS_MAX):
             view = self._api.propose_release(service, version)
             is_added = is_added or view.service_added
-            request = None if view.state == "signed" else self._reviewed(view, expected, key)
+            if view.state == "signed":
+                self._judge_named(key, service)
+                request = None
+            else:
+                request = self._reviewed(view, expected, key)
             if request is not None:
                 try:
                     view = self._api.sign_release(service, version, request)
@@ -159,6 +163,16 @@ class ReleaseSigner:
         return SignatureRequest(
             key_id=key_id, signature=signature, payload_digest=digest_of(proposal.payload)
         )
+
+    def _judge_named(self, key: SigningKey, service: ServiceName) -> None:
+        """Raise TrustError for a key that was named and may not sign, though nothing is to sign."""
+        if self._key_file is None:
+            return
+        from p2pdeploy.trust.releases.verify import verify_publishers
+
+        root, now = read_release_root(self._api.folder), dt.datetime.now(dt.UTC)
+        publishers = verify_publishers(self._api.bundle(service), root, service, now=now)
+        self._may_sign(key, publishers, service)
 
     def _may_sign(self, key: SigningKey, publishers: RoleKeys, service: str) -> bool:
         if key.public_key in publishers.public_keys:

@@ -15,8 +15,8 @@ from p2pdeploy.errors import RefusedError, TrustError
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.access import Permission
 from p2pdeploy.trust.identity import HostId, OperatorId, spiffe_id
+from p2pdeploy.trust.operator_roles import ADMIN, PUBLISHER, ROLLOUT_OWNER, VIEWER, is_role
 from p2pdeploy.trust.tls import Peer
-from p2ptracker.operators.roles import ADMIN, PUBLISHER, ROLLOUT_OWNER, VIEWER, is_role
 
 __all__ = [
     "OPEN_TO_ALL",

@@ -10,12 +10,12 @@ from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import check_label
 from p2pdeploy.trust.certificates import key_to_pem, new_authority
 from p2pdeploy.trust.keyring import ORDER_ROLES
+from p2pdeploy.trust.operator_roles import ADMIN
 from p2pdeploy.trust.private_files import make_private_folder, write_private
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import first_root, first_targets, publishers_text
 from p2ptracker.authority.folder import RELEASE_ROLES, TrustFolder, TrustPaths
 from p2ptracker.operators.made_here import make_operator_here
-from p2ptracker.operators.roles import ADMIN
 
 __all__ = ["FIRST_OPERATOR", "create_trust", "new_fleet_name"]
 

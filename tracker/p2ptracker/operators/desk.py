@@ -26,12 +26,12 @@ from p2pdeploy.messages.operators import (
 )
 from p2pdeploy.trust.identity import spiffe_id
 from p2pdeploy.trust.operator_certificate import operator_certificate
+from p2pdeploy.trust.operator_roles import check_roles
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_operator
 from p2ptracker.enrolment.standing import REFUSED_FOR_S, Standing
 from p2ptracker.operators.made_here import certificates_made_here
-from p2ptracker.operators.roles import check_roles
 from p2ptracker.operators.rules import (
     Issued,
     check_name,

@@ -23,10 +23,10 @@ from p2pdeploy.trust.certificates import (
 )
 from p2pdeploy.trust.identity import ControlPlaneId, spiffe_id
 from p2pdeploy.trust.operator_certificate import is_issued_by, operator_certificate
+from p2pdeploy.trust.operator_roles import check_roles
 from p2pdeploy.trust.private_files import make_private_folder, read_private, write_private
 from p2ptracker.authority.folder import TrustFolder
 from p2ptracker.authority.issue import issue_operator
-from p2ptracker.operators.roles import check_roles
 from p2ptracker.operators.rules import Issued, check_name
 
 __all__ = ["certificates_made_here", "make_operator_here"]

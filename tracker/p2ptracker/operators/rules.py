@@ -14,9 +14,9 @@ import msgspec
 from p2pdeploy.errors import NotFoundError, RefusedError, TrustError
 from p2pdeploy.ids import check_label
 from p2pdeploy.messages.operators import RevocationRequest
+from p2pdeploy.trust.operator_roles import ADMIN
 from p2pdeploy.trust.revocations import REFUSED_SERIALS_MAX
 from p2pdeploy.trust.tls import canonical_serial
-from p2ptracker.operators.roles import ADMIN
 
 __all__ = [
     "CERTIFICATES_PER_NAME_MAX",

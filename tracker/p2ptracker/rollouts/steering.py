@@ -128,7 +128,11 @@ def excuse_hosts(
             cell.view_of(view.service),
         )
         if refusal:
-            raise RefusedError(refusal, code="too-many-excused")
+            raise RefusedError(
+                refusal,
+                hint="wait for these hosts, bring them back, or 'p2pctl rollout abort' it",
+                code="too-many-excused",
+            )
         changes.append((replace_rollout(cell.conducted, rollout), orders))
     return changes
 
