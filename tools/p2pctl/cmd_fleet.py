@@ -53,6 +53,6 @@ def _require_published(api: ApiClient, service: str) -> None:
     if not api.releases(service, limit=1):
         raise NotFoundError(
             f"there is no service {service!r}: nobody has published a release of it",
-            hint="p2pctl release list SVC",
+            hint="'p2pctl hosts' shows what runs",
             code="no-service",
         )
