@@ -13,11 +13,14 @@ from typing import Any
 import msgspec
 
 from p2pctl.documents import (
+    AcceptReport,
     AuditReport,
     DemoReport,
     DownReport,
     LintReport,
     PublishReport,
+    RequestReport,
+    RevokeReport,
     UpReport,
 )
 from p2pctl.fleet_dir import FleetFile
@@ -71,6 +74,9 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ("reasons", list[Reason], "`p2pctl rollout why`"),
     ("join-tokens", list[TokenView], "`p2pctl enroll token|import`"),
     ("enrolment", EnrolmentStatus, "`p2pctl enroll status`"),
+    ("host-revoked", RevokeReport, "`p2pctl enroll revoke HOST`"),
+    ("auth-request", RequestReport, "`p2pctl auth request NAME`"),
+    ("auth-accept", AcceptReport, "`p2pctl auth accept PASS`"),
     ("auth-matrix", list[AccessRow], "`p2pctl auth matrix`"),
     ("operators", list[OperatorView], "`p2pctl auth list`, `p2pctl auth revoke`"),
     ("operator", IssuedOperator, "`p2pctl auth issue`, `p2pctl auth renew`"),

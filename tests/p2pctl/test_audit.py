@@ -69,6 +69,11 @@ def test_a_tampered_log_exits_1_with_one_line(p2pctl, log: Path, attack, code: s
     assert len(p2pctl("audit", "verify", log, "--head", noted).err.splitlines()) == 1
 
 
+def test_an_export_that_fails_is_a_document_with_json(p2pctl) -> None:
+    done = p2pctl("audit", "export", "-o", "json")
+    assert (done.code, done.error_code) == (2, "no-fleet")
+
+
 def test_a_missing_file_is_a_usage_error(p2pctl, tmp_path: Path) -> None:
     assert p2pctl("audit", "verify", tmp_path / "none").code == 2
     assert p2pctl("audit", "verify").code == 2, "neither a file nor a fleet"

@@ -63,6 +63,20 @@ def test_a_role_that_there_is_not_is_refused_where_it_is_asked_for(p2pctl, tmp_p
     assert not (tmp_path / "x").exists()
 
 
+def test_request_and_accept_are_documents_with_json(p2pctl, fleet: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dee"
+    words = ("auth", "request", "dee", "--role", "viewer", "--out", out)
+    made = p2pctl(*words, "-o", "json").document()
+    assert (made["name"], made["request"]) == ("dee", str(out / "dee.request"))
+    again = p2pctl(*words, "-o", "json")
+    assert (again.code, again.error_code) == (1, "key-exists")
+    issue = ("auth", "issue", made["request"], "--role", "viewer", "-y", "--dir", fleet)
+    assert f"their key   {made['key_fingerprint']}" in p2pctl(*issue).err
+    accept = ("auth", "accept", out / "dee.pass", "--key", out, "-o", "json")
+    accepted = p2pctl(*accept).document()
+    assert (accepted["name"], accepted["roles"], accepted["dir"]) == ("dee", ["viewer"], str(out))
+
+
 def test_both_sides_are_told_the_same_key(p2pctl, fleet: Path, tmp_path: Path) -> None:
     done = p2pctl("auth", "request", "cyd", "--role", "viewer", "--out", tmp_path / "cyd")
     path = tmp_path / "cyd" / "cyd.request"

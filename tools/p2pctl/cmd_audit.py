@@ -31,9 +31,11 @@ def audit() -> None:
 
 @audit.command("export")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Start behind this entry.")
+@output_option
 @fleet_option
-def export(after: int, fleet: FleetDir) -> None:
-    """Print the audit log as JSON lines, oldest entry first."""
+def export(after: int, output: Output, fleet: FleetDir) -> None:
+    """Print the audit log as JSON lines, oldest entry first; with -o json errors are JSON, too."""
+    del output  # entries have one form; how an error is told was seen already
     with fleet.connect() as api:
         for entry in _entries(api, after):
             print_json(entry)

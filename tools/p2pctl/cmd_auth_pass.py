@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
+from p2pctl.documents import AcceptReport, RequestReport
 from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir
 from p2pctl.options import fleet_option, output_option
-from p2pctl.output import Output, note
+from p2pctl.output import Output, note, print_json
 from p2pctl.render.trust import view_issued
 from p2pdeploy.ids import check_label
 from p2pdeploy.messages.operators import (
@@ -35,12 +36,17 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "--role", "roles", multiple=True, help="What you want to be: viewer, publisher:SVC..."
 )
 @click.option("--out", "folder", required=True, type=_FOLDER, help="Your own folder; made.")
-def request(name: str, roles: tuple[str, ...], folder: Path) -> None:
+@output_option
+def request(name: str, roles: tuple[str, ...], folder: Path, output: Output) -> None:
     """Make a key for yourself in a FOLDER, and a request that you send to an admin."""
     from p2pctl.operator_folder import make_request
 
     path, fingerprint = make_request(folder.absolute(), name, roles)
-    click.echo(path)
+    if output.is_json:
+        made = RequestReport(name=name, request=str(path), key_fingerprint=fingerprint)
+        print_json(made)
+    else:
+        click.echo(path)
     note(f"Send that file to an admin, and say that your key is {fingerprint}.")
     note(f"What comes back: p2pctl auth accept {name}.pass --key {folder}")
 
@@ -118,7 +124,8 @@ def _list(roles: tuple[str, ...]) -> str:
 @click.command("accept", short_help="Put what an admin sent you beside your key.")
 @click.argument("file", metavar="PASS", type=_FILE)
 @click.option("--key", "folder", required=True, type=_FOLDER, help="The folder of your request.")
-def accept(file: Path, folder: Path) -> None:
+@output_option
+def accept(file: Path, folder: Path, output: Output) -> None:
     """Put what an admin sent you beside your key; then the folder is one for --dir."""
     from p2pctl.operator_folder import accept_pass, authority_of, read_document
 
@@ -126,5 +133,16 @@ def accept(file: Path, folder: Path) -> None:
     found = accept_pass(folder.absolute(), given, now=dt.datetime.now(dt.UTC))
     identity = found.identity
     note(f"You are {identity.name} of {identity.fleet}: {_list(found.roles)}.")
-    note(f"The fleet's number is {authority_of(folder)}: ask the admin whether theirs is that.")
-    click.echo(f"export {FOLDER_VARIABLE}={folder.absolute()}")
+    number = authority_of(folder)
+    note(f"The fleet's number is {number}: ask the admin whether theirs is that.")
+    if not output.is_json:
+        click.echo(f"export {FOLDER_VARIABLE}={folder.absolute()}")
+        return
+    report = AcceptReport(
+        dir=str(folder.absolute()),
+        name=identity.name,
+        fleet=identity.fleet,
+        roles=found.roles,
+        fleet_number=number,
+    )
+    print_json(report)

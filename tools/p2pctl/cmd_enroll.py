@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from p2pctl.documents import RevokeReport
 from p2pctl.durations import DURATION
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.inventory_file import read_inventory
 from p2pctl.options import fleet_option, output_option
-from p2pctl.output import Output, note
+from p2pctl.output import Output, note, print_json
 from p2pctl.render.enrolment import view_enrolment, view_tokens
 from p2pdeploy.errors import ConfigError, RefusedError
 from p2pdeploy.ids import FaultDomain, HostName, cell_id, check_label
@@ -142,14 +143,17 @@ def status(output: Output, fleet: FleetDir) -> None:
 @enroll.command("revoke")
 @click.argument("host")
 @click.option("--reason", default="", help="Shown by 'enroll status'.")
+@output_option
 @fleet_option
-def revoke(host: str, reason: str, fleet: FleetDir) -> None:
+def revoke(host: str, reason: str, output: Output, fleet: FleetDir) -> None:
     """Put HOST out of the fleet until it is enrolled anew; within a minute nobody talks to it.
 
     For people and jobs there is 'auth revoke'.
     """
     with fleet.connect() as api:
         api.revoke(RevokeRequest(host=host, reason=reason))
+    if output.is_json:
+        print_json(RevokeReport(host=HostName(host), reason=reason))
     note(f"{host} is revoked; the control plane refuses it now")
 
 

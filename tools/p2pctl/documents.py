@@ -11,6 +11,7 @@ from p2pdeploy.ids import Digest, HostName, ServiceName, Version
 from p2pdeploy.messages.api import Document, ReleaseState, RolloutState
 
 __all__ = [
+    "AcceptReport",
     "AuditReport",
     "DemoReport",
     "DemoRollout",
@@ -18,6 +19,8 @@ __all__ = [
     "LintFinding",
     "LintReport",
     "PublishReport",
+    "RequestReport",
+    "RevokeReport",
     "UpReport",
 ]
 
@@ -118,3 +121,28 @@ class DemoReport(Document, frozen=True):
     rollouts: list[DemoRollout]
     served_versions: dict[HostName, str]
     faults: list[str]
+
+
+class RequestReport(Document, frozen=True):
+    """What ``auth request`` made: a file for an admin, and the key's fingerprint to tell them."""
+
+    name: str
+    request: str
+    key_fingerprint: str
+
+
+class AcceptReport(Document, frozen=True):
+    """Who the folder ``dir`` speaks as now.  ``fleet_number`` is for comparing with the admin's."""
+
+    dir: str
+    name: str
+    fleet: str
+    roles: tuple[str, ...]
+    fleet_number: str
+
+
+class RevokeReport(Document, frozen=True):
+    """The host that ``enroll revoke`` put out."""
+
+    host: HostName
+    reason: str

@@ -71,8 +71,9 @@ async def test_p2pctl_makes_a_token_and_shows_how_hosts_stand(tracker, capsys) -
     assert code == 1
     code, text = await p2pctl(tracker, capsys, "enroll", "status", "-o", "json")
     assert json.loads(text)["hosts"][0]["state"] == "token"
-    code, _ = await p2pctl(tracker, capsys, "enroll", "revoke", "h02", "--reason", "lost")
-    assert code == 0
+    revoke = ("enroll", "revoke", "h02", "--reason", "lost", "-o", "json")
+    code, text = await p2pctl(tracker, capsys, *revoke)
+    assert (code, json.loads(text)) == (0, {"host": "h02", "reason": "lost"})
     code, text = await p2pctl(tracker, capsys, "enroll", "status")
     assert "revoked" in text
     assert "lost" in text
