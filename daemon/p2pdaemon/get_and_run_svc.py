@@ -23,6 +23,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 import trio
 
+from p2pdaemon.disk import disk_failure
 from p2pdaemon.failure_note import Failure, FailureNote
 from p2pdaemon.log import get_logger
 from p2pdaemon.race import first_of
@@ -75,7 +76,7 @@ class GetAndRunSvc:
 
         Returns:
             What came of it; on failure the build of before runs again, or nothing does, unless
-            ``restored`` is False.  Never raises an expected error.
+            ``restored`` is False.  Never raises an expected error, be it the disk's.
         """
         deadline = trio.current_time() + started.activation_max_s
         undo_s = min(await self._undo_budget_s(started), started.activation_max_s * UNDO_SHARE_MAX)
@@ -99,13 +100,13 @@ class GetAndRunSvc:
         self, started: Started, deadline: float, *, resume: bool
     ) -> int | Failure:
         """The port it serves on, or why it failed (on disk by then)."""
-        if resume:
-            known = await _hop(self._note.read, started)
-            if known is not None:
-                return known
-        else:
-            await _hop(self._note.clear)
         try:
+            if resume:
+                known = await _hop(self._note.read, started)
+                if known is not None:
+                    return known
+            else:
+                await _hop(self._note.clear)
             with trio.fail_at(deadline):
                 return await (self._resume(started) if resume else self._forward(started))
         except _Interrupted:
@@ -114,8 +115,20 @@ class GetAndRunSvc:
             failure = Failure("too-slow", f"not done within {started.activation_max_s:g} s")
         except P2PDeployError as error:
             failure = Failure(error.code, str(error))
-        await _hop(self._note.write, started, failure)
+        except OSError as error:
+            failure = _of_disk(error)
+        await self._try_note(started, failure)
         return failure
+
+    async def _try_note(self, started: Started, failure: Failure) -> None:
+        """Going back matters more than the note: a disk that refuses it must not keep the old out.
+
+        A daemon killed before the end of it has the next one judge the new build once more.
+        """
+        try:
+            await _hop(self._note.write, started, failure)
+        except P2PDeployError as error:
+            self._log.error("failure not noted", code=error.code, error=str(error))
 
     async def _forward(self, started: Started) -> int:
         if started.build is not None:
@@ -194,6 +207,9 @@ class GetAndRunSvc:
             self._log.error("cannot go back in time")
         except P2PDeployError as error:
             self._log.error("cannot go back", code=error.code, error=str(error))
+        except OSError as error:
+            failure = _of_disk(error)
+            self._log.error("cannot go back", code=failure.code, error=failure.reason)
         return False, 0
 
     async def _undo(self, previous: Build | None) -> int:
@@ -225,6 +241,11 @@ class _Interrupted(UnavailableError):
 
 async def _hop(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     return await trio.to_thread.run_sync(work, *args, limiter=_files)
+
+
+def _of_disk(error: OSError) -> Failure:
+    failure = disk_failure(error)
+    return Failure(failure.code, str(failure))
 
 
 def _digest(build: Build | None) -> Digest | None:

@@ -8,7 +8,6 @@ hash was checked (``payload.delta``), which costs one read of what was fetched s
 
 from __future__ import annotations
 
-import errno
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable
@@ -19,6 +18,7 @@ import trio
 
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
+from p2pdaemon.disk import disk_failure
 from p2pdaemon.isolate import isolated
 from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import Mesh
@@ -26,7 +26,7 @@ from p2pdaemon.release_parts import Judge, ReleaseParts, disk_hop
 from p2pdaemon.release_torrents import ReleaseTorrents
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
-from p2pdeploy.errors import IntegrityError, UnavailableError
+from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.orders import Build
@@ -100,13 +100,7 @@ class BuildStager:
             async with self._using(build.digest), self._turns[build.digest]:
                 return await self._stage(service, build)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise UnavailableError(
-                "the disk is full" if full else f"the disk fails: {error.strerror}",
-                where=str(self._store.root(build.digest)),
-                hint="free some space" if full else "",
-                code="disk-full" if full else "disk-error",
-            ) from error
+            raise disk_failure(error, self._store.root(build.digest)) from error
 
     async def restage(self, service: ServiceName, build: Build) -> None:
         """Stage *build* from scratch: its tree was found to differ, and nothing runs from it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,55 @@ class Host:
 @pytest.fixture
 def host(process: ServiceProcess, store: ReleaseStore) -> Host:
     return Host(process, store)
+
+
+class FullStore(ReleaseStore):
+    """Its disk is full whenever *refused* is to be linked."""
+
+    refused: Digest | None = None
+
+    def switch(self, service: ServiceName, digest: Digest | None) -> None:
+        if digest is not None and digest == self.refused:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().switch(service, digest)
+
+
+async def test_a_disk_that_fills_after_the_old_one_was_stopped_has_it_started_again(
+    config: DaemonConfig, process: ServiceProcess, store: ReleaseStore, release: Release
+) -> None:
+    old, new = release("1.0.0"), release("2.0.0")
+    host = Host(process, full := FullStore(config.state_dir))
+    await installed(host, old)
+    full.refused = new.digest
+    outcome = await host.change(started(new, old))
+    assert isinstance(outcome, ActivationFailed)
+    assert (outcome.code, outcome.restored) == ("disk-full", True)
+    assert host.states == ["starting", "rolling-back"]
+    assert await host.served(outcome.port) == "1.0.0"
+
+
+async def test_a_failure_that_cannot_be_noted_is_undone_all_the_same(
+    host: Host, store: ReleaseStore, release: Release
+) -> None:
+    old, bad = release("1.0.0"), release("2.0.0", "exit")
+    await installed(host, old)
+    (store.service_dir(HELLO) / "failed-change.json#new").mkdir()
+    outcome = await host.change(started(bad, old))
+    assert isinstance(outcome, ActivationFailed)
+    assert (outcome.code, outcome.restored) == ("exited", True)
+    assert await host.served(outcome.port) == "1.0.0"
+
+
+async def test_a_disk_that_refuses_the_way_back_as_well_is_told_and_raises_nothing(
+    config: DaemonConfig, process: ServiceProcess, store: ReleaseStore, release: Release
+) -> None:
+    old, bad = release("1.0.0"), release("2.0.0", "exit")
+    host = Host(process, full := FullStore(config.state_dir))
+    await installed(host, old)
+    full.refused = old.digest
+    outcome = await host.change(started(bad, old))
+    assert isinstance(outcome, ActivationFailed)
+    assert (outcome.code, outcome.restored) == ("exited", False)
 
 
 async def installed(host: Host, build: Build) -> Run:
