@@ -138,7 +138,8 @@ def write_durably(path: Path, data: bytes) -> None:
     """Replace *path* by *data*, all or nothing, and on the disk when this returns.
 
     Raises:
-        UnavailableError: the disk is full (``disk-full``) or refuses; *path* is as it was.
+        UnavailableError: the disk is full (``disk-full``) or refuses.  *path* is as it was, or
+            is *data* already and might not survive a loss of power: write it again.
     """
     aside = path.with_name(f"{path.name}#new")
     try:
@@ -157,7 +158,7 @@ def write_durably(path: Path, data: bytes) -> None:
         raise UnavailableError(
             f"cannot be written: {error.strerror}",
             where=str(path),
-            hint="free some space and start the daemon again" if full else "",
+            hint="free some space" if full else "",
             code="disk-full" if full else "journal-unwritable",
         ) from error
 

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.disk import disk_failure
 from p2pdaemon.log import get_logger
 from p2pdaemon.renew import order_of
 from p2pdaemon.renewal_schedule import RenewalSchedule
@@ -76,15 +77,19 @@ class IdentityKeeper:
             try:
                 await self._renew()
                 await renewed()
-            except P2PDeployError as error:
+            except (P2PDeployError, OSError) as error:
                 pause_s = self._schedule.pause_s()
                 _log.warning(
-                    "not renewed", code=error.code, reason=str(error), again_s=round(pause_s)
+                    "not renewed", code=_code_of(error), reason=str(error), again_s=round(pause_s)
                 )
                 await trio.sleep(pause_s)
             else:
                 _log.info("certificates renewed")
                 return
+
+
+def _code_of(error: P2PDeployError | OSError) -> str:
+    return error.code if isinstance(error, P2PDeployError) else disk_failure(error).code
 
 
 def validity_in(folder: Path) -> Callable[[], Awaitable[Validity | None]]:

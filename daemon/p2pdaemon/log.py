@@ -9,6 +9,7 @@ Never logged: keys and join tokens, a service's environment, and anything a serv
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import sys
@@ -77,10 +78,14 @@ def get_logger(part: str) -> Logger:
 
 
 def emit(entry: dict[str, object]) -> None:
-    """Write one line.  JSON escapes control characters, so an entry stays a line."""
+    """Write one line.  JSON escapes control characters, so an entry stays a line.
+
+    On a disk that is full the line is lost: whoever tells of a fault must not fail by telling.
+    """
     file = _file or sys.stderr
-    file.write(json.dumps(entry, default=repr) + "\n")
-    file.flush()
+    with contextlib.suppress(OSError):
+        file.write(json.dumps(entry, default=repr) + "\n")
+        file.flush()
 
 
 def _now() -> str:

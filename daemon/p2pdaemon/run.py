@@ -1,5 +1,8 @@
 """Run the daemon of one host.  This file is its whole task tree.
 
+A disk, a network or a peer that fails ends none of these tasks: what a task does not deal with
+itself has it begun anew (:mod:`p2pdaemon.isolate`).
+
 Services are not in it: each runs under a supervisor of its own, so a daemon may stop, crash or be
 replaced without any of them noticing.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from functools import partial
 
 import trio
 
@@ -15,6 +19,7 @@ from p2pdaemon.assembly import Daemon, Ground, Releases, Trust, assemble
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import open_control_plane
 from p2pdaemon.housekeeping import tidy_up
+from p2pdaemon.isolate import keep_going
 from p2pdaemon.log import get_logger
 from p2pdaemon.own_identity import load_own_identity
 from p2pdaemon.rotate_logs import rotate_logs
@@ -82,21 +87,23 @@ async def _run_tasks(
 
 
 def _start_trust(trust: Trust, nursery: trio.Nursery) -> None:
-    nursery.start_soon(trust.learner.learn_trust)
-    nursery.start_soon(trust.keeper.keep_identity, trust.renewed.take)
+    keep_identity = partial(trust.keeper.keep_identity, trust.renewed.take)
+    nursery.start_soon(keep_going, "learn trust", trust.learner.learn_trust)
+    nursery.start_soon(keep_going, "keep identity", keep_identity)
 
 
 def _start_releases(releases: Releases, nursery: trio.Nursery) -> None:
-    nursery.start_soon(_seed, releases)
-    nursery.start_soon(releases.teller.tell_dealer)
-    nursery.start_soon(rotate_logs, releases.store)
-    nursery.start_soon(tidy_up, releases.store, releases.collector, releases.stager)
+    tidy = partial(tidy_up, releases.store, releases.collector, releases.stager)
+    nursery.start_soon(keep_going, "seed", partial(_seed, releases))
+    nursery.start_soon(keep_going, "tell dealer", releases.teller.tell_dealer)
+    nursery.start_soon(keep_going, "rotate logs", partial(rotate_logs, releases.store))
+    nursery.start_soon(keep_going, "tidy up", tidy)
 
 
 def _start_sync(sync: CellSync, nursery: trio.Nursery) -> None:
-    nursery.start_soon(sync.measure_clock)
-    nursery.start_soon(sync.learn_seeds)
-    nursery.start_soon(sync.sync_cell)
+    nursery.start_soon(keep_going, "measure clock", sync.measure_clock)
+    nursery.start_soon(keep_going, "learn seeds", sync.learn_seeds)
+    nursery.start_soon(keep_going, "sync cell", sync.sync_cell)
 
 
 async def _seed(releases: Releases) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 import trio
 
+from p2pdaemon.disk import disk_failure
 from p2pdaemon.get_and_run_svc import GetAndRunSvc
 from p2pdaemon.isolate import isolated
 from p2pdaemon.keep_running import keep_absent, keep_running
@@ -48,7 +49,8 @@ class ServiceTasks:
     """See the module.  Each method returns at once; what it begins replaces what was under way.
 
     Args:
-        process: The handle on the service's processes.
+        service: Whose they are.
+        make_process: Makes the handle on its processes; may fail as the disk does.
         service_nursery: Where the tasks run.
         store: Where builds lie.
         stage: Brings them there.
@@ -58,7 +60,8 @@ class ServiceTasks:
 
     def __init__(
         self,
-        process: ServiceProcess,
+        service: ServiceName,
+        make_process: Callable[[], ServiceProcess],
         service_nursery: trio.Nursery,
         *,
         store: ReleaseStore,
@@ -66,7 +69,9 @@ class ServiceTasks:
         send: Callable[[Event], Awaitable[None]],
         rng: random.Random,
     ) -> None:
-        self._process = process
+        self._service = service
+        self._make_process = make_process
+        self._made: ServiceProcess | None = None
         self._store = store
         self._stage = stage
         self._send = send
@@ -75,7 +80,12 @@ class ServiceTasks:
         self._fetch = TaskSlot(service_nursery)
 
     def __repr__(self) -> str:
-        return f"<ServiceTasks {self._process.service}>"
+        return f"<ServiceTasks {self._service}>"
+
+    def _process(self) -> ServiceProcess:
+        if self._made is None:
+            self._made = self._make_process()
+        return self._made
 
     def change(self, effect: Change) -> None:
         """Change what runs; ends in Activated or ActivationFailed."""
@@ -103,7 +113,7 @@ class ServiceTasks:
             await self._send(Progressed(service=service, state=state, port=port))
 
         async def change() -> None:
-            step = GetAndRunSvc(self._process, self._store, report)
+            step = GetAndRunSvc(self._process(), self._store, report)
             outcome: Activated | ActivationFailed = await step.change(started, resume=effect.resume)
             await self._send(outcome)
 
@@ -117,30 +127,28 @@ class ServiceTasks:
             )
 
     async def _supervise(self, build: Build | None, start: bool) -> None:
-        service, process = self._process.service, self._process
+        service = self._service
+
+        async def keep() -> None:
+            if build is None:
+                await keep_absent(self._process(), self._store)
+            else:
+                await keep_running(self._process(), self._store, build, tell, start=start)
 
         async def tell(event: ServiceRan | ServiceBroke) -> None:
             await self._send(event)
 
         while True:
-            if build is None:
-                error = await isolated(
-                    f"keep {service} absent", partial(keep_absent, process, self._store)
-                )
-                if error is None:
-                    return
-            else:
-                error = await isolated(
-                    f"keep {service} running",
-                    partial(keep_running, process, self._store, build, tell, start=start),
-                )
-                assert error is not None, "supervision ends by an error or by cancellation"
+            error = await isolated(f"keep {service} {'running' if build else 'absent'}", keep)
+            if error is None:
+                assert build is None, "supervision ends by an error or by cancellation"
+                return
             code, reason = _explain(error)
             await tell(ServiceBroke(service=service, code=code, reason=reason))
             await trio.sleep(CRASH_PAUSE_S)
 
     async def _stage_until_done(self, build: Build) -> None:
-        service, delay_s = self._process.service, STAGE_RETRY_FIRST_S
+        service, delay_s = self._service, STAGE_RETRY_FIRST_S
 
         async def stage() -> None:
             await self._send(await self._stage(service, build))
@@ -156,6 +164,8 @@ class ServiceTasks:
 
 def _explain(error: Exception) -> tuple[str, str]:
     """A stable code and one line; what was not expected is in the log with its traceback."""
+    if isinstance(error, OSError):
+        error = disk_failure(error)
     if isinstance(error, P2PDeployError):
         return error.code, str(error)
     return "internal", f"internal error ({type(error).__name__}); see the daemon's log"

@@ -14,6 +14,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar, assert_never
 
 import trio
@@ -44,7 +45,7 @@ from p2pdeploy.activation.events import (
     Persisted,
     Woken,
 )
-from p2pdeploy.errors import P2PDeployError
+from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import Attestation
 
@@ -55,6 +56,8 @@ T = TypeVar("T")
 # A cell's anti-entropy brings at most a few hundred items at once; the sender waits beyond that.
 EVENTS_MAX = 1024
 BELIEF_ASKED_EVERY_S = 1.0  # it comes back with a renewal, which takes longer
+WRITE_AGAIN_FIRST_S = 1.0
+WRITE_AGAIN_MAX_S = 30.0
 WAKE_SLICE_S = 30.0  # trio's clock stands still during suspend, CLOCK_BOOTTIME does not
 
 _JOIN_AGAIN = "if it belongs here: stop this daemon, 'p2pdaemon join TOKEN --again', start it"
@@ -174,9 +177,9 @@ class SvcMgr:
     async def _carry_out(self, effect: Effect, service_nursery: trio.Nursery) -> None:
         match effect:
             case Persist(record=record):
-                await _hop(self._journal.write_service, record)
+                await _write(self._journal.write_service, record)
             case PersistHost(record=record):
-                await _hop(self._journal.write_host, record)
+                await _write(self._journal.write_host, record)
             case Attest(attestation=attestation):
                 self._publish(attestation)
             case Stage(service=service, build=build):
@@ -198,7 +201,8 @@ class SvcMgr:
     def _tasks(self, service: ServiceName, service_nursery: trio.Nursery) -> ServiceTasks:
         if service not in self._services:
             self._services[service] = ServiceTasks(
-                self._make_process(service),
+                service,
+                partial(self._make_process, service),
                 service_nursery,
                 store=self._store,
                 stage=self._stage,
@@ -220,5 +224,19 @@ class SvcMgr:
                 await self._wake_moved.wait()
 
 
-async def _hop(work: Callable[[T], None], record: T) -> None:
-    await trio.to_thread.run_sync(work, record, limiter=_journal_thread)
+async def _write(work: Callable[[T], None], record: T) -> None:
+    """Return when *record* is on the disk, however long that has no room for it.
+
+    Nothing is decided meanwhile.  What a change depends on by then, its lease above all, the core
+    looks at once more when it hears that the record is written.
+    """
+    pause_s = WRITE_AGAIN_FIRST_S
+    while True:
+        try:
+            await trio.to_thread.run_sync(work, record, limiter=_journal_thread)
+        except UnavailableError as error:
+            _log.error("record not written", code=error.code, reason=str(error), again_s=pause_s)
+        else:
+            return
+        await trio.sleep(pause_s)
+        pause_s = min(2 * pause_s, WRITE_AGAIN_MAX_S)

@@ -18,6 +18,8 @@ from p2pdeploy.messages.gossip import Packet
 
 __all__ = ["DatagramDoor"]
 
+RECEIVE_AGAIN_S = 0.1  # less than a round of probes, and no busy loop
+
 
 class DatagramDoor:
     """Sends and receives datagrams under the keys of the cell.
@@ -62,8 +64,12 @@ class DatagramDoor:
         """Call *take* with each good packet, its address and port; until cancelled."""
         assert self._trio_socket is not None, "datagrams are received only while open"
         while True:
-            # One byte more than allowed, so that an oversized datagram shows.
-            data, (address, port) = await self._trio_socket.recvfrom(DATAGRAM_BYTES_MAX + 1)
+            try:
+                # One byte more than allowed, so that an oversized datagram shows.
+                data, (address, port) = await self._trio_socket.recvfrom(DATAGRAM_BYTES_MAX + 1)
+            except OSError:  # the network is down, or the kernel has no memory for it
+                await trio.sleep(RECEIVE_AGAIN_S)
+                continue
             self._statistics.bytes_received += len(data)
             try:
                 packet = self._seal.open_datagram(data)

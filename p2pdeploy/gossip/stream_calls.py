@@ -65,13 +65,13 @@ async def call_peer(
     None when the peer can't be reached, hangs up, or answers with bytes that do not prove
     themselves.  Waits as long as the peer does; the caller sets the timeout.
     """
-    with trio.socket.socket() as socket:
-        try:
+    try:
+        with trio.socket.socket() as socket:  # there may be no descriptor left
             await socket.bind((own_address, 0))
             await socket.connect((address, port))
             data, proof = seal.seal_request(request)
             stream = trio.SocketStream(socket)
             await stream.send_all(data)
             return seal.open_reply(await receive_payload(stream), proof)
-        except (OSError, trio.BrokenResourceError, P2PDeployError):
-            return None
+    except (OSError, trio.BrokenResourceError, P2PDeployError):
+        return None

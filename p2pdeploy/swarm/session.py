@@ -214,7 +214,10 @@ class Session:
             await self._work.wait()
             busy = self._torrents.incomplete()
             for torrent in busy:
-                torrent.ask_availability()
+                try:
+                    torrent.ask_availability()
+                except RuntimeError as error:  # of this torrent: the session has others
+                    torrent.note_failure(error)
             self._session.post_torrent_updates(0)
             if not busy:
                 self._work = trio.Event()

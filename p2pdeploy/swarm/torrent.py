@@ -246,6 +246,11 @@ class Torrent:
         )
         self._waits.release_all()
 
+    def note_failure(self, error: RuntimeError) -> None:
+        """Libtorrent failed where nobody waits for an answer; whoever waits for pieces is told."""
+        self.fault = UnavailableError(f"libtorrent: {error}", code="swarm-failed")
+        self._waits.release_all()
+
     def note_removed(self) -> None:
         self.removed.set()
         self._waits.release_all()

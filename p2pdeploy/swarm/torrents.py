@@ -154,6 +154,9 @@ class Torrents:
         torrent = self._known.get(handle)
         if torrent is None:
             return
-        await torrent.refresh(alerts_lost=True)
+        try:
+            await torrent.refresh(alerts_lost=True)
+        except RuntimeError as error:  # of this torrent: the session has others
+            torrent.note_failure(error)
         if handle in self._checked and (torrent.fault is not None or not torrent.checking):
             self._checked[handle].set()

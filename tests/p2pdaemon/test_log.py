@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 
@@ -20,6 +21,17 @@ def path(tmp_path):
     assert log._file is not None
     log._file.close()
     configure_log(None)
+
+
+def test_a_full_disk_loses_the_line_and_ends_nothing(monkeypatch):
+    full = open("/dev/full", "w")  # noqa: SIM115  closing it fails, too
+    monkeypatch.setattr(log, "_file", full)
+    for _ in range(3):
+        get_logger("stage").warning("task failed", reason="the disk is full" * 1_000)
+    with pytest.raises(OSError, match="No space"):
+        full.write("x" * 100_000)
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 def test_an_entry_has_its_part_its_fields_and_the_time_in_utc(path):

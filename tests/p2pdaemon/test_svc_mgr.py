@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2pdaemon import svc_mgr
 from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
 from p2pdaemon.config import DaemonConfig
@@ -158,6 +160,37 @@ async def test_a_record_is_on_disk_before_what_depends_on_it(host: Host) -> None
         await core.wait(Persisted)
     assert host.published == [(WORD, [RECORD])]
     assert core.events == [Booted(), Persisted(HELLO)]
+
+
+async def test_a_disk_that_refuses_a_record_holds_what_follows_it_and_ends_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, object]]
+) -> None:
+    monkeypatch.setattr(svc_mgr, "WRITE_AGAIN_FIRST_S", 0.01)
+    in_the_way = host.config.state_dir / "journal/services/hello#new"
+    in_the_way.mkdir()
+    core = ScriptedCore(Booted=[Persist(record=RECORD, confirm=True), Attest(attestation=WORD)])
+    async with host.running(core):
+        with trio.fail_after(PATIENCE_S):
+            while not logged:  # noqa: ASYNC110  a thread of the disk's is under way
+                await trio.sleep(0.01)
+        assert (core.events, host.published) == ([Booted()], [])
+        in_the_way.rmdir()
+        await core.wait(Persisted)
+    assert host.published == [(WORD, [RECORD])]
+    assert logged[0]["code"] == "journal-unwritable"
+
+
+async def test_a_service_whose_folder_cannot_be_made_is_reported_and_ends_nothing(
+    host: Host,
+) -> None:
+    core = ScriptedCore(Booted=[Run(service=HELLO, build=BUILD)])
+
+    def on_a_full_disk(service: ServiceName) -> ServiceProcess:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with host.running(core, make_process=on_a_full_disk):
+        broke = await core.wait(ServiceBroke)
+    assert broke.code == "disk-full"
 
 
 async def test_while_nobody_believes_this_host_nothing_reaches_the_core(

@@ -108,6 +108,29 @@ async def test_a_fault_of_libtorrents_own_is_not_taken_for_a_removal(slow):
         assert not torrent.removed.is_set()
 
 
+async def test_a_torrent_that_libtorrent_fails_with_ends_its_fetch_and_not_the_session(
+    slow, small_release
+):
+    host, start = slow
+    async with host.session:
+        torrent, handle = await start()
+
+        def status_that_fails(_query):
+            raise RuntimeError("something else")
+
+        handle.status = status_that_fails
+        host.session._torrents.suspect_all()
+        torrent.add_piece(0, small_release.piece(0))  # brings alerts, and so the look
+        with trio.fail_after(10), pytest.raises(UnavailableError, match="something else") as caught:
+            await torrent.wait_complete()
+        assert caught.value.code == "swarm-failed"
+        await torrent.remove()
+        again = await host.add(small_release)
+        again.add_piece(1, small_release.piece(1))
+        with trio.fail_after(10):
+            await again.wait_piece(1)
+
+
 async def test_a_torrent_removed_while_it_is_looked_at_leaves_the_session_running(
     slow, small_release
 ):
