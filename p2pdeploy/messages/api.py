@@ -191,7 +191,7 @@ class PlannedCell(Document, frozen=True):
     baseline: str  # version to go back to, empty when none
     fault_domains: list[PlannedFaultDomain]
     absent: list[HostName]  # down now: outside the roster, converge later
-    unchanged: list[HostName]  # run this version already
+    unchanged: list[HostName]  # healthy with this version already; not so, they start it again
 
 
 class RolloutPlanView(Document, frozen=True):

@@ -74,8 +74,10 @@ class CellFacts(msgspec.Struct, frozen=True, kw_only=True):
 class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One cell's part of a rollout.
 
-    ``absent`` are down now and converge later; ``only`` lists the targets when they are not the
-    whole cell, and ``concerned`` those and whom the settlement before concerned.
+    ``absent`` are down now and converge later; ``unchanged`` are healthy with the build already, as
+    far as they have said: a host that runs it and is not healthy starts it again.  ``only`` lists
+    the targets when they are not the whole cell, and ``concerned`` those and whom the settlement
+    before concerned.
     """
 
     plan: Plan
@@ -137,7 +139,7 @@ def plan_cell(
         revert=_revert_of(plan, facts.bare),
         roster=roster,
         absent=tuple(h.name for h in facts.hosts if h.name not in facts.alive),
-        unchanged=tuple(h.name for h in present if _runs(facts.evidence.get(h.name), build)),
+        unchanged=tuple(h.name for h in present if _keeps(facts.evidence.get(h.name), build)),
         only=() if facts.whole_cell else tuple(h.name for h in facts.hosts),
         concerned=_concerned(facts),
     )
@@ -254,5 +256,8 @@ def _revert_of(plan: Plan, bare: tuple[HostName, ...]) -> Revert:
     )
 
 
-def _runs(word: Attestation | None, build: Build) -> bool:
-    return word is not None and (word.version, word.digest) == (build.version, build.digest)
+def _keeps(word: Attestation | None, build: Build) -> bool:
+    """Whether a host leaves its service alone: one that is not healthy with *build* starts it."""
+    if word is None or word.state != "healthy":
+        return False
+    return (word.version, word.digest) == (build.version, build.digest)

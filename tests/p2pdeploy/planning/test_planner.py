@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pdeploy.activation.bounds import plan_bounds
+from p2pdeploy.activation.events import ServiceBroke
 from p2pdeploy.activation.record import ServiceRecord
 from p2pdeploy.codec import encode
 from p2pdeploy.errors import RefusedError
-from p2pdeploy.ids import RolloutId
+from p2pdeploy.ids import HostName, RolloutId
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.manifest import digest_of
-from p2pdeploy.messages.attestation import Rank
+from p2pdeploy.messages.attestation import Attestation, Rank
+from p2pdeploy.messages.orders import Build
 from p2pdeploy.planning.planner import CellFacts, CellPlan, Limits, plan_cell
+from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.orders import (
     CELL,
     EPOCH_S,
@@ -190,11 +193,34 @@ def test_the_way_back_leads_to_the_baseline() -> None:
 
 def test_hosts_that_run_the_build_already_are_unchanged_but_counted() -> None:
     facts = facts_of()
-    words = {host.name: a_word(host.name, 2, Rank.HEALTHY, runs=NEW) for host in facts.hosts[:2]}
+    words = {host.name: healthy(host.name, NEW) for host in facts.hosts[:2]}
     cell_plan = planned(msgspec.structs.replace(facts, evidence=words))
     assert cell_plan is not None
     assert cell_plan.unchanged == ("h1", "h2")
     assert len(cell_plan.roster.members) == 6
+
+
+def healthy(host: str, runs: Build) -> Attestation:
+    return msgspec.structs.replace(a_word(host, 2, Rank.HEALTHY, runs=runs), state="healthy")
+
+
+@pytest.mark.parametrize("state", ["failed", "starting", "stopped"])
+def test_a_host_that_runs_the_build_and_is_not_healthy_starts_it_again(state: str) -> None:
+    """What the plan says is what the host does: see the activation core beside it."""
+    facts = facts_of()
+    sick = msgspec.structs.replace(healthy("h1", NEW), rank=Rank.REGRESSED, state=state)
+    words = {sick.host: sick, HostName("h2"): healthy("h2", NEW)}
+    cell_plan = planned(msgspec.structs.replace(facts, evidence=words))
+    assert cell_plan is not None
+    assert cell_plan.unchanged == ("h2",)
+
+    bench = Bench("h1", running=NEW)
+    bench.send(ServiceBroke(service=WEB, code="exited", reason="exit 3"))
+    bench.ready(a_plan(build=NEW))
+    assert bench.starting is not None
+    fine = Bench("h1", running=NEW)
+    fine.ready(a_plan(build=NEW))
+    assert fine.starting is None
 
 
 def test_planning_twice_gives_the_same_plan() -> None:

@@ -54,7 +54,7 @@ def _cell(cell: PlannedCell, revoked: Container[HostName]) -> list[RenderableTyp
         table,
     ]
     if cell.unchanged:
-        lines.append(Text(f"unchanged: {_names(cell.unchanged)}"))
+        lines.append(Text(f"unchanged, since healthy with it already: {_names(cell.unchanged)}"))
     if down := [host for host in cell.absent if host not in revoked]:
         lines.append(Text(f"down now, converge later: {_names(down)}"))
     if out := [host for host in cell.absent if host in revoked]:
