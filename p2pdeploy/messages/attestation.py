@@ -84,7 +84,7 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     since: _Seconds = 0.0
     reason_code: _Code = ""
     reason: ReasonText = ""
-    fetched_bytes: _Number = 0  # from the network, for the order of plan_seq; its way back adds none
+    fetched_bytes: _Number = 0  # from the network for the order of plan_seq; a way back adds none
     reused_bytes: _Number = 0  # copied from older builds on this host, for the same
 
 
