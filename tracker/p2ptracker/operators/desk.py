@@ -42,7 +42,7 @@ from p2ptracker.operators.rules import (
     require_room_to_refuse,
     require_valid_caller,
 )
-from p2ptracker.operators.view import moment, operator_view
+from p2ptracker.operators.view import operator_view
 from p2ptracker.storage.audit import append_audit
 from p2ptracker.storage.enrolment import refuse_serial, stored_refusals
 from p2ptracker.storage.interfaces import Database
@@ -231,7 +231,7 @@ def _take_on_record(connection: sa.Connection, issued: Sequence[Issued], now: fl
         add_operator(connection, each)
         entry = AuditEntry(
             seq=0,
-            at=moment(now),
+            at=datetime.fromtimestamp(now, UTC),
             step="done",
             who=each.issued_by,
             method="LOCAL",
