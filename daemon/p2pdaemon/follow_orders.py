@@ -68,6 +68,8 @@ class OrderFollower:
         self._take(identity.known_orders)
 
     def _take(self, known: KnownOrders) -> None:
+        if known.targets_version < self._known.targets_version:
+            return  # judged before what we know, and taken only now
         if known.orders != self._known.orders:
             stricter = self._verifier.use(known.orders)
             dropped = 0

@@ -147,6 +147,19 @@ async def test_after_a_rotation_the_core_forgets_a_thiefs_plan(host, before) -> 
     assert bench.starting is not None, "the ROLLOUT was sealed by another key and stayed"
 
 
+async def test_a_renewal_that_judged_older_keys_does_not_bring_them_back(
+    host, before, tmp_path
+) -> None:
+    """The bundle was judged by the renewal, and a newer one here before its files were taken."""
+    after = rotated(before, "go")
+    renewed = an_identity(before, tmp_path)
+    await host.learn(after)
+    host.follower.take_renewed(renewed)
+    host.hear(after, a_go(activate(PLAN), lease_seq=1))
+    with pytest.raises(TrustError):
+        host.hear(before, a_go(activate(PLAN), lease_seq=2))
+
+
 async def test_one_more_key_takes_nothing_from_the_core(host, before) -> None:
     bench = host.bench
     bench.ready(PLAN, but="go")
