@@ -31,7 +31,7 @@ from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload import stage
-from p2pdeploy.payload.torrent import verify_piece
+from p2pdeploy.payload.torrent import PieceCheck
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
@@ -225,7 +225,7 @@ class BuildStager:
             key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
             neighbours=self._mesh.neighbours,
             locate=self._mesh.locate,
-            verify_piece=partial(verify_piece, manifest),
+            verify_piece=PieceCheck(manifest).is_right,
             jitter=self._rng,
             reused_bytes=reused_bytes,
         )

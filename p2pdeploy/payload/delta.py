@@ -18,7 +18,7 @@ import blake3
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.manifest import BlobChunks, ChunkIndex, Manifest
 from p2pdeploy.payload.stage import open_blob
-from p2pdeploy.payload.torrent import PieceSpan, piece_spans, verify_piece
+from p2pdeploy.payload.torrent import PieceCheck, PieceSpan, piece_spans
 
 __all__ = ["DeltaResult", "Older", "local_pieces", "pieces_on_disk"]
 
@@ -68,6 +68,7 @@ class _Run(NamedTuple):
 def pieces_on_disk(manifest: Manifest, root: Path) -> list[bool]:
     """Which pieces are right in the blobs below *root*, by piece number.  Holes are skipped."""
     have: list[bool] = []
+    check = PieceCheck(manifest)
     for blob_index, spans in _spans_by_blob(manifest):
         first = len(have)
         try:
@@ -76,7 +77,7 @@ def pieces_on_disk(manifest: Manifest, root: Path) -> list[bool]:
             have += [False] * len(spans)
             continue
         try:
-            have += [_is_right(manifest, first + n, span, handle) for n, span in enumerate(spans)]
+            have += [_is_right(check, first + n, span, handle) for n, span in enumerate(spans)]
         finally:
             os.close(handle)
     return have
@@ -97,6 +98,7 @@ def local_pieces(
     had = pieces_on_disk(new_manifest, root)
     have = list(had)
     places = _locate(new_index, olds)
+    check = PieceCheck(new_manifest)
     first = 0
     for blob_index, spans in _spans_by_blob(new_manifest):
         numbers = range(first, first + len(spans))
@@ -112,7 +114,7 @@ def local_pieces(
         try:
             for number, span, count in zip(numbers, spans, covered, strict=True):
                 if not have[number] and count == span.size_bytes:
-                    have[number] = _is_right(new_manifest, number, span, handle)
+                    have[number] = _is_right(check, number, span, handle)
         finally:
             os.close(handle)
     sizes = [span.size_bytes for span in piece_spans(new_manifest)]
@@ -128,7 +130,7 @@ def _spans_by_blob(manifest: Manifest) -> Iterator[tuple[int, list[PieceSpan]]]:
     return iter(enumerate(grouped))
 
 
-def _is_right(manifest: Manifest, number: int, span: PieceSpan, handle: int) -> bool:
+def _is_right(check: PieceCheck, number: int, span: PieceSpan, handle: int) -> bool:
     try:
         if os.lseek(handle, span.offset_bytes, os.SEEK_DATA) >= span.offset_bytes + span.size_bytes:
             return False  # nothing was ever written here
@@ -136,7 +138,7 @@ def _is_right(manifest: Manifest, number: int, span: PieceSpan, handle: int) -> 
         if error.errno == errno.ENXIO:  # nor anywhere after
             return False
         raise
-    return verify_piece(manifest, number, os.pread(handle, span.size_bytes, span.offset_bytes))
+    return check.is_right(number, os.pread(handle, span.size_bytes, span.offset_bytes))
 
 
 def _chunks(chunks: BlobChunks) -> Iterator[tuple[bytes, int, int]]:

@@ -15,6 +15,8 @@ https://www.libtorrent.org/manual-ref.html#ssl-torrents
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from p2pdeploy import bencode
@@ -25,12 +27,12 @@ from p2pdeploy.manifest import Blob, Manifest
 from p2pdeploy.merkle import HASH_BYTES, piece_hash
 
 __all__ = [
+    "PieceCheck",
     "PieceSpan",
     "info_hash_v2",
     "piece_count",
     "piece_spans",
     "torrent_bytes",
-    "verify_piece",
 ]
 
 
@@ -100,21 +102,32 @@ def piece_spans(manifest: Manifest) -> list[PieceSpan]:
     ]
 
 
-def verify_piece(manifest: Manifest, piece_index: int, data: bytes | memoryview) -> bool:
-    """Whether *data* is piece *piece_index*: the right size and SHA-256 tree.
+class PieceCheck:
+    """Judges the pieces of one release, each in a time that hardly grows with its blobs.
 
-    False as well for a number that the release does not have.
+    Args:
+        manifest: Judged by ``check_manifest``.
     """
-    for blob in manifest.blobs:
-        count = _pieces_of(blob, manifest.piece_size_bytes)
-        if piece_index < count:
-            return piece_index >= 0 and _fits(manifest, blob, piece_index, data)
-        piece_index -= count
-    return False
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._blobs = manifest.blobs
+        self._piece_size_bytes = manifest.piece_size_bytes
+        counts = (_pieces_of(blob, manifest.piece_size_bytes) for blob in manifest.blobs)
+        self._firsts = list(accumulate(counts, initial=0))  # of each blob; the last is the count
+
+    def is_right(self, piece_index: int, data: bytes | memoryview) -> bool:
+        """Whether *data* is piece *piece_index*: the right size and SHA-256 tree.
+
+        False as well for a number that the release does not have.
+        """
+        if not 0 <= piece_index < self._firsts[-1]:
+            return False
+        number = bisect_right(self._firsts, piece_index) - 1
+        within = piece_index - self._firsts[number]
+        return _fits(self._blobs[number], self._piece_size_bytes, within, data)
 
 
-def _fits(manifest: Manifest, blob: Blob, number: int, data: bytes | memoryview) -> bool:
-    piece_size_bytes = manifest.piece_size_bytes
+def _fits(blob: Blob, piece_size_bytes: int, number: int, data: bytes | memoryview) -> bool:
     offset = number * piece_size_bytes
     if len(data) != min(piece_size_bytes, blob.size_bytes - offset):
         return False

@@ -6,20 +6,22 @@ import datetime as dt
 from pathlib import Path
 
 import libtorrent as lt
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import ServiceName
+from p2pdeploy.manifest import Blob
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.payload.paths import path_key
 from p2pdeploy.payload.torrent import (
+    PieceCheck,
     info_hash_v2,
     piece_count,
     piece_spans,
     torrent_bytes,
-    verify_piece,
 )
 from p2pdeploy.trust.certificates import new_authority
 
@@ -79,18 +81,20 @@ def test_pieces_have_libtorrents_numbers_and_sizes(mixed: Built) -> None:
 
 
 def test_every_piece_of_the_sources_verifies_and_no_other_does(mixed: Built) -> None:
+    check = PieceCheck(mixed.manifest)
     for piece_index, (blob_index, offset, size) in enumerate(piece_spans(mixed.manifest)):
         data = mixed.sources.pread(blob_index, offset, size)
-        assert verify_piece(mixed.manifest, piece_index, data)
-        assert not verify_piece(mixed.manifest, piece_index, data[:-1])
-        assert not verify_piece(mixed.manifest, piece_index, bytes([data[0] ^ 1]) + data[1:])
-        assert not verify_piece(mixed.manifest, piece_index + 1, data)
+        assert check.is_right(piece_index, data)
+        assert not check.is_right(piece_index, data[:-1])
+        assert not check.is_right(piece_index, bytes([data[0] ^ 1]) + data[1:])
+        assert not check.is_right(piece_index + 1, data)
     mixed.sources.close()
 
 
 @pytest.mark.parametrize("piece_index", [-1, 10**9])
 def test_a_piece_that_does_not_exist_never_verifies(mixed: Built, piece_index: int) -> None:
-    assert not verify_piece(mixed.manifest, piece_index, b"x")
+    check = PieceCheck(mixed.manifest)
+    assert not check.is_right(piece_index, b"x")
 
 
 def test_info_hash_is_libtorrents(mixed: Built) -> None:
@@ -170,3 +174,29 @@ def test_path_order_is_the_order_of_raw_components(one: list[str], other: list[s
     raw = [[name.encode("utf-8", "surrogatepass") for name in p] for p in (one, other)]
     keys = [path_key("/".join(p)) for p in (one, other)]
     assert (keys[0] < keys[1]) == (raw[0] < raw[1])
+
+
+class CountingBlobs(tuple[Blob, ...]):
+    """The blobs of a release that count how many of them are looked at."""
+
+    looked_at = 0
+
+    def __iter__(self):
+        for blob in super().__iter__():
+            self.looked_at += 1
+            yield blob
+
+    def __getitem__(self, index):
+        self.looked_at += 1
+        return super().__getitem__(index)
+
+
+def test_judging_a_piece_does_not_walk_over_the_blobs_before_it(mixed: Built) -> None:
+    blobs = CountingBlobs(mixed.manifest.blobs)
+    check = PieceCheck(msgspec.structs.replace(mixed.manifest, blobs=blobs))
+    blobs.looked_at = 0
+    spans = piece_spans(mixed.manifest)
+    for piece_index in range(len(spans)):
+        check.is_right(piece_index, b"x")
+    assert blobs.looked_at == len(spans)
+    mixed.sources.close()

@@ -16,7 +16,7 @@ from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.manifest import Blob, Manifest, digest_of
 from p2pdeploy.merkle import PieceTree
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
-from p2pdeploy.payload.torrent import piece_spans, torrent_bytes, verify_piece
+from p2pdeploy.payload.torrent import PieceCheck, piece_spans, torrent_bytes
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
@@ -55,6 +55,7 @@ class Release:
         self.digest = digest_of(self.manifest.to_bytes())
         self.torrent = torrent_bytes(self.manifest, self.digest, SWARM_CA.pem)
         self.spans = piece_spans(self.manifest)
+        self._check = PieceCheck(self.manifest)
         self.size_bytes = self.manifest.size_bytes
 
     def _blob(self, path: str, data: bytes) -> Blob:
@@ -75,7 +76,7 @@ class Release:
         return blob[span.offset_bytes : span.offset_bytes + span.size_bytes]
 
     def verify(self, number: int, data: bytes) -> bool:
-        return verify_piece(self.manifest, number, data)
+        return self._check.is_right(number, data)
 
     def paths(self, root: Path) -> dict[str, Path]:
         return {path: root / path for path in reversed(self.blobs)}

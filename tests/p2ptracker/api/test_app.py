@@ -12,7 +12,7 @@ from p2pdeploy.codec import decode, encode
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.api import HostView
 from p2pdeploy.messages.deal import AllDealt, Deal, DealReply, DealRequest, bitmap_of
-from p2pdeploy.payload.torrent import piece_spans, verify_piece
+from p2pdeploy.payload.torrent import PieceCheck, piece_spans
 from p2pdeploy.topology import Host
 from p2ptracker import origin
 
@@ -119,7 +119,7 @@ async def test_each_piece_is_dealt_once_verified_and_counted(tracker, payload) -
         for host in hosts:
             reply, data = await host.draw_piece()
             if isinstance(reply, Deal):
-                assert verify_piece(built.manifest, reply.piece, data)
+                assert PieceCheck(built.manifest).is_right(reply.piece, data)
                 assert len(data) == reply.size_bytes == spans[reply.piece].size_bytes
                 dealt.append(reply.piece)
                 host.bits[reply.piece] = True
