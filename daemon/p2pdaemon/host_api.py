@@ -164,7 +164,7 @@ class HostApi:
             if not await trio.to_thread.run_sync(path.exists, limiter=_files):
                 raise _unknown(request.service)
             lines = await trio.to_thread.run_sync(read, limiter=_files)
-        except OSError as error:  # the folder is the service's: it may put anything there
+        except OSError as error:  # a service that is the daemon's user may put anything there
             raise UnavailableError(
                 f"the log cannot be read: {error.strerror}",
                 where=str(path),

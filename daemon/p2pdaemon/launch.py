@@ -70,7 +70,10 @@ class Launches:
         self._state = self._folder.absolute() / "state"
 
     def look(self, build: Build) -> Launch:
-        """How *build* would run; touches nothing.
+        """How *build* would run; touches nothing that runs.
+
+        The folder of its log is made, and a user is kept for it, where it is the first of its
+        service.
 
         Raises:
             PayloadError: its service.toml is missing or wrong.

@@ -51,7 +51,7 @@ def _rotate_all(store: ReleaseStore, refused: set[Path]) -> dict[str, Looked]:
         try:
             found_bytes = path.lstat().st_size
             rotated = rotate(path)
-        except OSError as error:  # a service may put a folder or a link where its log was
+        except OSError as error:  # a service of our own user may put a folder or a link there
             if path not in refused:
                 refused.add(path)
                 _log.warning("log not rotated", path=str(path), error=error.strerror)

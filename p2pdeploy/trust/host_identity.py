@@ -13,8 +13,9 @@
     fleet-ca.pem      the bundle's fleet CA, as TLS wants it
     revocations       the newest the daemon has heard, sealed
 
-Every file is replaced whole, and any mixture of an old and a new one works: so a kill in the
-middle of a renewal does no harm.
+Every file is replaced whole, and any mixture of what one enrolment brought works: so a kill in the
+middle of a renewal does no harm.  Joining anew brings another key: a kill in the middle of that can
+leave a key beside the credential of another, which nobody believes; join once more.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def save_identity(
         known: What this host found in ``issued.releases``; never the control plane's word on it.
 
     Raises:
-        OSError: the disk is full or not ours; what was there still works.
+        OSError: the disk is full or not ours.  After a renewal what was there still works; after
+            joining anew it may be a mixture that nobody believes.
     """
     make_private_folder(folder)
     write_private(folder / "attestation.key", key.to_pem())

@@ -10,7 +10,6 @@ import msgspec
 from p2pdeploy.codec import UNDECODABLE, decode, encode
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
-from p2pdeploy.trust.releases.keys import service_role
 from p2pdeploy.trust.releases.limits import SEEN_BYTES_MAX
 from p2pdeploy.trust.releases.refusals import Attack, refused
 
@@ -107,8 +106,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The memory after a bundle was verified at *now*.
 
         Raises:
-            TrustError: more services than a host can run; :meth:`forget` one first, since
-                dropping one unasked would open it to rollback.
+            TrustError: more services than a host can run.  Dropping one unasked would open it to
+                rollback; who joins anew begins with an empty memory.
         """
         merged = {**self.roles, **roles}
         if len(merged) > _TOP_ROLES + SERVICES_PER_HOST_MAX:
@@ -117,9 +116,3 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             )
         floor_s = max(self.time_floor_s, (now - _EPOCH).total_seconds())
         return Seen(root=root, roles=merged, time_floor_s=floor_s)
-
-    def forget(self, service: str) -> Seen:
-        """Without *service*, which this host runs no more."""
-        role = service_role(service)
-        kept = {name: seen for name, seen in self.roles.items() if name != role}
-        return Seen(root=self.root, roles=kept, time_floor_s=self.time_floor_s)
