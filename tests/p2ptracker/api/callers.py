@@ -11,6 +11,7 @@ from p2pdeploy.ids import HostName
 from p2pdeploy.trust.identity import ControlPlaneId, HostId, OperatorId
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.api.app import make_app
+from p2ptracker.api.body_room import bound_bodies
 from p2ptracker.api.guard import Guard
 from p2ptracker.api.unread_body import Application, finish_bodies
 from p2ptracker.audit.calls import audited
@@ -42,7 +43,7 @@ class Callers:
         self.routes = make_app(world.plane, audit, world.desk)
         guard = Guard(
             self.routes,
-            finish_bodies(cast(Application, self.routes)),
+            finish_bodies(bound_bodies(cast(Application, self.routes))),
             fleet=FLEET,
             own_host=lambda: OWN,
             is_revoked=lambda peer: peer.serial in self.revoked,

@@ -7,6 +7,7 @@
 * :mod:`~p2ptracker.api.authorise`: who may call what; the one place that says so
 * :mod:`~p2ptracker.api.routes`: how a route says who may call it, and the routes there are
 * :mod:`~p2ptracker.api.unread_body`: answers given before the body was read
+* :mod:`~p2ptracker.api.body_room`: so many bytes of bodies at once, and none that dribbles
 * :mod:`~p2ptracker.api.failures`: every error as ``{"error": ErrorBody}``
 * :mod:`~p2ptracker.api.enrolment`: joining, renewing, revoking
 * :mod:`~p2ptracker.api.signing`: what publishers sign, and who they are

@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 import p2pdeploy
 from p2pdeploy.messages.access import AccessRow
 from p2ptracker.api.audit import audit_handlers, health_handler
+from p2ptracker.api.body_room import bound_bodies
 from p2ptracker.api.cells import cell_handlers
 from p2ptracker.api.enrolment import enrolment_handlers
 from p2ptracker.api.failures import exception_handlers
@@ -31,7 +32,7 @@ from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
 from p2ptracker.api.routes import check_declared, get, routes_of
 from p2ptracker.api.tls import TlsConfig
-from p2ptracker.api.unread_body import Application, finish_bodies
+from p2ptracker.api.unread_body import Application, finish_bodies, let_go
 from p2ptracker.audit.calls import audited
 from p2ptracker.audit.log import AuditLog
 from p2ptracker.control_plane import ControlPlane
@@ -116,13 +117,13 @@ async def serve_api(
     routes = make_app(plane, audit, desk)
     guard = Guard(
         routes,
-        finish_bodies(cast(Application, routes)),
+        finish_bodies(bound_bodies(cast(Application, routes))),
         fleet=plane.trust.fleet,
         own_host=lambda: bound[0],
         is_revoked=plane.standing.is_revoked,
         refusals=plane.metrics.refusals,
     )
-    application = audited(guard, audit)
+    application = let_go(audited(guard, audit))
     files, metrics = plane.trust.paths.control_plane_files(), plane.metrics
     config = TlsConfig(files, metrics.api_turned_away, metrics.api_crashed)
     config.bind = [f"{plane.config.address}:{plane.config.api_port}"]

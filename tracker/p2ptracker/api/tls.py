@@ -21,13 +21,14 @@ import hypercorn.trio.run
 import structlog
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.tcp_server import TCPServer
 from prometheus_client import Counter
 
 from p2pdeploy.errors import TrustError
 from p2pdeploy.trust.identity import HostId, spiffe_id
 from p2pdeploy.trust.tls import IdentityFiles, Peer, peer_of, server_context
+from p2ptracker.api import body_room
 from p2ptracker.api.http11 import OnlyHttp11
 from p2ptracker.listener import address_of
 from p2ptracker.places import Places
@@ -37,6 +38,7 @@ __all__ = ["TlsConfig"]
 LINGER_S = 2.0  # a client that still sends the body of a request that was answered already
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a socket
 IDLE_S = 5.0  # between two requests; who comes back later pays a handshake of a millisecond
+QUEUE_MAX = 2  # pieces of 64 KiB of a body that nobody has read yet, on each connection
 STRANGER_S = 60.0  # joining takes two requests; whoever dribbles one holds a place no longer
 # In handshakes, and without a certificate: a rack that joins comes from one address at worst.
 STRANGERS_MAX, STRANGERS_OF_ONE_MAX = 512, 128
@@ -63,6 +65,7 @@ class TlsConfig(Config):
         super().__init__()
         self.ssl_handshake_timeout = HANDSHAKE_TIMEOUT_S
         self.keep_alive_timeout = IDLE_S
+        self.max_app_queue_size = QUEUE_MAX
         self.turned_away = turned_away
         self.crashed = crashed
         self.strangers = Places(open_max=STRANGERS_MAX, each_max=STRANGERS_OF_ONE_MAX)
@@ -142,9 +145,25 @@ class _PeerServer(TCPServer):
         await self.idle_task.stop()  # it would hold the place of a client that has gone
 
     async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            await self._send(event.data)
+            return
         if isinstance(event, Updated) and event.idle and self._heard_all.is_set():
             return  # nothing more can be asked: there is nothing to be idle for
         await super().protocol_send(event)
+
+    async def _send(self, data: bytes) -> None:
+        """Hypercorn's own has no deadline: who does not read would hold its place for ever."""
+        async with self.send_lock:
+            try:
+                with trio.fail_after(body_room.allowed_s(len(data)), shield=True):
+                    await self.stream.send_all(data)
+                return
+            except trio.TooSlowError:
+                await trio.aclose_forcefully(self.stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the protocol hears of it below
+        await self.protocol.handle(Closed())
 
     async def _close(self) -> None:
         """End our side and let the other finish: closing with bytes unread would be a reset, and

@@ -12,7 +12,15 @@ from typing import Any
 
 import trio
 
-__all__ = ["Application", "Receive", "Scope", "Send", "finish_bodies"]
+__all__ = [
+    "Application",
+    "Receive",
+    "Scope",
+    "Send",
+    "announced_bytes",
+    "finish_bodies",
+    "let_go",
+]
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -30,7 +38,7 @@ def finish_bodies(application: Application) -> Application:
         if scope["type"] != "http":
             await application(scope, receive, send)
             return
-        body = _Body(receive, _announced_bytes(scope))
+        body = _Body(receive, announced_bytes(scope))
 
         async def answer(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start" and not await body.finish():
@@ -40,6 +48,32 @@ def finish_bodies(application: Application) -> Application:
         await application(scope, body.receive, answer)
 
     return finish
+
+
+def let_go(application: Application) -> Application:
+    """Wrap *application*, the outermost one, so that what is unread holds up no answer's end.
+
+    Hypercorn 0.18 hands a body over through a short queue, and the end of the request as well: full
+    of what nobody reads any more it would keep both tasks of the connection for ever.
+    """
+
+    async def answer_and_go(scope: Scope, receive: Receive, send: Send) -> None:
+        async def throw_away() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def answer(message: dict[str, Any]) -> None:
+            if message["type"] != "http.response.body" or message.get("more_body", False):
+                await send(message)
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(throw_away)
+                await send(message)
+                nursery.cancel_scope.cancel()
+
+        await application(scope, receive, answer if scope["type"] == "http" else send)
+
+    return answer_and_go
 
 
 class _Body:
@@ -68,7 +102,7 @@ class _Body:
         return self._is_whole
 
 
-def _announced_bytes(scope: Scope) -> int:
+def announced_bytes(scope: Scope) -> int:
     """What Content-Length says; 0 without one, as when the body comes in chunks."""
     found = (value for name, value in scope["headers"] if name == b"content-length")
     return int(next(found, b"0"))
