@@ -23,7 +23,7 @@ from p2pdeploy.planning.cell_rollout import (
 )
 from p2pdeploy.planning.steering import ask_abort, excuse
 
-__all__ = ["look_activating"]
+__all__ = ["look_activating", "waits_now"]
 
 
 def look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, list[Order]]:
@@ -36,14 +36,7 @@ def look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, list
     if view.now >= plan.expires_at and not rollout.paused:  # a paused one waits for its person
         reason = Reason(code="plan-expired", message="the plan was not finished in time")
         return ask_abort(rollout, result="failed", reason=reason, now=view.now)
-    healthy = with_rank(rollout, view, Rank.HEALTHY)
-    waiting = [
-        member.host
-        for member in rollout.cell_plan.roster.members
-        if member.host not in healthy
-        and member.host not in failed
-        and member.host not in rollout.excused
-    ]
+    waiting = _waiting(rollout, view)
     if waiting:
         rollout = msgspec.structs.replace(rollout, reasons=_waits(rollout, view, waiting))
         return _excuse_lost(rollout, view, waiting)
@@ -56,6 +49,19 @@ def look_activating(rollout: CellRollout, view: View) -> tuple[CellRollout, list
     )
     settled = settled_of(rollout, now=view.now)
     return rollout, [settled] if settled else []
+
+
+def waits_now(rollout: CellRollout, view: View) -> tuple[Reason, ...]:
+    """What a rollout that goes forward waits for; empty when every host has its outcome."""
+    waiting = _waiting(rollout, view)
+    return _waits(rollout, view, waiting) if waiting else ()
+
+
+def _waiting(rollout: CellRollout, view: View) -> list[HostName]:
+    """The hosts that have no outcome and are waited for."""
+    over = with_rank(rollout, view, Rank.HEALTHY, Rank.FAILED, Rank.REGRESSED)
+    over.update(rollout.excused)
+    return [m.host for m in rollout.cell_plan.roster.members if m.host not in over]
 
 
 def _failure(rollout: CellRollout, view: View, failed: set[HostName]) -> Reason | None:
@@ -84,11 +90,12 @@ def _waits(rollout: CellRollout, view: View, waiting: list[HostName]) -> tuple[R
             for host in lost[:REASONS_SHOWN_MAX]
         )
     members = rollout.cell_plan.roster.members
-    names = [rollout.plan.fault_domains[m.fault_domain].name for m in members if m.host in waiting]
+    first_member = next(member for member in members if member.host == waiting[0])
+    place = rollout.plan.fault_domains[first_member.fault_domain].name
     going_on = Reason(
         code="activating",
-        message=f"{len(waiting)} of {len(members)} hosts to go, now in {names[0]}",
-        fault_domain=names[0],
+        message=f"{len(waiting)} of {len(members)} hosts to go, now in {place}",
+        fault_domain=place,
     )
     return (held or going_on, *troubles(rollout, view, waiting))
 

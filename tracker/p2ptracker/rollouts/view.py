@@ -10,9 +10,9 @@ from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.api import FINAL_STATES, Reason, RolloutView
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Order
+from p2pdeploy.planning.activating import waits_now
 from p2pdeploy.planning.cell_rollout import CellRollout, View
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
-from p2pdeploy.planning.look import look
 from p2pdeploy.planning.next_go import activates_before
 from p2pdeploy.planning.views import rollout_view
 from p2ptracker.rollouts.approval import Approval
@@ -81,10 +81,9 @@ def seen_now(cell: CellSight, service: ServiceName) -> CellSight:
     rollout = rollout_in(cell.conducted, service)
     said = any(reason.code in _SAID_TO_OPERATORS for reason in rollout.reasons)
     if rollout.phase != "activating" or said:
-        return cell  # on the way back a look would name who goes next
-    now, _ = look(rollout, cell.view_of(service))
-    if now.phase != rollout.phase:
-        now = msgspec.structs.replace(rollout, reasons=now.reasons or (_ENDING,))
+        return cell
+    reasons = waits_now(rollout, cell.view_of(service)) or (_ENDING,)
+    now = msgspec.structs.replace(rollout, reasons=reasons)
     return msgspec.structs.replace(cell, conducted=replace_rollout(cell.conducted, now))
 
 
