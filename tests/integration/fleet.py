@@ -19,7 +19,7 @@ import trio
 from p2pctl.fleet_dir import FleetDir
 from p2pctl.lab.layout import read_hosts
 from p2pctl.lab.programs import CONTROL_PLANE, Program, find_running, programs_of, start_program
-from p2pdeploy.host_client import HostAddress, ask_metrics, ask_why
+from p2pdeploy.host_client import HostAddress, ask_why
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.host import WhyRequest
 from p2pdeploy.process_identity import ProcessIdentity, is_alive, reap
@@ -135,8 +135,10 @@ class Fleet(CommandLine):
         return [word[1] for line in lines if (word := _STARTED.search(line))]
 
     def host_metrics(self, host: str) -> str:
-        """What a daemon counts, in Prometheus' text format."""
-        return trio.run(ask_metrics, self._host_address(host)).text
+        """What a daemon counts, in Prometheus' text format, as an operator reads it."""
+        status, body = self.api("GET", f"/v1/hosts/{host}/metrics")
+        assert status == 200, body
+        return body.decode()
 
     def holds(self, host: str, service: str) -> str:
         """The code of what holds a service's next step, by the daemon's own word."""

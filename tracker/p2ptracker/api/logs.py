@@ -1,13 +1,15 @@
-"""The route that fetches a service's log lines from the daemon that has them."""
+"""The routes whose answer a host's daemon has: a service's log lines, and its own figures."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from litestar import Response
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from p2pdeploy.host_client import ask_logs
+from p2pdeploy.host_client import ask_logs, ask_metrics
 from p2pdeploy.ids import HostName, check_service
 from p2pdeploy.messages.api import LogsView
 from p2pdeploy.messages.host import LOG_LINES_MAX, LogsRequest
@@ -18,7 +20,7 @@ __all__ = ["log_handlers"]
 
 
 def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
-    """The route, over *plane*."""
+    """The routes, over *plane*."""
 
     @get("/hosts/{host:str}/services/{service:str}/logs", "view")
     async def get_logs(
@@ -33,4 +35,10 @@ def log_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         )
         return LogsView(host=HostName(host), service=name, lines=logs.lines)
 
-    return [get_logs]
+    @get("/hosts/{host:str}/metrics", "view", media_type=CONTENT_TYPE_LATEST)
+    async def get_host_metrics(host: FromPath[str]) -> Response[str]:
+        """What one host's daemon counts, in the Prometheus text format."""
+        metrics = await ask_metrics(plane.daemons.address_of(host))
+        return Response(metrics.text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [get_logs, get_host_metrics]
