@@ -49,6 +49,7 @@ from p2ptracker.keys.release_proposals import (
     sign,
 )
 from p2ptracker.releases.keeper import RepositoryKeeper, same_targets
+from p2ptracker.releases.release_keys import ReleaseKeys
 from p2ptracker.threads import Threads
 
 __all__ = ["ReleaseRoles"]
@@ -80,11 +81,13 @@ class ReleaseRoles:
         Raises:
             RefusedError: there is nothing to finish, or people's keys are needed or are not.
             TrustError: what was signed is something else, or by other keys.
-            UnavailableError: it could not be stored; nothing changed.
+            UnavailableError: it could not be stored, and nothing changed; or a key that counts
+                already is not in its place (``key-not-in-place``): try again.
         """
         if request.finish:
             raise RefusedError(f"the {role} key has no steps to finish", code="no-rotation")
         async with self._lock:
+            await self._files.run(self._keeper.keys.take_named)  # or the only copy is overwritten
             keys = await self._who_takes_over(role, request)
             before = self._keeper.repository
             top = msgspec.structs.replace(top_keys_of(before.root), **{role: keys})
@@ -109,7 +112,7 @@ class ReleaseRoles:
                     code="not-for-people",
                 )
             return RoleKeys(threshold=request.threshold, public_keys=request.public_keys)
-        if role in OFFLINE_ROLES and not self._trust.paths.key(role).exists():
+        if role in OFFLINE_ROLES and await self._files.run(self._keeper.keys.read, role) is None:
             raise RefusedError(
                 f"the {role} key lies offline, and so should the next one",
                 hint="'p2pctl keys generate OUT' makes it; name it with --public OUT.pub",
@@ -149,11 +152,11 @@ class ReleaseRoles:
 
     def _keep(self, role: str, keys: RoleKeys, request: RotationRequest) -> None:
         """Put the new key in place; what others hold is not here, and its public half is."""
-        self._keeper.keys.take_next(role, keys.public_keys)
-        if request.public_keys:
-            drop_key(self._trust.paths, role)
+        self._keeper.keys.take_named()
+        if request.public_keys and self._keeper.keys.read(role) is None:
             public = self._trust.paths.keys / f"{role}.pub"
             write_private(public, f"{keys.public_keys[0].hex()}\n".encode())
+            drop_key(self._trust.paths, role)
 
     # -- the same again, for longer ----------------------------------------------------------
 
@@ -182,7 +185,7 @@ class ReleaseRoles:
             given = as_proposed(signed, [again]) or await self._signed_here(what, again)
             if given is None:
                 return self._unsigned(what, keys, [again])
-            await self._keeper.change(partial(_renewed, given[0], self._keeper.keys.online))
+            await self._keeper.change(partial(_renewed, given[0], self._keeper.keys))
         log.info("release-metadata-renewed", document=what)
         return RotationAnswer(role=what, state="done", key_ids=keys.key_ids(kind(what)))
 
@@ -209,8 +212,9 @@ def _with_root(
 
 
 def _renewed(
-    signed: Proposal, online: OnlineKeys, before: Repository, now: dt.datetime
+    signed: Proposal, keys: ReleaseKeys, before: Repository, now: dt.datetime
 ) -> Repository:
+    online = keys.online
     if signed.role == "root":
         return accept_root(before, signed, online, now=now)
     if signed.role == "targets":

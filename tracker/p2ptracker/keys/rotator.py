@@ -17,9 +17,10 @@ from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.releases.proposals import Proposal
 from p2pdeploy.trust.role_keys import RoleKeys
 from p2ptracker.authority.folder import TrustFolder
-from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key, put_in_place
+from p2ptracker.authority.next_keys import drop_key, make_next_key, next_key
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.keys import answers
+from p2ptracker.keys.own_keys import OwnKeys
 from p2ptracker.keys.publishing import OrderKeyPublisher
 from p2ptracker.keys.rotation import (
     Rotation,
@@ -77,6 +78,7 @@ class KeyRotator:
         self._waits_for: dict[str, str] = {}  # said once in the log
         self._lock = trio.Lock()
         self._files = Threads(1)
+        self._own = OwnKeys(trust)
 
     def __repr__(self) -> str:
         return f"<KeyRotator: {len(self._rotations)} under way>"
@@ -118,7 +120,8 @@ class KeyRotator:
         Raises:
             RefusedError: one is under way, none is, or it is too early to finish it.
             TrustError: what was signed is something else, or by other keys.
-            UnavailableError: it could not be stored; nothing changed.
+            UnavailableError: it could not be stored, and nothing changed; or it was, and the new
+                key's file is put in place later (``key-not-in-place``).
         """
         if role not in ORDER_ROLES:
             raise NotFoundError(f"there is no key of orders {role[:_ROLE_CHARS_SHOWN]!r}")
@@ -171,6 +174,7 @@ class KeyRotator:
             raise RefusedError(f"no rotation of the {role} key is under way", code="no-rotation")
         if rotation.step != "sealing" or self._clock() < due_at(rotation, self.waits):
             raise answers.too_early(rotation, self.waits)
+        await self._ensure_taken_over(rotation)
         # Whatever was under way when the new key took over.
         await self._standing.seal_anew(
             role, self._trust.keys.get(role) if rotation.is_ours else None
@@ -216,7 +220,11 @@ class KeyRotator:
     async def _step(self, role: str) -> None:
         async with self._lock:
             rotation = self._rotations.get(role)
-            if rotation is None or self._clock() < due_at(rotation, self.waits):
+            if rotation is None:
+                return
+            if rotation.step == "sealing":
+                await self._ensure_taken_over(rotation)
+            if self._clock() < due_at(rotation, self.waits):
                 return
             if rotation.step == "announced":
                 await self._seal_from_now(rotation)
@@ -226,21 +234,22 @@ class KeyRotator:
     async def _seal_from_now(self, rotation: Rotation) -> None:
         """Step 2: everything that stands is stored under the new key, then the key signs."""
         sealing = seal_from(rotation, self._clock())
-        key = await self._files.run(next_key, self._trust.paths, rotation.role)
+        key = await self._own.coming(rotation)
         await self._standing.seal_anew(rotation.role, key, also=sealing)
         self._rotations[rotation.role] = sealing
         await self._take_over(sealing)
         log.info("key-in-use", role=rotation.role)
 
     async def _take_over(self, rotation: Rotation) -> None:
-        """Sign with the new key from now on, or not at all if it is of people."""
-        role, keys = rotation.role, self._trust.keys
-        if rotation.is_ours:
-            keys[role] = await self._files.run(put_in_place, self._trust.paths, role)
-        elif role in keys and keys[role].public_key not in rotation.public_keys:
-            del keys[role]
-        if role == "enrol":
+        """Sign with the new key from now on, or not at all if it is of people.  Twice is once."""
+        await self._own.take_over(rotation)
+        if rotation.role == "enrol":
             self._tell_anew()
+
+    async def _ensure_taken_over(self, rotation: Rotation) -> None:
+        """Take over if that was stored and not done: else the end would forget what stands."""
+        if not self._own.have_taken_over(rotation):
+            await self._take_over(rotation)
 
     # -- what hosts are told -----------------------------------------------------------------
 

@@ -133,9 +133,7 @@ class RepositoryKeeper:
         self._fleet = trust.fleet
         rows = await self._database.read(stored_documents)
         if rows:
-            repository = from_rows(rows)
-            await self._signing.run(self.keys.take_named, repository.root)
-            self._show(repository)
+            self._show(from_rows(rows))
         else:
             begun = await self._signing.run(_begin, trust, self.keys, self.now())
             await self._store(None, begun, _nothing_else)
@@ -165,6 +163,7 @@ class RepositoryKeeper:
         """
         async with self._changing:
             before = self.repository
+            await self._signing.run(self.keys.take_named)
             after = await self._signing.run(work, before, self.now())
             await self._store(before, after, also or _nothing_else)
         return after
@@ -204,6 +203,8 @@ class RepositoryKeeper:
 
     def _show(self, repository: Repository) -> None:
         before, self._repository = self._repository, repository
+        if before is None or before.roots != repository.roots:
+            self.keys.follow(repository.root)
         if before is None or before.targets != repository.targets:
             # Once for each document: every host asks for the version once a minute.
             self._targets_version = version_of_targets(repository.targets)
@@ -240,6 +241,7 @@ def _begin(trust: TrustFolder, keys: ReleaseKeys, now: dt.datetime) -> Repositor
 
 
 def _refreshed(repository: Repository, keys: ReleaseKeys, now: dt.datetime) -> Repository:
+    keys.take_named()
     after = repository
     targets_left = expiries(repository)["targets"] - now
     targets_key = keys.read("targets") if targets_left <= TARGETS_LIFETIME / 2 else None
