@@ -30,6 +30,7 @@ __all__ = [
     "abandon_stdout",
     "as_told",
     "hold_standard_streams",
+    "is_text",
     "require_text",
     "run_program",
     "usage_error",
@@ -119,16 +120,17 @@ def require_text(arguments: Sequence[str]) -> None:
         ConfigError: one of *arguments* has bytes that are not UTF-8.
     """
     for number, argument in enumerate(arguments, start=1):
-        if not argument.isprintable() and _has_surrogates(argument):
+        if not is_text(argument):
             raise ConfigError(f"argument {number} is not UTF-8: {argument!r}", code="not-text")
 
 
-def _has_surrogates(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether *text* is UTF-8: bytes that are not stand in Python's paths as surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        return False
+    return True
 
 
 def as_told(error: BaseException) -> P2PDeployError:

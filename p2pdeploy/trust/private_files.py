@@ -29,7 +29,11 @@ def write_private(path: Path, data: bytes) -> None:
         OSError: the folder is missing, full or not ours; the old file is as it was.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        error.filename = str(path)  # the draft's name says nothing to anybody
+        raise
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

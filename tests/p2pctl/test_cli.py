@@ -200,8 +200,19 @@ def test_a_folder_that_cannot_be_written_is_no_defect(p2pctl, monkeypatch) -> No
 def test_a_file_that_is_not_where_it_should_be_is_no_defect(p2pctl, tmp_path: Path) -> None:
     done = p2pctl("keys", "generate", tmp_path / "no" / "such" / "k")
     assert (done.code, len(done.err.splitlines())) == (1, 1)
-    assert "No such file or directory" in done.err
-    assert "internal" not in done.err
+    assert done.err == f"p2pctl: {tmp_path}/no/such/k: No such file or directory\n"
+
+
+def test_a_fleets_folder_that_is_no_text_is_refused_wherever_it_is_named(
+    p2pctl, tmp_path: Path, monkeypatch
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for words in (("up", "--dir", "new"), ("hosts", "--dir", ".")):
+        done = p2pctl(*words, "-o", "json")
+        assert (done.code, done.error_code) == (2, "not-text")
+    assert not list(folder.iterdir())
 
 
 def test_a_closed_stdout_is_one_line_and_nothing_is_done(payload: Path) -> None:

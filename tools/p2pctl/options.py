@@ -10,6 +10,8 @@ import click
 
 from p2pctl.fleet_dir import FOLDER_VARIABLE, FleetDir, open_fleet_dir
 from p2pctl.output import Output, OutputFormat
+from p2pdeploy.command_line import is_text
+from p2pdeploy.errors import ConfigError
 
 __all__ = ["fleet_option", "folder_of", "key_files_option", "key_option", "output_option"]
 
@@ -70,9 +72,18 @@ def key_files_option(text: str, *, required: bool = False) -> Callable[[Command]
 
 
 def folder_of(context: click.Context, value: str | None) -> Path | None:
-    """The folder named by *value*, by ``--dir`` before the command or by P2PDEPLOY_DIR."""
-    folder = value or context.find_root().params.get("folder")
-    return Path(folder).absolute() if folder else None
+    """The folder named by *value*, by ``--dir`` before the command or by P2PDEPLOY_DIR.
+
+    Raises:
+        ConfigError: its path is not UTF-8, so that no document could name it.
+    """
+    named = value or context.find_root().params.get("folder")
+    if not named:
+        return None
+    folder = Path(named).absolute()
+    if not is_text(str(folder)):  # of the folder we stand in, or of the environment
+        raise ConfigError(f"the fleet's folder is not UTF-8: {str(folder)!r}", code="not-text")
+    return folder
 
 
 def _to_output(_context: click.Context, _parameter: click.Parameter, value: OutputFormat) -> Output:
