@@ -24,6 +24,7 @@ _OF_TWO_WORDS = {
     ("keys", "rotate"): "key-rotation",
     ("keys", "renew"): "key-rotation",
     ("keys", "export-offline"): "key-files",
+    ("enroll", "token"): "join-tokens",
 }
 
 
