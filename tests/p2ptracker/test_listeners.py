@@ -22,7 +22,7 @@ from p2ptracker.announce.callers import LabDoor
 from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.server import AnnounceServer
 from p2ptracker.announce.swarms import SwarmsConfig
-from p2ptracker.api.authorise import may_upload
+from p2ptracker.api.authorise import may_upload, may_upload_something
 from p2ptracker.listener import serve_bounded
 from p2ptracker.registry import upload_server
 from p2ptracker.registry.upload_server import UploadServer
@@ -49,6 +49,7 @@ def an_upload_server(
     return UploadServer(
         lambda key: None,
         server_context(control_plane_files(folder), demands_certificate=True),
+        may_upload_something,
         may_upload,
         turned_away=turned_away or a_counter(),
         refused=refused or a_counter("code"),

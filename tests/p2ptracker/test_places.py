@@ -1,4 +1,4 @@
-"""Places for connections: who gets one, who has to go, and that none is lost."""
+"""Places for connections, turns to work: who gets one, who has to go, and that none is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import trio
 
-from p2ptracker.places import Places
+from p2ptracker.places import Places, Slots
 
 
 async def test_a_caller_has_room_until_it_has_its_share_or_there_is_none() -> None:
@@ -53,3 +53,26 @@ async def test_a_displaced_one_gives_its_place_back_once() -> None:
         reached = True
     assert not reached
     assert (len(places), repr(places)) == (0, "<Places 0 of 1 held by 0>")
+
+
+async def test_nobody_has_every_turn_and_all_come_to_theirs(autojump_clock: object) -> None:
+    slots, working, order = Slots(in_all=3, of_one=2), list[str](), list[str]()
+
+    async def work(who: str) -> None:
+        async with slots.take(who):
+            working.append(who)
+            assert len(working) <= 3
+            assert working.count("eve") <= 2
+            await trio.sleep(1)
+            working.remove(who)
+            order.append(who)
+
+    async with trio.open_nursery() as nursery:
+        for who in 6 * ("eve",):
+            nursery.start_soon(work, who)
+        await trio.sleep(0.5)
+        nursery.start_soon(work, "ann")
+        await trio.sleep(0.4)  # the others work for a second
+        assert "ann" in working, "though four of the other's are waiting"
+    assert sorted(order) == ["ann", *6 * ("eve",)]
+    assert not slots._of_one, "nobody is kept who has none"

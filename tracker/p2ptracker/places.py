@@ -7,12 +7,12 @@ there a newcomer displaces the oldest of the caller who has the most (:meth:`dis
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-__all__ = ["Places"]
+__all__ = ["Places", "Slots"]
 
 
 class Places:
@@ -73,3 +73,28 @@ class Places:
         self._count -= 1
         if not mine:
             del self._held[who]
+
+
+class Slots:
+    """Turns to work: so many at once, and so many of them for each caller; the others wait.
+
+    Args:
+        in_all: How many there are.
+        of_one: How many of them one caller may have at once.
+    """
+
+    def __init__(self, *, in_all: int, of_one: int) -> None:
+        self._all = trio.CapacityLimiter(in_all)
+        self._of_one_max = min(of_one, in_all)
+        self._of_one: dict[str, trio.CapacityLimiter] = {}
+
+    @asynccontextmanager
+    async def take(self, who: str) -> AsyncGenerator[None]:
+        """Wait for a turn of *who*, and have it inside the block."""
+        own = self._of_one.setdefault(who, trio.CapacityLimiter(self._of_one_max))
+        try:
+            async with own, self._all:
+                yield
+        finally:
+            if not own.borrowed_tokens and not own.statistics().tasks_waiting:
+                self._of_one.pop(who, None)

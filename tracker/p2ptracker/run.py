@@ -36,7 +36,7 @@ from p2ptracker.announce.cells import CellSwarms
 from p2ptracker.announce.server import AnnounceServer
 from p2ptracker.announce.swarms import SwarmsConfig
 from p2ptracker.api.app import serve_api
-from p2ptracker.api.authorise import may_upload
+from p2ptracker.api.authorise import may_upload, may_upload_something
 from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.listener import allow_descriptors
 from p2ptracker.registry.upload_server import UploadServer
@@ -77,6 +77,7 @@ async def run_tasks(
     uploads = UploadServer(
         plane.publisher.spool_of,
         server_context(plane.trust.paths.control_plane_files(), demands_certificate=True),
+        lambda peer: may_upload_something(peer) and not plane.standing.is_revoked(peer),
         lambda peer, service: may_upload(peer, service) and not plane.standing.is_revoked(peer),
         turned_away=plane.metrics.uploads_turned_away,
         refused=plane.metrics.uploads_refused,

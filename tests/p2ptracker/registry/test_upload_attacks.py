@@ -21,6 +21,7 @@ from p2pdeploy.payload.build import Built
 from p2pdeploy.trust.certificates import key_to_pem, new_key, signing_request
 from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_control_plane, server_context
+from p2ptracker.api.authorise import may_upload_something
 from p2ptracker.authority.create import create_trust
 from p2ptracker.authority.folder import TrustPaths, open_trust
 from p2ptracker.authority.issue import issue_operator
@@ -196,11 +197,13 @@ class Listening:
 
     def __init__(self, folder: Path) -> None:
         add_trust(folder)
+        self.folder = folder
         self.publisher = context_of(operator_files(folder, "ann", "publisher:*"))
         self.refused, self.turned_away = _counter("code"), _counter()
         self._server = UploadServer(
             lambda key: None,
             server_context(control_plane_files(folder), demands_certificate=True),
+            may_upload_something,
             lambda peer, service: True,
             turned_away=self.turned_away,
             refused=self.refused,
@@ -217,12 +220,19 @@ class Listening:
     def strangers(self) -> float:
         return self.refused.labels(code="stranger")._value.get()
 
-    async def call(self) -> bytes:
+    async def idle(self, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
+        """A connection that has shaken hands and says nothing."""
+        plain = await trio.open_tcp_stream("127.0.0.1", self.port)
+        stream = trio.SSLStream(plain, context, https_compatible=True)
+        await stream.do_handshake()
+        return stream
+
+    async def call(self, key: str = "guessed") -> bytes:
         """What a publisher with a key that nobody gave out is told."""
         plain = await trio.open_tcp_stream("127.0.0.1", self.port)
         with trio.fail_after(10):
             async with trio.SSLStream(plain, self.publisher, https_compatible=True) as stream:
-                await stream.send_all(frame(encode(UploadHello(upload_key="guessed"))))
+                await stream.send_all(frame(encode(UploadHello(upload_key=key))))
                 return await stream.receive_some(4096)
 
 
@@ -269,6 +279,43 @@ async def test_idle_connections_keep_no_publisher_out(tmp_path: Path) -> None:
         assert b"unauthorised" in await listening.call()
         kept = upload_server.STRANGERS_OF_ONE_MAX
         assert listening.turned_away._value.get() >= 3 * upload_server.STRANGERS_MAX - kept
+
+
+@pytest.mark.parametrize("role", ["viewer", "rollout-owner"])
+async def test_who_may_publish_nothing_holds_no_place_of_publishers(
+    tmp_path: Path, role: str
+) -> None:
+    """More connections than there are, each with a certificate that holds."""
+    listening = Listening(tmp_path)
+    eve = context_of(operator_files(tmp_path, "eve", role))
+    async with listening.run(), AsyncExitStack() as stack:
+        for _ in range(upload_server.OPEN_MAX + 20):
+            stream = await listening.idle(eve)
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+        assert b"forbidden" in await stream.receive_some(4096)
+        assert b"unauthorised" in await listening.call()
+
+
+async def test_a_publisher_that_says_nothing_takes_no_turn_of_another(tmp_path: Path) -> None:
+    listening = Listening(tmp_path)
+    bob = context_of(operator_files(tmp_path, "bob", "publisher:other"))
+    async with listening.run(), AsyncExitStack() as stack:
+        for _ in range(upload_server.PUBLISHERS_OF_ONE_MAX):
+            stream = await listening.idle(bob)
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+        one_more = await listening.idle(bob)
+        stack.push_async_callback(trio.aclose_forcefully, one_more)
+        with trio.fail_after(5):
+            assert b"too-many-connections" in await one_more.receive_some(4096)
+        assert b"unauthorised" in await listening.call()
+
+
+async def test_an_upload_key_that_is_no_ascii_is_refused_like_any_other(
+    tracker, payload: Payload
+) -> None:
+    begun = msgspec.structs.replace(await tracker.begun("1.0.0", payload()), upload_key="\u00e9")
+    async with await tracker.connect(begun) as stream:
+        assert await tracker.refusal(stream) == "unauthorised"
 
 
 async def drip_until_closed(stream: trio.SocketStream) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "PERMISSIONS",
     "ForbiddenError",
     "may_upload",
+    "may_upload_something",
     "peer_in",
     "require",
     "require_host",
@@ -96,6 +97,12 @@ def require(
 def may_upload(peer: Peer, service: str) -> bool:
     """Whether *peer* may send chunks for releases of *service*."""
     return _may(peer, "publish", service)
+
+
+def may_upload_something(peer: Peer) -> bool:
+    """Whether there may be a service that *peer* sends chunks for."""
+    is_person = isinstance(peer.identity, OperatorId)
+    return is_person and any(role == ADMIN or role.startswith(PUBLISHER) for role in peer.roles)
 
 
 def _may(peer: Peer, permission: Permission, service: str) -> bool:

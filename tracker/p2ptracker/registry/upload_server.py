@@ -16,7 +16,7 @@ import trio
 from prometheus_client import Counter
 
 from p2pdeploy.codec import FrameReader, decode, frame
-from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError
+from p2pdeploy.errors import P2PDeployError, ProtocolError, TrustError, UnavailableError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.api import ErrorBody
 from p2pdeploy.messages.upload import (
@@ -28,20 +28,22 @@ from p2pdeploy.messages.upload import (
 from p2pdeploy.trust.identity import spiffe_id
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.listener import address_of, serve_bounded
-from p2ptracker.places import Places
+from p2ptracker.places import Places, Slots
 from p2ptracker.registry.reception import Reception, say
 from p2ptracker.registry.sealed_stream import SealedStream
 from p2ptracker.registry.spool import Spool
 
 __all__ = ["UploadServer"]
 
-CONNECTIONS_MAX = 16  # buffers of 7 MiB each
-OPEN_MAX = 128  # those that receive, those that wait for one of them to end, and strangers
+CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX = 16, 8  # that receive; buffers of 7 MiB each
 STRANGERS_MAX, STRANGERS_OF_ONE_MAX = 64, 16  # in handshakes, by address
+PUBLISHERS_MAX, PUBLISHERS_OF_ONE_MAX = 64, 16  # that receive or wait for it, by identity
+OPEN_MAX = 160  # strangers, publishers, and those that are being closed
 THREADS = 2  # hashing fills a core
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a place
 HELLO_TIMEOUT_S = 10.0
-assert STRANGERS_MAX + CONNECTIONS_MAX <= OPEN_MAX, "strangers leave room for publishers"
+REFUSAL_TIMEOUT_S = 2.0  # who may publish nothing gets one line
+assert STRANGERS_MAX + PUBLISHERS_MAX < OPEN_MAX, "strangers leave room for publishers"
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +54,21 @@ class UploadServer:
     Args:
         spool_of: The spool for an upload key, or None.
         context: Our side of TLS; demands a certificate.
+        may_publish: Whether somebody with that certificate may publish anything now; nobody else
+            gets further than the handshake.
         admits: Whether somebody with that certificate may publish a service now; asked again and
             again, so that taking a certificate back ends its uploads.
         turned_away: Counts connections that were closed without a word: those beyond
             ``OPEN_MAX``, and strangers that had to make room.
-        refused: Counts those that were answered with an error, by ``code``.
+        refused: Counts those that were answered with an error, by ``code``; ``crashed`` is an
+            error of ours.
     """
 
     def __init__(
         self,
         spool_of: Callable[[str], Spool | None],
         context: ssl.SSLContext,
+        may_publish: Callable[[Peer], bool],
         admits: Callable[[Peer, ServiceName], bool],
         *,
         turned_away: Counter,
@@ -70,11 +76,13 @@ class UploadServer:
     ) -> None:
         self._spool_of = spool_of
         self._context = context
+        self._may_publish = may_publish
         self._admits = admits
         self._turned_away = turned_away
         self._refused = refused
         self._strangers = Places(open_max=STRANGERS_MAX, each_max=STRANGERS_OF_ONE_MAX)
-        self._slots = trio.CapacityLimiter(CONNECTIONS_MAX)
+        self._publishers = Places(open_max=PUBLISHERS_MAX, each_max=PUBLISHERS_OF_ONE_MAX)
+        self._slots = Slots(in_all=CONNECTIONS_MAX, of_one=CONNECTIONS_OF_ONE_MAX)
         self._threads = trio.CapacityLimiter(THREADS)
 
     async def serve(
@@ -97,24 +105,48 @@ class UploadServer:
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
         sealed = SealedStream(stream, self._context)
         try:
-            peer = await self._find_peer(sealed, address_of(stream))
+            peer = await self._admit(sealed, address_of(stream))
+            if peer is not None:
+                with self._publishers.hold(spiffe_id(peer.identity)):
+                    await self._serve_peer(sealed, peer)
         except trio.BrokenResourceError:
             return
         except (trio.TooSlowError, TrustError) as error:
             log.warning("upload-stranger", reason=str(error) or "too slow")
             self._refused.labels(code="stranger").inc()
-            return  # TLS has told it what it lacks
-        if peer is None:
-            return
-        async with self._slots:  # behind the handshake: strangers take no turn
-            await self._serve_peer(sealed, peer)
+            # TLS has told it what it lacks
+        except Exception:  # one connection must not end the others
+            log.exception("upload-connection-crashed")
+            self._refused.labels(code="crashed").inc()
 
-    async def _find_peer(self, stream: SealedStream, address: str) -> Peer | None:
-        """Shake hands; None when it had to make room for somebody."""
+    async def _admit(self, stream: SealedStream, address: str) -> Peer | None:
+        """Shake hands, and turn away who may not publish; None when it did not get in."""
         if self._strangers.displace(address):
             self._turned_away.inc()
-        with self._strangers.hold(address), trio.fail_after(HANDSHAKE_TIMEOUT_S):
-            return await stream.accept()
+        with self._strangers.hold(address):
+            with trio.fail_after(HANDSHAKE_TIMEOUT_S):
+                peer = await stream.accept()
+            error = self._reason_against(peer)
+            if error is None:
+                return peer
+            with trio.move_on_after(REFUSAL_TIMEOUT_S):
+                await self._refuse(stream, error)
+        return None
+
+    def _reason_against(self, peer: Peer) -> P2PDeployError | None:
+        who = spiffe_id(peer.identity)
+        if not self._may_publish(peer):
+            return TrustError(
+                f"{who} may publish nothing",
+                hint="it needs the role of a publisher, and a certificate that holds",
+                code="forbidden",
+            )
+        if not self._publishers.has_room(who):
+            return UnavailableError(
+                f"{who} has {PUBLISHERS_OF_ONE_MAX} uploads open, or everybody together too many",
+                hint="try again when one has ended",
+                code="too-many-connections",
+            )
         return None
 
     async def _serve_peer(self, stream: SealedStream, peer: Peer) -> None:
@@ -136,10 +168,13 @@ class UploadServer:
     async def _receive(self, stream: SealedStream, peer: Peer) -> None:
         with trio.fail_after(HELLO_TIMEOUT_S):
             hello, rest = await _read_hello(stream)
-            spool = self._find(hello)
-            self._check(peer, spool)
-            await say(stream, UploadAccepted())
-        await Reception(stream, spool, self._threads, lambda: self._check(peer, spool)).run(rest)
+        spool = self._find(hello)
+        self._check(peer, spool)
+        async with self._slots.take(spiffe_id(peer.identity)):  # behind the hello: no idle one
+            with trio.fail_after(HELLO_TIMEOUT_S):
+                await say(stream, UploadAccepted())
+            reception = Reception(stream, spool, self._threads, lambda: self._check(peer, spool))
+            await reception.run(rest)
         with trio.move_on_after(HELLO_TIMEOUT_S):
             await stream.say_goodbye()
 

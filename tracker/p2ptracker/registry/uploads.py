@@ -53,8 +53,9 @@ class Uploads:
 
     def spool_of(self, upload_key: str) -> Spool | None:
         """The upload that *upload_key* was given out for, if it is still open."""
-        keys = ((upload.key, upload.spool) for upload in self._open.values())
-        return next((spool for key, spool in keys if secrets.compare_digest(key, upload_key)), None)
+        wanted = upload_key.encode()  # anything but ASCII is compared as bytes alone
+        keys = ((upload.key.encode(), upload.spool) for upload in self._open.values())
+        return next((spool for key, spool in keys if secrets.compare_digest(key, wanted)), None)
 
     def is_open(self, upload: Upload) -> bool:
         """Whether *upload* was neither finished nor dropped since it was opened."""
