@@ -35,6 +35,7 @@ class ControlPlaneStandIn:
         self.down = False
         self.items: list[Item] = []
         self.asked: dict[str, list[float]] = {"time": [], "hosts": [], "sync": []}
+        self.told: list[list[str]] = []  # whom each sync named
 
     async def _ask(self, what: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -55,6 +56,7 @@ class ControlPlaneStandIn:
             items, self.items = self.items, []
             return SyncItems(cell=cell, items=Items(tuple(items)))
         await self._ask("sync")
+        self.told.append([view.name for view in request.members])
         buckets = (0,) if self.items else ()
         return SyncDiff(cell=cell, diff=Diff(buckets, ()))
 
@@ -127,6 +129,15 @@ async def test_a_control_plane_that_is_down_is_asked_ever_less_often(bench, auto
     assert all(RETRY_MAX_S * 0.75 <= gap <= RETRY_MAX_S for gap in gaps[8:])
     assert bench.sync.failures == len(bench.control.asked["time"])
     assert len(logged) == 1, "said once, not once per try"
+
+
+async def test_a_delegate_does_not_report_hosts_that_it_never_heard(bench, autojump_clock):
+    await run_for(3, bench.sync.learn_seeds)
+    assert bench.knows() == ["h01", "h02", "h03"]
+    assert bench.gossip.alive_members() == {"h01"}
+    await run_for(5, bench.sync.sync_cell)
+    assert bench.control.told
+    assert all(names == ["h01"] for names in bench.control.told)
 
 
 async def test_two_hosts_do_not_retry_in_step(config, autojump_clock):
