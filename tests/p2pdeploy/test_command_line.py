@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import subprocess
 import sys
 
@@ -104,6 +105,27 @@ def test_a_closed_stdout_is_no_traceback(program) -> None:
     line = f"exec {sys.executable} -m {program} --help >&-"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "arguments"),
+    [
+        ("p2ptracker", "init", ["x"]),
+        ("p2psim", "replay", ["--seed", "0"]),
+        ("p2pdaemon", "verify-release", []),
+    ],
+)
+def test_a_defect_in_any_program_is_no_traceback(program, command, arguments) -> None:
+    code = (
+        f"import {program}.__main__ as program\n"
+        f"program.cli.commands[{command!r}].callback = lambda **_: {{}}['gone']\n"
+        f"program.main([{command!r}, *{arguments!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    *logged, told = done.stderr.splitlines()
+    assert "internal error KeyError: 'gone'" in told
+    assert all(json.loads(line)["exception"] for line in logged)
 
 
 def run(program: str, *arguments: str | bytes) -> subprocess.CompletedProcess[str]:

@@ -122,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _log_defect() -> None:
-    structlog.get_logger("p2ptracker").exception("control plane crashed")
+    if structlog.is_configured():  # by run; the other commands have no log but their one line
+        structlog.get_logger("p2ptracker").exception("control plane crashed")
 
 
 if __name__ == "__main__":

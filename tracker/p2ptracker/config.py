@@ -153,7 +153,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"cannot be read: {error}",
+            f"cannot be read: {error.strerror}",
             where=str(path),
             hint="'p2pctl up' writes it, and so does 'p2ptracker init DIR --address A'",
         ) from error
