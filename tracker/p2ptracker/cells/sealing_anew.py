@@ -20,7 +20,7 @@ from p2pdeploy.trust.envelope import ROLE_OF, Envelope, Sealed, Sealer, seal
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.storage.rollouts import StoredOrder
 
-__all__ = ["SealedAnew", "kept_aborts", "refused", "replace_in_cells", "sealed_anew"]
+__all__ = ["SealedAnew", "Verify", "kept_aborts", "refused", "replace_in_cells", "sealed_anew"]
 
 _KEPT = "aborted with a key that was rotated since"
 

@@ -19,6 +19,7 @@ from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.cells.sealing_anew import (
     SealedAnew,
+    Verify,
     kept_aborts,
     refused,
     replace_in_cells,
@@ -43,16 +44,29 @@ _IDS_SHOWN = 3  # a refusal is one line
 
 
 class Leaving(msgspec.Struct, frozen=True):
-    """What the keys that remain do not believe: *kept* of it is sealed anew, the rest forgotten."""
+    """What the keys that remain do not believe: *kept* of it is sealed anew, the rest forgotten.
+
+    *judge* opens what they do believe: signatures may arrive until it is stored.
+    """
 
     gone: list[StoredOrder]
     kept: list[SealedAnew]
+    judge: Verify
 
     def store(self, connection: sa.Connection) -> None:
         """Have the database say so."""
         names = {(each.row.cell, each.row.key) for each in self.kept}
         replace_envelopes(connection, [each.row for each in self.kept])
-        delete_orders(connection, [row for row in self.gone if (row.cell, row.key) not in names])
+        gone = self._still_gone(stored_orders(connection))
+        delete_orders(connection, [row for row in gone if (row.cell, row.key) not in names])
+
+    def _still_gone(self, stored: list[StoredOrder]) -> list[StoredOrder]:
+        """Those of *gone* as they are by now, without what enough people have signed since."""
+        looked_at = {(row.cell, row.key, row.version): row.envelope for row in self.gone}
+        now = [row for row in stored if (row.cell, row.key, row.version) in looked_at]
+        changed = [r for r in now if r.envelope != looked_at[r.cell, r.key, r.version]]
+        believed = [row for row in changed if row not in refused(changed, self.judge)]
+        return [row for row in now if row not in believed]
 
 
 class StandingOrders:
@@ -95,15 +109,18 @@ class StandingOrders:
             RefusedError: a rollout that is under way is among it, or one that stands and that
                 nobody said to abandon.
         """
-        gone = await self._nobody_believes(said)
+        judge = self._judge(said)
+        gone = await self._nobody_believes(judge)
         if not abandon_standing:
             self._refuse_unsigned(gone)
-        return Leaving(gone, kept_aborts(gone, abort_key, self._cells.verify))
+        return Leaving(gone, kept_aborts(gone, abort_key, self._cells.verify), judge)
 
-    async def _nobody_believes(self, said: OrderRoles) -> list[StoredOrder]:
-        judge = FleetVerifier(OrderKeys(self._fleet, said))
+    def _judge(self, said: OrderRoles) -> Verify:
+        return partial(open_envelope, verifier=FleetVerifier(OrderKeys(self._fleet, said)))
+
+    async def _nobody_believes(self, judge: Verify) -> list[StoredOrder]:
         stored = await self._database.read(stored_orders)
-        gone = await self._verifying.run(refused, stored, partial(open_envelope, verifier=judge))
+        gone = await self._verifying.run(refused, stored, judge)
         running = {row.id for row in await self._database.read(open_rollouts)}
         for row in gone:
             order = self._opened(row)
@@ -118,11 +135,11 @@ class StandingOrders:
 
     async def lacking(self, said: OrderRoles) -> tuple[RolloutId, ...]:
         """The rollouts that stand, by id, and whose ROLLOUT the keys of *said* have not signed."""
-        judge = FleetVerifier(OrderKeys(self._fleet, said))
+        judge = self._judge(said)
         stored = await self._database.read(stored_orders)
 
         def look() -> tuple[RolloutId, ...]:
-            return self._rollouts_in(refused(stored, partial(open_envelope, verifier=judge)))
+            return self._rollouts_in(refused(stored, judge))
 
         return await self._verifying.run(look)
 

@@ -87,7 +87,8 @@ class StandingApprovals:
         """Put a key's signatures beside those that there are: stored, and then shown to hosts.
 
         Raises:
-            RefusedError: the rollout needs none, the key may not sign, or it signed something else.
+            RefusedError: the rollout needs none, the key may not sign, it signed something
+                else, or what stood was forgotten meanwhile.
             UnavailableError: they could not be stored; bring them again.
         """
         lacking, key_id = await self._lacking_of(document), request.key_id
@@ -97,7 +98,16 @@ class StandingApprovals:
             for each, signature in zip(lacking, request.signatures, strict=True)
         ]
         rows = [each.row for each in anew]
-        await self._database.write(lambda connection: replace_envelopes(connection, rows))
+
+        def work(connection: sa.Connection) -> None:
+            if replace_envelopes(connection, rows) < len(rows):  # a rotation ended, and forgot it
+                raise RefusedError(
+                    f"{document.view.id} does not stand any more as it was signed",
+                    hint="run the command again",
+                    code="stale-proposal",
+                )
+
+        await self._database.write(work)
         replace_in_cells(self._cells, anew)
         log.info("standing-rollout-signed", rollout=document.view.id, key=key_id)
 

@@ -164,10 +164,16 @@ def stored_orders(connection: sa.Connection) -> list[StoredOrder]:
     ]
 
 
-def replace_envelopes(connection: sa.Connection, sealed_anew: Iterable[StoredOrder]) -> None:
-    """Put other envelopes in the place of those with the same versions; newer orders stay."""
-    for item in sealed_anew:
-        connection.execute(_exactly(sa.update(orders), item).values(envelope=item.envelope))
+def replace_envelopes(connection: sa.Connection, sealed_anew: Iterable[StoredOrder]) -> int:
+    """Put other envelopes in the place of those with the same versions; newer orders stay.
+
+    Returns:
+        How many were there to be replaced.
+    """
+    statements = [
+        _exactly(sa.update(orders), item).values(envelope=item.envelope) for item in sealed_anew
+    ]
+    return sum(connection.execute(statement).rowcount for statement in statements)
 
 
 def delete_orders(connection: sa.Connection, items: Iterable[StoredOrder]) -> None:
