@@ -15,6 +15,7 @@ from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.api import ErrorDocument
 from p2pdeploy.messages.audit import AuditEntry, follow_chain
 from p2ptracker.audit.log import AuditLog
+from p2ptracker.audit.refusals import REFUSALS_MAX
 from tests.p2ptracker.api.callers import Callers, host, operator
 from tests.p2ptracker.rollout_bench import World, open_world
 
@@ -102,6 +103,52 @@ async def test_a_flood_of_unauthenticated_requests_leaves_nothing(bench: Bench) 
         for path in ("/v1/rollouts", "/v1/audit", "/v1/releases/hello/1"):
             assert (await http.post(path, content=b"x" * 1_000)).status_code == 401
     assert await bench.entries() == []
+
+
+@pytest.mark.parametrize("role", ["viewer", "admin"])
+async def test_somebody_who_is_refused_again_and_again_fills_no_disk(
+    bench: Bench, role: str
+) -> None:
+    """Each by another path, another query and another body."""
+    async with bench.of(operator(role)) as http:
+        for number in range(5 * REFUSALS_MAX):
+            path = "operators/renewal" if role == "viewer" else f"rollouts/x-{number}/abort"
+            answer = await http.post(f"/v1/{path}?{number}", json={"request": "A" * number})
+            assert 400 <= answer.status_code < 500
+    assert len(await bench.entries()) == 2 * REFUSALS_MAX + 1
+
+
+async def test_what_succeeds_is_on_record_before_and_after_however_often_its_caller_was_refused(
+    bench: Bench,
+) -> None:
+    async with bench.of(ANN) as http:
+        for number in range(2 * REFUSALS_MAX):
+            await http.post(f"/v1/rollouts/x-{number}/abort")
+        assert (await http.post("/v1/rollouts", json=HELLO_1)).status_code == 200
+        assert (await http.post("/v1/rollouts/hello-1/abort")).status_code == 200
+        assert (await http.post("/v1/rollouts/hello-1/revert")).status_code in (200, 409)
+    flood, late = (found := await bench.entries())[: 2 * REFUSALS_MAX], found[2 * REFUSALS_MAX :]
+    assert {entry.step for entry in flood} == {"begun", "done"}
+    steering = late[0]
+    assert (steering.step, steering.path) == ("begun", "/v1/rollouts/{rollout}/{verb}")
+    begun, done = late[1:3]
+    assert (begun.step, done.step, done.of) == ("begun", "done", begun.seq)
+    assert msgspec.json.decode(done.parameters) == HELLO_1
+    aborted = late[3]
+    assert (aborted.step, aborted.of, aborted.status) == ("done", steering.seq, 200)
+    assert (aborted.path, aborted.who) == ("/v1/rollouts/hello-1/abort", steering.who)
+    assert late[4].step == "begun", "the one of before is used up"
+
+
+async def test_a_caller_who_was_refused_often_does_nothing_without_a_record_either(
+    bench: Bench,
+) -> None:
+    async with bench.of(ANN) as http:
+        for number in range(REFUSALS_MAX):
+            await http.post(f"/v1/rollouts/x-{number}/abort")
+        bench.log.fails_at = "begun"
+        assert (await http.post("/v1/rollouts", json=HELLO_1)).status_code == 503
+        assert (await http.get("/v1/rollouts")).json() == []
 
 
 async def test_what_cannot_be_recorded_is_not_done(bench: Bench) -> None:

@@ -47,7 +47,7 @@ async def authorise_route(
     state: dict[str, Any] = connection.scope["state"]
     require(state.get("peer"), permission, connection.path_params)
     call: AuditedCall = state["audit"]
-    await call.begin(permission)
+    await call.begin(permission, str(connection.scope["path_template"]))
 
 
 class Guard:

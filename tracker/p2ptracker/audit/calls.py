@@ -1,23 +1,27 @@
 """Every HTTP call that goes on record, from its start to its answer.
 
-=======================================  =======================================================
-call                                     entries
-=======================================  =======================================================
-of a person, may change something        ``begun`` before it acts, ``done`` before the answer
-that joins (permission enrol)            ``done`` when it succeeded: strangers cannot fill a disk
-401 or 403 to somebody with a name       ``refused``, up to a number per hour
-401 to nobody known                      none; metrics count them
-a host's, or one that only reads         none
-=======================================  =======================================================
+=========================================  =====================================================
+call                                       entries
+=========================================  =====================================================
+of a person, may change something          ``begun`` before it acts, ``done`` before the answer
+the same, refused beyond a number an hour  none; one ``begun`` for each route, until one succeeds
+that joins (permission enrol)              ``done`` when it succeeded: strangers cannot fill a disk
+401 or 403 to somebody with a name         ``refused``, up to that number
+401 to nobody known                        none; metrics count them
+a host's, or one that only reads           none
+=========================================  =====================================================
 
 When ``begun`` cannot be stored the call is refused; when ``done`` cannot, the caller is told so
-instead of the answer.  Nothing is done without a trace.
+instead of the answer.  Nothing is done without a trace.  Who is refused again and again fills no
+disk: of such a caller ``begun`` names the route only, and holds for the next call when nothing was
+done under it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import structlog
 from blake3 import blake3
 
@@ -29,6 +33,7 @@ from p2pdeploy.trust.tls import Peer
 from p2ptracker.api.failures import error_body, error_bytes
 from p2ptracker.api.unread_body import Application, Receive, Scope, Send
 from p2ptracker.audit.log import AuditLog
+from p2ptracker.audit.refusals import Route
 
 __all__ = ["AuditedCall", "audited", "note_subject"]
 
@@ -36,6 +41,7 @@ _READING = ("GET", "HEAD", "OPTIONS")
 _NOT_OF_PEOPLE: frozenset[Permission] = frozenset({"open", "renew", "host", "member"})
 _PARAMETERS_BYTES_MAX = 1_024  # a rollout for a cell, a revocation; longer ones have their digest
 _TEXT_CHARS_MAX = 512  # of a path or a query
+_CRASHED = 500  # nobody knows what was changed before that
 
 log = structlog.get_logger(__name__)
 
@@ -92,12 +98,13 @@ class AuditedCall:
         self._scope = scope
         self._permission: Permission = "open"
         self._begun = 0
+        self._shared: Route | None = None  # whose entry ``begun`` others may use
         self._hash = blake3()
         self._body_bytes = 0
         self._start = b""
 
-    async def begin(self, permission: Permission) -> None:
-        """The caller may do this and is about to.
+    async def begin(self, permission: Permission, route: str) -> None:
+        """The caller may do this and is about to; *route* is the path as it was declared.
 
         Raises:
             UnavailableError: it cannot be recorded, so it must not be done.
@@ -106,7 +113,13 @@ class AuditedCall:
         is_silent = permission in _NOT_OF_PEOPLE or permission == "enrol"
         if self._scope["method"] in _READING or is_silent:
             return
-        self._begun = (await self._audit.append(self._entry("begun"))).seq
+        entry = self._entry("begun")
+        if not self._audit.is_spent(entry.who):
+            self._begun = (await self._audit.append(entry)).seq
+            return
+        self._shared = (entry.who, entry.serial, entry.method, route)
+        entry = msgspec.structs.replace(entry, path=route, query="")
+        self._begun = await self._audit.begin_again(entry, self._shared)
 
     def hear(self, body: bytes) -> None:
         """Take in a part of the request's body."""
@@ -121,13 +134,25 @@ class AuditedCall:
         Raises:
             UnavailableError: what was done could not be recorded.
         """
-        if self._begun or (self._permission == "enrol" and status < 300):
+        if self._begun:
+            await self._end_begun(status)
+        elif self._permission == "enrol" and status < 300:
             await self._audit.append(self._outcome("done", status))
         elif status in (401, 403) and self._peer is not None:
             try:
                 await self._audit.append_refusal(self._outcome("refused", status))
             except UnavailableError as error:  # it was refused all the same
                 log.warning("refusal-not-recorded", code=error.code, reason=str(error))
+
+    async def _end_begun(self, status: int) -> None:
+        is_refused = status >= 400 and status != _CRASHED
+        if is_refused and self._shared is not None:
+            self._audit.give_back(self._shared, self._begun)
+            return
+        outcome = self._outcome("done", status)
+        if is_refused:
+            self._audit.count_refusal(outcome.who)
+        await self._audit.append(outcome)
 
     @property
     def _peer(self) -> Peer | None:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.messages.audit import AuditEntry
-from p2ptracker.audit.refusals import RefusalBudget
+from p2ptracker.audit.refusals import RefusalBudget, Route, UnusedBegun
 from p2ptracker.storage.audit import append_audit, audit_entries
 from p2ptracker.storage.group_commit import GroupCommit
 from p2ptracker.storage.interfaces import Database
@@ -36,6 +36,7 @@ class AuditLog:
         self._appends = GroupCommit(database, append_audit)
         self._clock = clock
         self._budget = RefusalBudget()
+        self._unused = UnusedBegun()
         self._entries = Counter(
             "p2p_audit_entries", "Entries of the audit log", ["step"], registry=registry
         )
@@ -74,6 +75,27 @@ class AuditLog:
             await self.append(entry)
         else:
             self._only_counted.inc()
+
+    def is_spent(self, who: str) -> bool:
+        """Whether *who* was refused so often lately that refusals are only counted."""
+        return self._budget.is_spent(who, trio.current_time())
+
+    async def begin_again(self, entry: AuditEntry, route: Route) -> int:
+        """The number of an entry ``begun`` for a call to *route*: an unused one, or *entry*.
+
+        Raises:
+            UnavailableError: as :meth:`append`.
+        """
+        return self._unused.take(route) or (await self.append(entry)).seq
+
+    def count_refusal(self, who: str) -> None:
+        """A call of *who* that is on record was refused."""
+        self._budget.take(who, trio.current_time())
+
+    def give_back(self, route: Route, seq: int) -> None:
+        """The call to *route* under entry *seq* was refused; it is only counted."""
+        self._unused.put(route, seq)
+        self._only_counted.inc()
 
     async def entries(self, *, after: int, limit: int) -> Sequence[AuditEntry]:
         """Entries with a number above *after*, in order."""
