@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from p2pdeploy.errors import ConfigError, UnavailableError
+from p2pdeploy.ids import Version
+from p2pdeploy.messages.api import RolloutRequest
 from p2pdeploy.messages.keys import RotationRequest
 from p2pdeploy.messages.orders import Go
+from p2pdeploy.testing.orders import a_plan, rollout_of
 from p2pdeploy.trust.releases.reading import order_keys_of
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority import next_keys
@@ -17,10 +20,12 @@ from p2ptracker.keys import rotator
 from p2ptracker.keys.publishing import OrderKeyPublisher
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.standing_orders import StandingOrders
+from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.storage.rollouts import save_orders
 from tests.p2ptracker.lives import READ_ONLY, Killed, a_life, failing
-from tests.p2ptracker.rollout_bench import WEB_CELL, make_fleet
+from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, make_fleet
 
+ROLLOUT = rollout_of(a_plan())
 GO = Go(cell=WEB_CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
 ASKED, FINISH = RotationRequest(), RotationRequest(finish=True)
 
@@ -102,10 +107,8 @@ async def test_a_rename_that_failed_is_made_before_the_next_step_is_due(folder: 
 async def test_the_control_plane_takes_rollouts_back_though_its_disk_refused_at_first(
     folder: Path,
 ) -> None:
-    people = tuple(SigningKey.generate(role="rollout").public_key for _ in range(2))
     async with a_life(folder) as plane:
-        await plane.keys.rotate("rollout", RotationRequest(public_keys=people, threshold=2))
-        await plane.keys._step("rollout")
+        await leave_to_people(plane)
         assert "rollout" not in plane.trust.keys
         with failing(READ_ONLY, Path, "replace"):
             with pytest.raises(UnavailableError):
@@ -115,6 +118,56 @@ async def test_the_control_plane_takes_rollouts_back_though_its_disk_refused_at_
         await plane.keys._step("rollout")
         assert plane.keys.under_way("rollout") is None
         require_known(plane, "rollout")
+
+
+WRITES_OF_TAKING_BACK = [
+    (owner, name, after)
+    for owner, name in (
+        (OrderKeyPublisher, "publish"),
+        (Path, "replace"),
+        (next_keys, "_sync"),
+        (StandingOrders, "seal_anew"),
+        (rotator, "forget_rotation"),
+        (StandingOrders, "forget_refused"),
+    )
+    for after in (False, True)
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "after"), WRITES_OF_TAKING_BACK)
+async def test_a_kill_while_rollouts_are_taken_back_from_people_loses_no_key(
+    folder: Path, owner: object, name: str, after: bool
+) -> None:
+    async with a_life(folder) as plane:
+        await leave_to_people(plane)
+        with failing(Killed(), owner, name, after=after), pytest.raises(Killed):
+            await rotate_to_the_end(plane, "rollout")
+    for _ in range(2):
+        async with a_life(folder) as plane:
+            await rotate_to_the_end(plane, "rollout")
+            require_known(plane, "rollout")
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_key_that_a_kill_left_here_approves_nothing_once_people_do(
+    folder: Path, after: bool
+) -> None:
+    async with a_life(folder) as plane:
+        with failing(Killed(), rotator, "drop_key", after=after), pytest.raises(Killed):
+            await leave_to_people(plane)
+    async with a_life(folder) as plane:
+        assert plane.trust.paths.key("rollout").exists() != after
+        signers = RolloutSigners(plane.verifier, plane.trust.keys)
+        approval = signers.ask(RolloutRequest(service=HELLO, version=Version("2")), [ROLLOUT])
+        assert (signers.threshold, approval.signatures) == (2, {})
+        await rotate_to_the_end(plane, "rollout")
+        require_known(plane, "rollout")
+
+
+async def leave_to_people(plane: ControlPlane) -> None:
+    people = tuple(SigningKey.generate(role="rollout").public_key for _ in range(2))
+    await plane.keys.rotate("rollout", RotationRequest(public_keys=people, threshold=2))
+    await plane.keys._step("rollout")
 
 
 async def test_another_key_in_the_place_of_the_one_that_was_announced_is_not_used(
