@@ -15,7 +15,7 @@ import trio
 from p2pdeploy.messages.upload import CHUNK_HEADER, END_OF_CHUNKS
 from p2pdeploy.payload.build import Built
 from p2ptracker.registry import commit, spool
-from p2ptracker.registry.uploads import UPLOAD_LIFETIME_S
+from p2ptracker.registry.upload_shares import UPLOAD_LIFETIME_S
 from tests.p2ptracker.tracker_bench import code_of
 
 Payload = Callable[..., Built]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import trio
-from litestar import Router
+from litestar import Request, Router
 from litestar.params import FromPath, MsgPackBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -14,6 +14,7 @@ from p2pdeploy.errors import NotFoundError
 from p2pdeploy.ids import Digest, ServiceName, Version, check_digest
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PUBLISH_BYTES_MAX, CommitRequest, PublishRequest
+from p2ptracker.api.authorise import peer_in
 from p2ptracker.api.routes import get, post
 from p2ptracker.api.signing import bundle_handlers, delegation_handler, signing_handlers
 from p2ptracker.control_plane import ControlPlane
@@ -52,11 +53,16 @@ def _publish_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     # msgpack costs a few bytes over the manifest; the sum below is what one publish may hold.
     @post("/{service:str}/{version:str}", "publish", body_bytes_max=PUBLISH_BYTES_MAX)
     async def begin_publish(
-        service: FromPath[str], version: FromPath[str], data: MsgPackBody[PublishRequest]
+        request: Request[Any, Any, Any],
+        service: FromPath[str],
+        version: FromPath[str],
+        data: MsgPackBody[PublishRequest],
     ) -> PublishBegun:
         """Say what the registry lacks of a release (p2pdeploy/messages/upload.py)."""
         require_publishers(plane.repository, ServiceName(service))
-        return await plane.publisher.begin(ServiceName(service), Version(version), data)
+        peer = peer_in(request.scope)
+        assert peer is not None, "nobody publishes without a certificate"
+        return await plane.publisher.begin(ServiceName(service), Version(version), data, peer)
 
     @post("/{service:str}/{version:str}/commit", "publish")
     async def commit_publish(

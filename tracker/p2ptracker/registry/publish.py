@@ -12,6 +12,7 @@ The exchange is described in ``p2pdeploy/messages/upload.py``.  Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from p2pdeploy.manifest import Manifest, digest_of
 from p2pdeploy.messages.api import PublishBegun, ReleaseView
 from p2pdeploy.messages.upload import PublishRequest
 from p2pdeploy.payload.check import check_chunk_index, check_manifest
+from p2pdeploy.trust.tls import Peer
 from p2ptracker.registry.chunk_map import runs_of
 from p2ptracker.registry.commit import Committer
 from p2ptracker.registry.spool import Spool
+from p2ptracker.registry.upload_shares import owner_of
 from p2ptracker.registry.uploads import Upload, Uploads
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import check_same, find_release
@@ -46,6 +49,7 @@ class Publisher:
         store: Where their blobs go.
         folder: Where uploads are spooled; on the store's filesystem.
         swarm_authority_pem: The swarm CA, which every torrent names.
+        is_revoked: Whether a certificate was taken back: what its bearer began is dropped.
     """
 
     def __init__(
@@ -54,10 +58,11 @@ class Publisher:
         store: BlobStore,
         folder: Path,
         swarm_authority_pem: bytes,
+        is_revoked: Callable[[Peer], bool],
     ) -> None:
         self._database = database
         self._threads = Threads(THREADS)
-        self._uploads = Uploads(folder, self._threads)
+        self._uploads = Uploads(folder, self._threads, is_revoked)
         self._committer = Committer(database, store, swarm_authority_pem, self._threads)
         self.upload_address = ""  # set once the listener is bound
 
@@ -69,9 +74,11 @@ class Publisher:
         return self._uploads.spool_of(upload_key)
 
     async def begin(
-        self, service: ServiceName, version: Version, request: PublishRequest
+        self, service: ServiceName, version: Version, request: PublishRequest, peer: Peer
     ) -> PublishBegun:
         """Say what the registry lacks of a release; of a published one, what its disk lost.
+
+        What *peer* leaves unfinished counts against its share.
 
         Idempotent.
 
@@ -88,7 +95,7 @@ class Publisher:
         check_same(found, service, version, digest)
         if found is not None and await self._committer.is_whole(digest):
             return PublishBegun(state="published", manifest_digest=digest)
-        upload = await self._uploads.begin(digest, request)
+        upload = await self._uploads.begin(digest, request, owner_of(peer))
         needs = (await self._committer.compare(upload.spool)).needs
         log.info("publish-begun", service=service, version=version, missing=len(needs.missing))
         return PublishBegun(
