@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.payload.build import Built
-from p2pdeploy.trust.identity import spiffe_id
 from p2ptracker.registry import upload_shares
 from p2ptracker.registry.upload_shares import (
     IDLE_S,
@@ -25,6 +25,7 @@ from p2ptracker.registry.upload_shares import (
     has_lapsed,
     who_gives_way,
 )
+from tests.p2ptracker.operators.asking import revoke
 from tests.p2ptracker.tracker_bench import Client, Tracker, code_of, open_http
 from tests.trust_folder import operator_files
 
@@ -129,16 +130,13 @@ async def test_a_publisher_that_finishes_nothing_keeps_no_other_out(
 
 
 async def test_what_a_revoked_publisher_began_is_dropped_unless_another_went_on_with_it(
-    publishers: Publishers, small: Callable[[int], Built], monkeypatch: pytest.MonkeyPatch
+    publishers: Publishers, small: Callable[[int], Built]
 ) -> None:
     ann, bob = publishers.ann, publishers.bob
     for number in range(2):
         await ann.begun(f"{number}", small(number))
-    monkeypatch.setattr(
-        type(publishers.tracker.plane.standing),
-        "is_revoked",
-        lambda self, peer: spiffe_id(peer.identity).endswith("/ann"),
-    )
+    serial = msgspec.json.decode((publishers.place(small(0)) / "owner").read_bytes())["serial"]
+    assert code_of(await revoke(publishers.tracker.http, serial=serial)) == (200, "")
     await bob.begun("1", small(1))
     await bob.begun("2", small(2))
     assert [publishers.place(small(n)).exists() for n in range(3)] == [False, True, True]
