@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 
 from p2pdeploy.errors import ConfigError
 
-__all__ = ["make_private_folder", "read_private", "write_private"]
+__all__ = ["make_private_folder", "read_private", "remove_drafts", "write_private"]
 
 _SECRET_BYTES_MAX = 256 * 1024  # keys are a few hundred bytes, a trust bundle a few thousand
 _OTHERS = 0o077
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\Z")
 
 
 def make_private_folder(folder: Path) -> Path:
@@ -48,6 +50,17 @@ def write_private(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Delete what :func:`write_private` left in *folder* when it was killed; nobody writes there.
+
+    Raises:
+        OSError: the folder is missing or not ours.
+    """
+    for path in folder.iterdir():
+        if _DRAFT.match(path.name):
+            path.unlink(missing_ok=True)
 
 
 def read_private(path: Path, *, hint: str) -> bytes:

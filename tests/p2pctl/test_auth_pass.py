@@ -95,6 +95,17 @@ def test_a_pass_does_not_replace_the_root_of_releases(p2pctl, fleet: Path, waiti
     assert accepted(p2pctl, folder, replaced(given, release_root=known)).code == 0
 
 
+def test_who_was_killed_at_the_end_of_accepting_accepts_again(p2pctl, fleet: Path, waiting) -> None:
+    folder, given = waiting
+    assert accepted(p2pctl, folder, given).code == 0
+    identity = (folder / "operator" / "operator.pem").read_bytes()
+    assert accepted(p2pctl, folder, given).code == 0, "the key of the request is gone already"
+    assert (folder / "operator" / "operator.pem").read_bytes() == identity
+    trust, request = open_trust(fleet), signing_request(new_key())
+    pem = issue_operator(trust, "ann", ("viewer",), request, now=dt.datetime.now(dt.UTC))
+    assert accepted(p2pctl, folder, replaced(given, certificate_pem=pem)).code != 0
+
+
 def test_an_expired_pass_is_refused(p2pctl, fleet: Path, waiting) -> None:
     folder, given = waiting
     request = msgspec.json.decode((folder / "ann.request").read_bytes(), type=OperatorRequest)

@@ -132,7 +132,7 @@ def accept_pass(folder: Path, given: OperatorPass, *, now: dt.datetime) -> Opera
             Nothing was changed.
         ConfigError: there is no key in the folder.
     """
-    key_pem = read_private(_key(folder), hint="'p2pctl auth request' makes it")
+    key_pem = _requested_key(folder, given)
     found = operator_certificate(given.certificate_pem)
     if found.key_fingerprint != key_fingerprint(key_pem=key_pem):
         raise _refused("the certificate is for another key", folder, "other-key")
@@ -151,9 +151,21 @@ def accept_pass(folder: Path, given: OperatorPass, *, now: dt.datetime) -> Opera
         write_private(pinned.parent / "release-root.json", given.release_root)
     FleetDir(folder).write(FleetFile(api=given.api, announce=given.announce, hosts={}))
     write_private(_identity(folder), key_pem + given.certificate_pem)
-    _key(folder).unlink()
+    _key(folder).unlink(missing_ok=True)
     (folder / f"{found.identity.name}.request").unlink(missing_ok=True)
     return found
+
+
+def _requested_key(folder: Path, given: OperatorPass) -> bytes:
+    """The key of the request.  Once the pass is accepted it stands in the identity alone, and who
+    was killed right then accepts the same again.
+    """
+    identity = _identity(folder)
+    if identity.exists() and not _key(folder).exists():
+        pem = read_private(identity, hint="'p2pctl auth request' makes another")
+        if pem.endswith(given.certificate_pem):
+            return pem.removesuffix(given.certificate_pem)
+    return read_private(_key(folder), hint="'p2pctl auth request' makes it")
 
 
 def authority_of(folder: Path) -> str:

@@ -73,6 +73,18 @@ def test_an_interrupted_init_is_made_anew(tmp_path: Path) -> None:
     assert create_trust(tmp_path, "lab", now=NOW).fleet == "lab"
 
 
+def test_an_interrupted_init_leaves_no_drafts_of_keys_behind(tmp_path: Path) -> None:
+    create_trust(tmp_path, "lab", now=NOW)
+    paths = TrustPaths(tmp_path)
+    paths.about.unlink()
+    for key in (paths.fleet_ca_key, paths.key("go"), paths.operator):
+        key.with_name(f".{key.name}.00c0ffee").write_bytes(b"half a key")
+    theirs = paths.trust / ".notes"
+    theirs.touch()
+    create_trust(tmp_path, "lab", now=NOW)
+    assert list(tmp_path.rglob(".*")) == [theirs]
+
+
 def test_keys_that_others_can_read_are_refused(tmp_path: Path) -> None:
     create_trust(tmp_path, "lab", now=NOW)
     TrustPaths(tmp_path).key("go").chmod(0o644)

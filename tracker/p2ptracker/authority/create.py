@@ -11,7 +11,7 @@ from p2pdeploy.ids import check_label
 from p2pdeploy.trust.certificates import key_to_pem, new_authority
 from p2pdeploy.trust.keyring import ORDER_ROLES
 from p2pdeploy.trust.operator_roles import ADMIN
-from p2pdeploy.trust.private_files import make_private_folder, write_private
+from p2pdeploy.trust.private_files import make_private_folder, remove_drafts, write_private
 from p2pdeploy.trust.signing import SigningKey
 from p2ptracker.authority.first_documents import first_root, first_targets, publishers_text
 from p2ptracker.authority.folder import RELEASE_ROLES, TrustFolder, TrustPaths
@@ -66,6 +66,8 @@ def _write(folder: Path, trust: TrustFolder, now: dt.datetime) -> None:
     paths = trust.paths
     for part in (folder, paths.trust, paths.keys, paths.fleet_ca.parent, paths.operator.parent):
         make_private_folder(part)
+    for part in (paths.trust, paths.keys, paths.fleet_ca.parent, paths.operator.parent):
+        remove_drafts(part)  # of an init that was killed: they hold keys
     write_private(paths.fleet_ca_key, key_to_pem(trust.fleet_ca.key))
     write_private(paths.fleet_ca, trust.fleet_ca.pem)
     write_private(paths.swarm_ca_key, key_to_pem(trust.swarm_ca.key))
