@@ -48,7 +48,8 @@ def test_the_worlds_are_eventful(report: Report) -> None:
 
 @pytest.mark.soak
 def test_every_fault_and_rule_bites_in_two_hundred_worlds() -> None:
-    report = collect(range(200), hosts=12, fault_domains=3, jobs=0, progress=False)
+    # The last is the one of many hundred in which a plan is opened while a late host catches up.
+    report = collect([*range(200), 542], hosts=12, fault_domains=3, jobs=0, progress=False)
     assert [name for name, count in report.sometimes.items() if not count] == []
     assert report.violations == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -55,7 +55,7 @@ def _run(seed: int, hosts: int, fault_domains: int) -> Verdict:
     return verdict
 
 
-def _verdicts(seeds: range, hosts: int, fault_domains: int, jobs: int) -> Iterator[Verdict]:
+def _verdicts(seeds: Sequence[int], hosts: int, fault_domains: int, jobs: int) -> Iterator[Verdict]:
     work = partial(_run, hosts=hosts, fault_domains=fault_domains)
     jobs = min(jobs or os.cpu_count() or 1, len(seeds))
     if jobs == 1:
@@ -65,7 +65,9 @@ def _verdicts(seeds: range, hosts: int, fault_domains: int, jobs: int) -> Iterat
         yield from pool.imap(work, seeds)
 
 
-def collect(seeds: range, *, hosts: int, fault_domains: int, jobs: int, progress: bool) -> Report:
+def collect(
+    seeds: Sequence[int], *, hosts: int, fault_domains: int, jobs: int, progress: bool
+) -> Report:
     """Run every seed and add the verdicts up; progress goes to stderr."""
     violations: list[SeedViolation] = []
     sometimes: dict[str, int] = {}
