@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 
 import trio
@@ -44,13 +45,14 @@ from p2pdeploy.messages.host import (
     Why,
     WhyRequest,
 )
+from p2pdeploy.places import Places, address_of
 from p2pdeploy.trust.identity import ControlPlaneId, OperatorId
 from p2pdeploy.trust.streams import SecureStream, accept_peer
 from p2pdeploy.trust.tls import Peer
 
 __all__ = ["HostApi"]
 
-STREAMS_MAX = 8  # each may hold one reply of 4 MiB
+STREAMS_MAX = 8  # of strangers in handshakes; and of known ones, each with a reply of 4 MiB
 STREAM_TIMEOUT_S = 5.0
 _READ_BYTES = 4096
 
@@ -78,7 +80,8 @@ class HostApi:
         self._is_revoked = is_revoked
         self._store = store
         self._context = context
-        self._served = 0
+        self._strangers = Places(open_max=STREAMS_MAX, each_max=STREAMS_MAX)
+        self._answers = 0
 
     async def serve(
         self,
@@ -104,28 +107,40 @@ class HostApi:
         await trio.serve_listeners(self._serve_stream, listeners, task_status=_void(task_status))
 
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        if self._served >= STREAMS_MAX:
+        if await isolated("answer a stream", partial(self._serve_once, stream)) is not None:
             self._reporter.requests_dropped += 1
-            return
-        self._served += 1
-        try:
-            if await isolated("answer a stream", partial(self._serve_once, stream)) is not None:
-                self._reporter.requests_dropped += 1
-        finally:
-            self._served -= 1
 
     async def _serve_once(self, stream: trio.SocketStream) -> None:
         """Answer one request; what strangers can cause is counted and not logged."""
         try:
             with trio.fail_after(STREAM_TIMEOUT_S):
-                secure, peer = await accept_peer(stream, self._context)
+                secure, peer = await self._shake_hands(stream)
                 _check_asker(peer)
                 if self._is_revoked(peer):
                     raise TrustError("the certificate was revoked", code="revoked")
-                reply = await self._answer(await self._receive(secure))
-                await secure.send_all(frame(encode(reply)))
+                with self._room_for_an_answer():
+                    reply = await self._answer(await self._receive(secure))
+                    await secure.send_all(frame(encode(reply)))
         except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
             self._reporter.requests_dropped += 1
+
+    async def _shake_hands(self, stream: trio.SocketStream) -> tuple[SecureStream, Peer]:
+        """Whoever opens one stream after the other displaces itself, not who comes to ask."""
+        address = address_of(stream)
+        self._strangers.displace(address)
+        with self._strangers.hold(address):
+            return await accept_peer(stream, self._context)
+        raise UnavailableError("another stream took its place")
+
+    @contextmanager
+    def _room_for_an_answer(self) -> Generator[None]:
+        if self._answers >= STREAMS_MAX:
+            raise UnavailableError(f"{STREAMS_MAX} streams are answered already")
+        self._answers += 1
+        try:
+            yield
+        finally:
+            self._answers -= 1
 
     async def _receive(self, stream: SecureStream) -> HostRequest:
         reader = FrameReader(bytes_max=HOST_REQUEST_BYTES_MAX)

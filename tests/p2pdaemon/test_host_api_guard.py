@@ -164,17 +164,26 @@ async def test_a_stream_that_says_nothing_is_cut_off(reporter, config, monkeypat
     assert reporter.requests_dropped == 1
 
 
-async def test_one_stream_too_many_is_turned_away_and_there_is_room_again_after(
-    reporter, config, host
-):
+async def test_idle_strangers_keep_nobody_from_an_answer(reporter, config, host):
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(STREAMS_MAX):
+        idle = [
             await stack.enter_async_context(await trio.open_tcp_stream(config.address, PORT))
-        assert await is_cut_off(config.address, b"\x00")
+            for _ in range(STREAMS_MAX)
+        ]
+        assert await is_answered(host)
+        with trio.fail_after(10):
+            assert await idle[0].receive_some() == b"", "the oldest gave way"
         assert reporter.requests_dropped == 1
-    with trio.fail_after(10):
-        while not await is_answered(host):
-            await trio.lowlevel.checkpoint()
+
+
+async def test_one_answer_too_many_is_not_begun_and_there_is_room_again_after(
+    reporter, host, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(host_api, "STREAMS_MAX", 0)
+        assert not await is_answered(host)
+    assert reporter.requests_dropped == 1
+    assert await is_answered(host)
 
 
 async def test_our_own_fault_in_one_answer_is_logged_and_ends_nothing_else(reporter, host, logged):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-__all__ = ["address_of", "allow_descriptors", "serve_bounded"]
+__all__ = ["allow_descriptors", "serve_bounded"]
 
 DESCRIPTORS = 8_192  # every place for a connection there is, and the files of the store
 
@@ -21,14 +21,6 @@ def allow_descriptors() -> None:
     if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
         wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def address_of(stream: trio.SocketStream) -> str:
-    """Where the other side is; raises trio.BrokenResourceError when it is gone already."""
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError as error:
-        raise trio.BrokenResourceError("the client is gone") from error
 
 
 async def serve_bounded(

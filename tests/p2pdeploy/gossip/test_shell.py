@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import Random
 
@@ -16,7 +16,7 @@ from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.effects import ItemMerged, Notice
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.gossip.stream_calls import call_peer
-from p2pdeploy.gossip.stream_server import STREAMS_SERVED_MAX
+from p2pdeploy.gossip.stream_server import STREAMS_OF_ONE_MAX, STREAMS_SERVED_MAX
 from p2pdeploy.gossip.wire import SALT_BYTES, PacketSeal
 from p2pdeploy.ids import CellId, FaultDomain, HostName
 from p2pdeploy.limits import DATAGRAM_BYTES_MAX
@@ -273,15 +273,40 @@ async def test_streams_answer_what_is_proven_and_drop_what_is_not() -> None:
 
 
 async def test_more_streams_than_allowed_are_turned_away() -> None:
-    async with a_cell(6, hosts=1) as cell:
-        me = cell.member(1)
-        held = [await trio.open_tcp_stream(me.address, PORT) for _ in range(STREAMS_SERVED_MAX)]
-        with trio.fail_after(PATIENCE_S):
-            extra = await trio.open_tcp_stream(me.address, PORT)
-            assert await extra.receive_some() == b""
-        for stream in (*held, extra):
-            await stream.aclose()
+    async with a_cell(6, hosts=1) as cell, AsyncExitStack() as open_streams:
+        for number in range(STREAMS_SERVED_MAX):
+            stream = await stream_from(cell, f"127.77.6.{100 + number}")
+            await open_streams.enter_async_context(stream)
+        assert await is_turned_away(cell, "127.77.6.99")
         assert cell.shells[1].statistics()[1].streams_turned_away == 1
+
+
+async def test_one_address_takes_no_more_than_its_share_of_streams() -> None:
+    async with a_cell(6, hosts=1) as cell, AsyncExitStack() as open_streams:
+        for _ in range(STREAMS_OF_ONE_MAX):
+            await open_streams.enter_async_context(await stream_from(cell, "127.77.6.99"))
+        assert await is_turned_away(cell, "127.77.6.99")
+        ping = Packet(CELL, HostName("h02"), Ping(5, HostName("h01")))
+        with trio.fail_after(PATIENCE_S):
+            reply = await call_peer(
+                a_seal("h02"),
+                ping,
+                own_address="127.77.6.12",
+                address=cell.member(1).address,
+                port=PORT,
+            )
+        assert reply is not None
+
+
+async def stream_from(cell, address: str) -> trio.SocketStream:
+    target = cell.member(1).address
+    return await trio.open_tcp_stream(target, PORT, local_address=address)
+
+
+async def is_turned_away(cell, address: str) -> bool:
+    async with await stream_from(cell, address) as stream:
+        with trio.fail_after(PATIENCE_S):
+            return await stream.receive_some() == b""
 
 
 async def test_an_address_in_use_is_a_clear_error() -> None:

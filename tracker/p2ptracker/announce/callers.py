@@ -17,14 +17,13 @@ import msgspec
 import trio
 
 from p2pdeploy.errors import RefusedError, TrustError
+from p2pdeploy.places import Places, address_of
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.identity import HostId, spiffe_id
 from p2pdeploy.trust.streams import accept_peer
 from p2pdeploy.trust.tls import Peer
 from p2ptracker.announce.rates import Rates, RatesConfig
 from p2ptracker.announce.requests import AnnounceRequest
-from p2ptracker.listener import address_of
-from p2ptracker.places import Places
 
 __all__ = [
     "CONNECTIONS_MAX",

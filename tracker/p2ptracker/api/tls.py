@@ -26,12 +26,11 @@ from hypercorn.trio.tcp_server import TCPServer
 from prometheus_client import Counter
 
 from p2pdeploy.errors import TrustError
+from p2pdeploy.places import Places, address_of
 from p2pdeploy.trust.identity import HostId, spiffe_id
 from p2pdeploy.trust.tls import IdentityFiles, Peer, peer_of, server_context
 from p2ptracker.api import body_room
 from p2ptracker.api.http11 import OnlyHttp11
-from p2ptracker.listener import address_of
-from p2ptracker.places import Places
 
 __all__ = ["TlsConfig"]
 

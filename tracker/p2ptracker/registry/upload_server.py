@@ -25,10 +25,10 @@ from p2pdeploy.messages.upload import (
     UploadHello,
     UploadRefused,
 )
+from p2pdeploy.places import Places, Slots, address_of
 from p2pdeploy.trust.identity import spiffe_id
 from p2pdeploy.trust.tls import Peer
-from p2ptracker.listener import address_of, serve_bounded
-from p2ptracker.places import Places, Slots
+from p2ptracker.listener import serve_bounded
 from p2ptracker.registry.reception import Reception, say
 from p2ptracker.registry.sealed_stream import SealedStream
 from p2ptracker.registry.spool import Spool

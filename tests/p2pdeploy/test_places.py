@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import trio
 
-from p2ptracker.places import Places, Slots
+from p2pdeploy.places import Places, Slots
 
 
 async def test_a_caller_has_room_until_it_has_its_share_or_there_is_none() -> None:

@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-__all__ = ["Places", "Slots"]
+__all__ = ["Places", "Slots", "address_of"]
+
+
+def address_of(stream: trio.SocketStream) -> str:
+    """Where the other side is; raises trio.BrokenResourceError when it is gone already."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError as error:
+        raise trio.BrokenResourceError("the client is gone") from error
 
 
 class Places:
