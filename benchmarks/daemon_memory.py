@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import cpu_s, make_payload, running_lab, scratch_folder
+from local_fleet import cpu_s, make_payload, running_lab, scratch_folder
 from result import ResultWriter
 
 FETCH_RSS_LIMIT_MIB = 150.0

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import scratch_folder
+from local_fleet import scratch_folder
 from result import ResultWriter
 
 LIMIT_S = 240.0

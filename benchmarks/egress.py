@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lab import make_payload, running_lab, scratch_folder
+from local_fleet import make_payload, running_lab, scratch_folder
 from result import ResultWriter
 
 LIMIT = 1.1

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import trio
-from lab import scratch_folder
+from local_fleet import scratch_folder
 from result import ResultWriter
 
 from p2pdeploy.codec import decode, encode

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import blake3
-from lab import cpu_s, make_payload, running_lab, scratch_folder
+from local_fleet import cpu_s, make_payload, running_lab, scratch_folder
 from result import ResultWriter
 
 LIMIT = 3.0

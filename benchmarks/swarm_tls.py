@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
-from lab import scratch_folder, write_random
+from local_fleet import scratch_folder, write_random
 from result import ResultWriter
 
 from p2pdeploy.ids import Digest, ServiceName
