@@ -201,7 +201,7 @@ def hold_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
     # Closed, it is None, which the type of sys.stdout does not know.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 lives as long as we do
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 likewise
 
 
 def abandon_stdout() -> None:

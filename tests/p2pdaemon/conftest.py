@@ -177,9 +177,10 @@ def a_process(
     *,
     restage: Restage = nobody_has_it,
     kind: type[ServiceProcess] = ServiceProcess,
+    is_root: bool | None = None,
 ) -> ServiceProcess:
     """The handle on the service's processes, as a daemon makes it."""
-    users = ServiceUsers(config.state_dir / "journal" / "users", config.name)
+    users = ServiceUsers(config.state_dir / "journal" / "users", config.name, is_root=is_root)
     launches = Launches(service, config=config, store=store, users=users, rng=random.Random(1))
     return kind(launches, store=store, restage=restage)
 

@@ -24,7 +24,7 @@ def path(tmp_path):
 
 
 def test_a_full_disk_loses_the_line_and_ends_nothing(monkeypatch):
-    full = open("/dev/full", "w")  # noqa: SIM115  closing it fails, too
+    full = open("/dev/full", "w")  # noqa: SIM115 closing it fails too, as `with` would
     monkeypatch.setattr(log, "_file", full)
     for _ in range(3):
         get_logger("stage").warning("task failed", reason="the disk is full" * 1_000)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 
@@ -17,11 +18,10 @@ from p2pdaemon.services.check import check_once
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.process_identity import is_alive
-from tests.p2pdaemon.conftest import HELLO, PYTHON, a_tree, stage_release
+from tests.p2pdaemon.conftest import HELLO, PYTHON, a_process, a_tree, stage_release
+from tests.privileges import needs_root
 
 pytestmark = pytest.mark.processes
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has other users")
-not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root's services have other users")
 
 Release = Callable[..., Build]
 
@@ -227,11 +227,15 @@ async def test_a_library_that_a_payload_preloads_is_not_loaded_as_root(
     assert {path.stat().st_uid for path in written} == {user.uid}
 
 
-@not_as_root
 async def test_without_root_a_service_runs_as_the_daemons_user(
-    process: ServiceProcess, store: ReleaseStore, release: Release
+    config: DaemonConfig, store: ReleaseStore, release: Release
 ) -> None:
+    process = a_process(config, store, is_root=False)
     build = release("1.0.0")
     store.switch(HELLO, build.digest)
     run = await process.start(build)
-    assert run.launch.run.user is None
+    try:
+        assert run.launch.run.user is None
+        assert psutil.Process(run.running.record.child.pid).uids().effective == os.geteuid()
+    finally:
+        await process.stop()

@@ -15,7 +15,7 @@ from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.keys.rotation import Waits
 from tests.p2ptracker.rollout_bench import EPOCH_S
 
-__all__ = ["READ_ONLY", "Killed", "a_life", "failing"]
+__all__ = ["READ_ONLY", "Killed", "a_life", "failing", "before_and_after"]
 
 READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
 NOW = Waits(step_s=0.0, credentials_s=0.0)
@@ -53,3 +53,8 @@ def failing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, broken_task if iscoroutinefunction(real) else broken)
         yield
+
+
+def before_and_after(*writes: tuple[object, str]) -> list[tuple[object, str, bool]]:
+    """Each function that writes, with a kill before it and one after it."""
+    return [(owner, name, after) for owner, name in writes for after in (False, True)]

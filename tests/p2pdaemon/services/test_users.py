@@ -12,8 +12,7 @@ import pytest
 from p2pdaemon.services.users import USER_ID_MIN, USER_IDS, ServiceUser, ServiceUsers, give_folder
 from p2pdeploy.errors import ConfigError, PayloadError
 from p2pdeploy.ids import HostName, ServiceName
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+from tests.privileges import needs_root
 
 HELLO = ServiceName("hello")
 HOST = HostName("h01")

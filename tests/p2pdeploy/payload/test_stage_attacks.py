@@ -16,8 +16,7 @@ from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.check import check_manifest
 from p2pdeploy.payload.delta import Older, local_pieces
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices and other users")
+from tests.privileges import needs_root
 
 
 @pytest.fixture

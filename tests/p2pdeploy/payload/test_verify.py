@@ -12,8 +12,7 @@ import pytest
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.payload import stage, verify
 from p2pdeploy.payload.build import Built
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+from tests.privileges import needs_root
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from p2pdeploy.errors import PayloadError
 from p2pdeploy.limits import PATH_BYTES_MAX
 from p2pdeploy.payload import walk as walking
 from p2pdeploy.payload.walk import walk
+from tests.privileges import needs_root
 
 
 def refused(root: Path) -> str:
@@ -62,7 +63,7 @@ def test_a_socket_is_refused(make_tree, monkeypatch) -> None:
         assert refused(root).endswith("sock: is a socket")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device nodes")
+@needs_root
 def test_a_device_is_refused(make_tree) -> None:
     root = make_tree()
     try:

@@ -94,15 +94,16 @@ async def test_what_is_asked_of_a_removed_torrent_is_answered_by_its_removal(lab
         assert torrent.dealt_bytes == 0
 
 
+def fail_with_something_else(_query):
+    raise RuntimeError("something else")
+
+
 async def test_a_fault_of_libtorrents_own_is_not_taken_for_a_removal(slow):
     host, start = slow
     async with host.session:
         torrent, handle = await start()
 
-        def status_that_fails(_query):
-            raise RuntimeError("something else")
-
-        handle.status = status_that_fails
+        handle.status = fail_with_something_else
         with pytest.raises(RuntimeError, match="something else"):
             await torrent.refresh()
         assert not torrent.removed.is_set()
@@ -115,10 +116,7 @@ async def test_a_torrent_that_libtorrent_fails_with_ends_its_fetch_and_not_the_s
     async with host.session:
         torrent, handle = await start()
 
-        def status_that_fails(_query):
-            raise RuntimeError("something else")
-
-        handle.status = status_that_fails
+        handle.status = fail_with_something_else
         host.session._torrents.suspect_all()
         torrent.add_piece(0, small_release.piece(0))  # brings alerts, and so the look
         with trio.fail_after(10), pytest.raises(UnavailableError, match="something else") as caught:

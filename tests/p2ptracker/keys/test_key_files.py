@@ -17,16 +17,10 @@ from p2ptracker.authority.folder import OFFLINE_ROLES
 from p2ptracker.control_plane import ControlPlane
 from p2ptracker.keys import release_roles
 from p2ptracker.releases.keeper import RepositoryKeeper
-from tests.p2ptracker.lives import READ_ONLY, Killed, a_life, failing
-from tests.p2ptracker.rollout_bench import make_fleet
+from tests.p2ptracker.lives import READ_ONLY, Killed, a_life, before_and_after, failing
 
 RELEASE_ROLES = ("root", "targets", "snapshot", "timestamp")
 ASKED = RotationRequest()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_fleet(tmp_path / "fleet")
 
 
 def named(plane: ControlPlane, role: str) -> tuple[bytes, ...]:
@@ -41,16 +35,12 @@ def require_signing(plane: ControlPlane, role: str) -> None:
     assert own.public_key in named(plane, role)
 
 
-WRITES_OF_RELEASE_KEYS = [
-    (owner, name, after)
-    for owner, name in (
-        (release_roles, "make_next_key"),
-        (RepositoryKeeper, "change"),
-        (Path, "replace"),
-        (next_keys, "_sync"),
-    )
-    for after in (False, True)
-]
+WRITES_OF_RELEASE_KEYS = before_and_after(
+    (release_roles, "make_next_key"),
+    (RepositoryKeeper, "change"),
+    (Path, "replace"),
+    (next_keys, "_sync"),
+)
 
 
 @pytest.mark.parametrize("role", RELEASE_ROLES)

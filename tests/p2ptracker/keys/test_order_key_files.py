@@ -22,22 +22,17 @@ from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.standing_orders import StandingOrders
 from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.storage.rollouts import save_orders
-from tests.p2ptracker.lives import READ_ONLY, Killed, a_life, failing
-from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL, make_fleet
+from tests.p2ptracker.lives import READ_ONLY, Killed, a_life, before_and_after, failing
+from tests.p2ptracker.rollout_bench import HELLO, WEB_CELL
 
 ROLLOUT = rollout_of(a_plan())
 GO = Go(cell=WEB_CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
 ASKED, FINISH = RotationRequest(), RotationRequest(finish=True)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_fleet(tmp_path / "fleet")
-
-
-WRITES_OF_ORDER_KEYS = [
-    (owner, name, after)
-    for owner, name in (
+@pytest.mark.parametrize(
+    ("owner", "name", "after"),
+    before_and_after(
         (rotator, "make_next_key"),
         (OrderKeyPublisher, "publish"),
         (StandingOrders, "seal_anew"),
@@ -46,19 +41,14 @@ WRITES_OF_ORDER_KEYS = [
         (StandingOrders, "leaving"),
         (rotator, "forget_rotation"),
         (StandingOrders, "forget_refused"),
-    )
-    for after in (False, True)
-]
-
-
-@pytest.mark.parametrize(("owner", "name", "after"), WRITES_OF_ORDER_KEYS)
+    ),
+)
 async def test_a_kill_between_two_writes_loses_no_key_of_orders(
     folder: Path, owner: object, name: str, after: bool
 ) -> None:
     async with a_life(folder) as plane:
         await issue_go(plane)
-        with failing(Killed(), owner, name, after=after), pytest.raises(Killed):
-            await rotate_to_the_end(plane, "go")
+        await rotate_until_killed(plane, "go", owner, name, after=after)
     for _ in range(2):
         async with a_life(folder) as plane:
             await rotate_to_the_end(plane, "go")
@@ -120,28 +110,23 @@ async def test_the_control_plane_takes_rollouts_back_though_its_disk_refused_at_
         require_known(plane, "rollout")
 
 
-WRITES_OF_TAKING_BACK = [
-    (owner, name, after)
-    for owner, name in (
+@pytest.mark.parametrize(
+    ("owner", "name", "after"),
+    before_and_after(
         (OrderKeyPublisher, "publish"),
         (Path, "replace"),
         (next_keys, "_sync"),
         (StandingOrders, "seal_anew"),
         (rotator, "forget_rotation"),
         (StandingOrders, "forget_refused"),
-    )
-    for after in (False, True)
-]
-
-
-@pytest.mark.parametrize(("owner", "name", "after"), WRITES_OF_TAKING_BACK)
+    ),
+)
 async def test_a_kill_while_rollouts_are_taken_back_from_people_loses_no_key(
     folder: Path, owner: object, name: str, after: bool
 ) -> None:
     async with a_life(folder) as plane:
         await leave_to_people(plane)
-        with failing(Killed(), owner, name, after=after), pytest.raises(Killed):
-            await rotate_to_the_end(plane, "rollout")
+        await rotate_until_killed(plane, "rollout", owner, name, after=after)
     for _ in range(2):
         async with a_life(folder) as plane:
             await rotate_to_the_end(plane, "rollout")
@@ -188,6 +173,14 @@ async def issue_go(plane: ControlPlane) -> None:
     sealed = plane.cells.seal(WEB_CELL, [GO])
     await plane.database.write(lambda connection: save_orders(connection, sealed.rows))
     plane.cells.issue(sealed)
+
+
+async def rotate_until_killed(
+    plane: ControlPlane, role: str, owner: object, name: str, *, after: bool
+) -> None:
+    """A rotation in which the process dies before or after *owner* has run *name*."""
+    with failing(Killed(), owner, name, after=after), pytest.raises(Killed):
+        await rotate_to_the_end(plane, role)
 
 
 async def rotate_to_the_end(plane: ControlPlane, role: str) -> None:
