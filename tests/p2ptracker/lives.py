@@ -15,7 +15,7 @@ from p2ptracker.control_plane import ControlPlane, open_control_plane
 from p2ptracker.keys.rotation import Waits
 from tests.p2ptracker.rollout_bench import EPOCH_S
 
-__all__ = ["READ_ONLY", "Killed", "a_life", "failing", "before_and_after"]
+__all__ = ["READ_ONLY", "Killed", "a_life", "before_and_after", "failing"]
 
 READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
 NOW = Waits(step_s=0.0, credentials_s=0.0)
