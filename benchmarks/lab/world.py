@@ -35,6 +35,8 @@ def enter_world() -> None:
             f"a lab needs {' and '.join(missing)}: apt-get install {' '.join(missing)}"
         )
     script = [sys.executable, *sys.orig_argv[1:]]
+    # Installed programs start from compiled modules, and so do ours here.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # The first process of a world has the number 1, so a script started inside asks no second time.
     os.execvpe("unshare", ["unshare", *_SPACES, *script], {**os.environ, _INSIDE: "1"})
 
