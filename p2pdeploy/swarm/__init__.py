@@ -7,6 +7,9 @@ Reading order:
   :mod:`~p2pdeploy.swarm.in_flight`: what dealing is told, its order, and what is on its way (pure)
 * :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next, and to whom (pure)
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
+* :mod:`~p2pdeploy.swarm.groups`, :mod:`~p2pdeploy.swarm.stripes` and
+  :mod:`~p2pdeploy.swarm.trunks`: the one way of a piece into a rack and a cell, and
+  :mod:`~p2pdeploy.swarm.overlay`: what of it concerns one host (pure)
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
 * :mod:`~p2pdeploy.swarm.identity`: the leaf that a host presents, and whose torrents it joins
 * :mod:`~p2pdeploy.swarm.admission`: which addresses may connect
