@@ -9,13 +9,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from p2pctl.fleet_dir import FleetDir
 
-__all__ = ["Lab", "cpu_s", "make_payload", "running_lab", "scratch_folder", "write_random"]
+__all__ = [
+    "Lab",
+    "cpu_s",
+    "gone_afterwards",
+    "make_payload",
+    "running_lab",
+    "scratch_folder",
+    "write_random",
+]
 
 BIN = Path(sys.executable).parent
 HELLO = Path(__file__).resolve().parent.parent / "examples" / "hello"
@@ -64,9 +72,17 @@ class Lab:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder() -> Generator[Path]:
     """A private folder that is gone afterwards, read-only trees included."""
     folder = Path(tempfile.mkdtemp(prefix="p2pdeploy-bench-"))
+    with gone_afterwards(folder):
+        yield folder
+
+
+@contextmanager
+def gone_afterwards(folder: Path) -> Generator[Path]:
+    """*folder*, made if need be, and deleted at the end with everything in it."""
+    folder.mkdir(exist_ok=True)
     try:
         yield folder
     finally:
@@ -78,7 +94,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_lab(folder: Path, *, hosts: int, fault_domains: int) -> Iterator[Lab]:
+def running_lab(folder: Path, *, hosts: int, fault_domains: int) -> Generator[Lab]:
     """A fleet in ``folder/fleet``, taken down afterwards whatever happened."""
     lab = Lab(folder / "fleet")
     try:

@@ -1,173 +1,118 @@
 """How near to the physical limit a release reaches every host of a shaped network.
 
-Prints one JSON line for each client, ours first.  Times count from the moment the rollout was
-accepted (ours) or the clients were started (others) to the moment a host has every byte.
+Prints one line for each client, ours first.  Times count from the moment the rollout was accepted
+(ours) or the clients were started (others) to the moment a host has every byte.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable
 
-from lab.bound import bound_s
-from lab.clients import CLIENTS, PublicSwarm, make_torrent
-from lab.fleet import moment, running_control_plane, running_fleet
-from lab.goodput import Goodput, measure_goodput
-from lab.meter import Meter, Moved
+from lab.clients import CLIENTS, why_not
+from lab.measure import OURS, Work, measure_other, measure_ours
 from lab.network import Network
-from lab.plan import plan_lab
+from lab.plan import Plan, plan_lab
+from lab.rows import Row, heading, median_row, shown
 from lab.world import enter_world
-from local_fleet import make_payload, scratch_folder
+from local_fleet import gone_afterwards, make_payload, scratch_folder
 
-from p2pdeploy.payload.layout import piece_size_for
-
-PATIENCE_FACTOR = 10  # of the bound; transmission needs 4.4
-PATIENCE_MIN_S = 120.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is measured: one payload on one network."""
-
-    network: Network
-    folder: Path
-    payload: Path
-    mib: int
-    goodput: Goodput
-
-    @property
-    def patience_s(self) -> float:
-        return max(PATIENCE_MIN_S, PATIENCE_FACTOR * self.bound_s(self.mib << 20))
-
-    def bound_s(self, size_bytes: int) -> float:
-        pieces = -(-size_bytes // piece_size_for(size_bytes))
-        return bound_s(self.network.plan, size_bytes, pieces, self.goodput.efficiency)
-
-    def meter(self, pids: dict[str, int]) -> Meter:
-        return Meter(self.network, self.goodput.bytes_per_payload_byte, pids)
+COUNT_MAX = 100_000  # of MiB, 100 GB; everything else has closer bounds of its own
+RATE_MBIT_MIN = 0.1  # takes longer than anybody waits
+RATE_MBIT_MAX = 100_000.0  # more than the memory of any machine moves
+WAN_HOSTS = 2  # a cell's cable carries this many hosts' rate, when nothing else is said
 
 
 def main() -> int:
     asked = _arguments()
+    plan = _plan(asked)
     enter_world()
+    if why := why_not(asked.vs):
+        raise SystemExit(why)
+    if line := heading(asked.output):
+        print(line)
+    rows: dict[str, list[Row]] = {}
     with scratch_folder() as folder:
-        work = _prepare(asked, folder)
-        _measure_ours(work)
-        for client in asked.vs:
-            with _scratch(folder / client) as place:
-                _measure_other(work, client, place)
+        network = Network(plan)
+        network.make()
+        payload = make_payload(folder / "tree", asked.mib << 20)
+        for run in range(asked.runs):
+            with gone_afterwards(folder / f"run{run}") as place:
+                work = Work.begin(network, place, payload, asked.mib)
+                for client in (OURS, *asked.vs):
+                    row = measure_ours(work) if client == OURS else measure_other(work, client)
+                    _say(row | ({"run": run + 1} if asked.runs > 1 else {}), asked.output)
+                    rows.setdefault(client, []).append(row)
+    if asked.runs > 1:
+        for measured in rows.values():
+            _say(median_row(measured) | {"median_of": asked.runs}, asked.output)
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, default=16)
-    parser.add_argument("--mbit", type=float, default=20.0, help="of each host, 10^6 bit/s")
-    parser.add_argument("--mib", type=int, default=64)
-    parser.add_argument("--cells", type=int, default=1)
-    parser.add_argument("--wan-mbit", type=float, help="of each cell")
-    parser.add_argument("--racks", type=int, default=1, help="in each cell")
-    parser.add_argument("--uplink-mbit", type=float, help="of each rack")
-    parser.add_argument(
-        "--vs", type=_clients, default=[], help=f"comma-separated, of {', '.join(CLIENTS)}"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--hosts", type=_count, default=16, help="in all (default: 16)")
+    parser.add_argument("--mbit", type=_rate, default=20.0, help="of each host, in 10^6 bit/s")
+    parser.add_argument("--mib", type=_count, default=64, help="of random data")
+    parser.add_argument("--cells", type=_count, default=1)
+    parser.add_argument("--wan-mbit", type=_rate, help="of each cell (default: two hosts' rate)")
+    parser.add_argument("--racks", type=_count, default=1, help="in each cell, a fault domain each")
+    parser.add_argument("--uplink-mbit", type=_rate, help="of each rack (default: not shaped)")
+    names = ",".join(CLIENTS)
+    parser.add_argument("--vs", type=_clients, default=[], metavar="NAME,...", help=f"of {names}")
+    parser.add_argument("--runs", type=_count, default=1, help="each measures its goodput anew")
+    parser.add_argument("-o", "--output", choices=("json", "table"), default="json")
     return parser.parse_args()
 
 
+def _plan(asked: argparse.Namespace) -> Plan:
+    wan_mbit = asked.wan_mbit
+    if wan_mbit is None and asked.cells > 1:
+        wan_mbit = WAN_HOSTS * asked.mbit
+    try:
+        return plan_lab(
+            hosts=asked.hosts,
+            mbit=asked.mbit,
+            cells=asked.cells,
+            wan_mbit=wan_mbit,
+            racks=asked.racks,
+            uplink_mbit=asked.uplink_mbit,
+        )
+    except ValueError as error:
+        raise SystemExit(f"swarm.py: {error}") from error
+
+
+def _count(text: str) -> int:
+    return int(_between(1, COUNT_MAX, int, text))
+
+
+def _rate(text: str) -> float:
+    return _between(RATE_MBIT_MIN, RATE_MBIT_MAX, float, text)
+
+
+def _between(least: float, most: float, kind: Callable[[str], float], text: str) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:  # also what is no number
+        raise argparse.ArgumentTypeError(f"{text!r} is not between {least:g} and {most:g}")
+    return number
+
+
 def _clients(text: str) -> list[str]:
-    named = text.split(",")
+    named = list(dict.fromkeys(text.split(",")))
     for name in named:
         if name not in CLIENTS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CLIENTS)}")
     return named
 
 
-def _prepare(asked: argparse.Namespace, folder: Path) -> Work:
-    plan = plan_lab(
-        hosts=asked.hosts,
-        mbit=asked.mbit,
-        cells=asked.cells,
-        wan_mbit=asked.wan_mbit,
-        racks=asked.racks,
-        uplink_mbit=asked.uplink_mbit,
-    )
-    network = Network(plan)
-    network.make()
-    goodput = measure_goodput(network, plan.origin, plan.hosts[0])
-    payload = make_payload(folder / "tree", asked.mib << 20)
-    return Work(network=network, folder=folder, payload=payload, mib=asked.mib, goodput=goodput)
-
-
-def _measure_ours(work: Work) -> None:
-    with running_fleet(work.folder / "fleet", work.network) as fleet:
-        published = fleet.p2pctl("publish", "hello", "1.0.0", work.payload.parent)
-        size_bytes = int(str(published["size_bytes"]))
-        meter = work.meter({host.name: fleet.pid(host.name) for host in fleet.hosts})
-        target = ("--env", "lab", "--mf", "web")
-        rollout = fleet.p2pctl("rollout", "apply", "hello", "1.0.0", *target)
-        shown = fleet.p2pctl("rollout", "get", rollout["id"])
-        began = datetime.fromisoformat(str(shown["created_at"])).timestamp()
-        staged = fleet.wait_logged("staged", work.patience_s)
-        moved = meter.read(size_bytes)
-        took = {name: moment(line) - began for name, line in staged.items()}
-        fetching = [moment(fleet.logged(name, "fetching")[-1]) - began for name in staged]
-    _print(work, "p2pdeploy", size_bytes, took, moved, first_fetch_s=round(min(fetching), 2))
-
-
-def _measure_other(work: Work, client: str, folder: Path) -> None:
-    with running_control_plane(folder / "tracker", work.network) as plane:
-        torrent = folder / "payload.torrent"
-        size_bytes = work.payload.stat().st_size
-        info_hash = make_torrent(
-            work.payload, piece_size_for(size_bytes), plane.announce_url, torrent
-        )
-        plane.register(info_hash)
-        swarm = PublicSwarm(work.network, folder)
-        try:
-            swarm.seed(work.payload, torrent)
-            began = time.time()
-            swarm.begin(client, torrent)
-            meter = work.meter(swarm.pids())
-            done = swarm.wait_done(work.patience_s)
-            moved = meter.read(size_bytes)
-        finally:
-            swarm.end()
-    took = {name: at - began for name, at in done.items()}
-    _print(work, client, size_bytes, took, moved)
-
-
-def _print(
-    work: Work, client: str, size_bytes: int, took: dict[str, float], moved: Moved, **more: object
-) -> None:
-    bound = work.bound_s(size_bytes)
-    row = {
-        "client": client,
-        "hosts": len(took),
-        "mib": work.mib,
-        "goodput_mbit": round(work.goodput.mbit, 2),
-        "bound_s": round(bound, 2),
-        "p50_x": round(statistics.median(took.values()) / bound, 3),
-        "last_x": round(max(took.values()) / bound, 3),
-    }
-    row |= {
-        name: round(value, 3) if value is not None else None
-        for name, value in asdict(moved).items()
-    }
-    print(json.dumps(row | more), flush=True)
-
-
-@contextmanager
-def _scratch(folder: Path) -> Generator[Path]:
-    folder.mkdir()
-    yield folder
+def _say(row: Row, form: str) -> None:
+    print(shown(row, "table" if form == "table" else "json"), flush=True)
 
 
 if __name__ == "__main__":

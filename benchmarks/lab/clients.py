@@ -1,4 +1,4 @@
-"""Public BitTorrent clients, each as its users run it: defaults, on the same bytes and cables."""
+"""Other ways to bring a file to hosts, each as its users run it: defaults, on the same cables."""
 
 from __future__ import annotations
 
@@ -7,68 +7,109 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import libtorrent as lt
 
+from lab.costs import Costs
 from lab.network import Network
 from lab.plan import ORIGIN, Machine
 from lab.waiting import wait_for
 
-__all__ = ["CLIENTS", "PublicSwarm", "make_torrent"]
+__all__ = ["CLIENTS", "PublicClients", "make_torrent", "why_not"]
 
 _STOCK = Path(__file__).with_name("stock_libtorrent.py")
+_HTTP = Path(__file__).with_name("serve_file.py")
+_HTTP_PORT = 8080
 _DONE = "done"
 _SEED_S = 30.0
 
-Command = Callable[[Machine, Path, Path, Path], list[str]]
-"""Machine, its folder, the torrent, the program to run when everything is there."""
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What one host is to do."""
+
+    machine: Machine
+    origin: Machine
+    folder: Path  # the machine's own
+    payload: Path  # where the origin has it
+    torrent: Path
+    then: Path  # a program to run when everything is there
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
 
 
-def _aria2(machine: Machine, folder: Path, torrent: Path, then: Path) -> list[str]:
-    return [
-        *(
-            "aria2c",
-            "--quiet",
-            "--no-conf",
-            f"--dir={folder / 'data'}",
-            f"--interface={machine.address}",
-        ),
-        *("--seed-ratio=0.0", "--file-allocation=none", f"--on-bt-download-complete={then}"),
-        str(torrent),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class _Client:
+    """``package``: what Debian calls it; empty where it comes with us.
+
+    ``ends``: when it has everything, so that its memory is not read any more.
+    """
+
+    program: str
+    package: str
+    command: Callable[[_Job], Sequence[object]]
+    is_torrent: bool = True
+    ends: bool = False
 
 
-def _transmission(machine: Machine, folder: Path, torrent: Path, then: Path) -> list[str]:
-    config = folder / "config"
+def _aria2(job: _Job) -> Sequence[object]:
+    return (
+        *("aria2c", "--quiet", "--no-conf", f"--dir={job.data}"),
+        *(f"--interface={job.machine.address}", "--seed-ratio=0.0", "--file-allocation=none"),
+        *(f"--on-bt-download-complete={job.then}", job.torrent),
+    )
+
+
+def _transmission(job: _Job) -> Sequence[object]:
+    config = job.folder / "config"
     config.mkdir()
     # Names and an address are all that is said; the rest is what it writes itself.
     settings = {
-        "bind-address-ipv4": machine.address,
+        "bind-address-ipv4": job.machine.address,
         "script-torrent-done-enabled": True,
-        "script-torrent-done-filename": str(then),
+        "script-torrent-done-filename": str(job.then),
     }
     (config / "settings.json").write_text(json.dumps(settings))
-    return [
-        *("transmission-cli", f"--config-dir={config}", f"--download-dir={folder / 'data'}"),
-        *(f"--finish={then}", str(torrent)),
-    ]
+    return (
+        *("transmission-cli", f"--config-dir={config}", f"--download-dir={job.data}"),
+        *(f"--finish={job.then}", job.torrent),
+    )
 
 
-def _libtorrent(machine: Machine, folder: Path, torrent: Path, then: Path) -> list[str]:
-    del then
-    data, done = str(folder / "data"), str(folder / _DONE)
-    return [sys.executable, str(_STOCK), "fetch", machine.address, data, str(torrent), done]
+def _libtorrent(job: _Job) -> Sequence[object]:
+    done = job.folder / _DONE
+    return (sys.executable, _STOCK, "fetch", job.machine.address, job.data, job.torrent, done)
 
 
-CLIENTS: dict[str, Command] = {
-    "aria2": _aria2,
-    "transmission": _transmission,
-    "libtorrent": _libtorrent,
+def _curl(job: _Job) -> Sequence[object]:
+    url = f"http://{job.origin.address}:{_HTTP_PORT}/{job.payload.name}"
+    fetch = 'curl --silent --show-error --fail --output "$1" "$2" && "$3" && exec sleep infinity'
+    return ("sh", "-c", fetch, "sh", job.data / job.payload.name, url, job.then)
+
+
+CLIENTS = {
+    "aria2": _Client(program="aria2c", package="aria2", command=_aria2),
+    "transmission": _Client(
+        program="transmission-cli", package="transmission-cli", command=_transmission
+    ),
+    "libtorrent": _Client(program=sys.executable, package="", command=_libtorrent),
+    "curl": _Client(program="curl", package="curl", command=_curl, is_torrent=False, ends=True),
 }
-PROGRAMS = {"aria2": "aria2c", "transmission": "transmission-cli"}
+
+
+def why_not(names: Sequence[str]) -> str:
+    """Why these clients cannot run here; empty when they can."""
+    wanted = [CLIENTS[name] for name in names]
+    missing = [client.package for client in wanted if not shutil.which(client.program)]
+    if not missing:
+        return ""
+    return f"not installed: {', '.join(missing)}: apt-get install {' '.join(missing)}"
 
 
 def make_torrent(payload: Path, piece_size_bytes: int, announce: str, torrent: Path) -> str:
@@ -81,35 +122,56 @@ def make_torrent(payload: Path, piece_size_bytes: int, announce: str, torrent: P
     return str(lt.torrent_info(str(torrent)).info_hashes().v1)
 
 
-class PublicSwarm:
-    """One client on every host, and a stock libtorrent that seeds from the origin."""
+class PublicClients:
+    """One client on every host, and what it fetches from on the origin.
 
-    def __init__(self, network: Network, folder: Path) -> None:
+    Args:
+        client: One of ``CLIENTS``.
+        network: Made.
+        folder: Of this measurement alone.
+        payload: On the origin; to be fetched.
+        torrent: Of it, for those that read one.
+    """
+
+    def __init__(
+        self, client: str, network: Network, folder: Path, payload: Path, torrent: Path
+    ) -> None:
+        self._client = CLIENTS[client]
         self._network = network
         self._folder = folder
+        self._payload = payload
+        self._torrent = torrent
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.costs = Costs()
 
-    def seed(self, payload: Path, torrent: Path) -> None:
-        """Start it; returns when it listens."""
-        address = self._network.plan.origin.address
-        words = [sys.executable, _STOCK, "seed", address, payload.parent, torrent]
-        self._start(ORIGIN, [*map(str, words), str(self._folder / "seeding")])
-        wait_for((self._folder / "seeding").exists, "the seed is ready", _SEED_S)
+    @property
+    def has_ended(self) -> bool:
+        """True for a client that is gone once it has everything."""
+        return self._client.ends
 
-    def begin(self, client: str, torrent: Path) -> None:
-        """Start *client* on every host."""
-        program = PROGRAMS.get(client)
-        if program is not None and not shutil.which(program):
-            raise SystemExit(f"{program} is not installed (see benchmarks/README.md)")
+    def seed(self) -> None:
+        """Start the origin's side, libtorrent or a web server; returns when it listens."""
+        address, ready = self._network.plan.origin.address, self._folder / "seeding"
+        words: tuple[object, ...] = (_HTTP, address, _HTTP_PORT, self._payload.parent, ready)
+        if self._client.is_torrent:
+            words = (_STOCK, "seed", address, self._payload.parent, self._torrent, ready)
+        self._start(ORIGIN, (sys.executable, *words))
+        wait_for(ready.exists, "the seed is ready", _SEED_S)
+
+    def begin(self) -> None:
+        """Start the client on every host."""
         for machine in self._network.plan.hosts:
             folder = self._folder / machine.name
             (folder / "data").mkdir(parents=True)
-            words = CLIENTS[client](machine, folder, torrent, _write_then(folder))
-            self._start(machine.name, words)
-
-    def pids(self) -> dict[str, int]:
-        """Of the clients."""
-        return {name: run.pid for name, run in self._running.items() if name != ORIGIN}
+            job = _Job(
+                machine=machine,
+                origin=self._network.plan.origin,
+                folder=folder,
+                payload=self._payload,
+                torrent=self._torrent,
+                then=_write_then(folder),
+            )
+            self.costs.begin(self._start(machine.name, self._client.command(job)))
 
     def wait_done(self, timeout_s: float) -> dict[str, float]:
         """When each host had everything, in seconds of the Unix epoch."""
@@ -133,15 +195,16 @@ class PublicSwarm:
             run.wait()
         self._running.clear()
 
-    def _start(self, machine: str, words: list[str]) -> None:
+    def _start(self, machine: str, words: Sequence[object]) -> subprocess.Popen[bytes]:
         with (self._folder / f"{machine}.log").open("wb") as log:
-            self._running[machine] = subprocess.Popen(
+            process = self._running[machine] = subprocess.Popen(
                 self._network.inside(machine, words),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={"HOME": str(self._folder / machine), "PATH": "/usr/bin:/bin"},
             )
+        return process
 
 
 def _write_then(folder: Path) -> Path:

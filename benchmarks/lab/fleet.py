@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lab.costs import Costs
 from lab.network import Network
 from lab.plan import ORIGIN, PREFIX, Machine
 from lab.waiting import wait_for
@@ -76,6 +77,7 @@ class LabFleet:
         self.hosts = [_host(machine) for machine in network.plan.hosts]
         self._programs = {program.name: program for program in programs_of(folder, self.hosts)}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.costs = Costs()
 
     def begin_control_plane(self) -> None:
         """Keys and control plane; returns when the API answers."""
@@ -102,10 +104,13 @@ class LabFleet:
         with program.log_path.open("ab") as log:
             words = self.network.inside(_machine(name), [sys.executable, *program.arguments])
             self._running[name] = subprocess.Popen(words, stdout=log, stderr=log)
+        if name != CONTROL_PLANE:
+            self.costs.begin(self._running[name])
 
     def kill(self, name: str) -> None:
         """Kill -9."""
         process = self._running.pop(name)
+        self.costs.end(process)
         process.kill()
         process.wait()
 
@@ -113,9 +118,6 @@ class LabFleet:
         """Kill everything; services go with the world."""
         for name in list(self._running):
             self.kill(name)
-
-    def pid(self, name: str) -> int:
-        return self._running[name].pid
 
     def p2pctl(self, *words: object) -> Any:
         """Run a command on the control plane's machine; its document."""
@@ -129,15 +131,15 @@ class LabFleet:
         found = [json.loads(line) for line in lines if words in line and line.startswith("{")]
         return [line for line in found if line.get("event") == event]
 
-    def wait_logged(self, event: str, timeout_s: float) -> dict[str, dict[str, Any]]:
-        """Wait until every host has logged *event*; the newest such line of each."""
+    def wait_logged(
+        self, event: str, names: Sequence[str], timeout_s: float
+    ) -> dict[str, dict[str, Any]]:
+        """Wait until each of these hosts has logged *event*; the newest such line of each."""
         return {
-            host.name: wait_for(
-                lambda name=host.name: self.logged(name, event),
-                f"{event} on {host.name}",
-                timeout_s,
+            name: wait_for(
+                lambda name=name: self.logged(name, event), f"{event} on {name}", timeout_s
             )[-1]
-            for host in self.hosts
+            for name in names
         }
 
     @property

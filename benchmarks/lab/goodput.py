@@ -68,11 +68,11 @@ def measure_goodput(network: Network, source: Machine, sink: Machine) -> Goodput
         assert server.stdout is not None
         if server.stdout.readline().strip() != "ready":
             raise SystemExit("the source of the goodput measurement did not start")
-        before = network.count(sink.name)
+        before = network.counts()[sink.name]
         words = network.inside(sink.name, [sys.executable, "-c", _RECEIVE, source.address])
         done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, timeout=60)
         mbit, payload_bytes = (float(word) for word in done.stdout.split())
-        passed_bytes = network.count(sink.name).down_bytes - before.down_bytes
+        passed_bytes = network.counts()[sink.name].down_bytes - before.down_bytes
     finally:
         server.kill()
         server.wait()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from local_fleet import cpu_s
-
-from lab.network import Network
+from lab.costs import Costs
+from lab.network import Count, Network
 from lab.plan import ORIGIN
 
 __all__ = ["Meter", "Moved"]
@@ -32,50 +30,44 @@ class Meter:
         network: Whose cables are read.  Headers and acknowledgements pass them too: what one plain
             stream needed for its payload is taken off, everything else counts.
         bytes_per_payload_byte: Of that stream.
-        pids: The clients' processes.
+        size_bytes: The payload.
+        costs: Of the hosts' processes.
     """
 
     def __init__(
-        self, network: Network, bytes_per_payload_byte: float, pids: dict[str, int]
+        self, network: Network, bytes_per_payload_byte: float, size_bytes: int, costs: Costs
     ) -> None:
         self._network = network
-        self._bytes_per_payload_byte = bytes_per_payload_byte
-        self._pids = pids
-        self._before = {end: network.count(end) for end in self._ends()}
-        self._cpu_before_s = self._cpu_s()
+        self._bytes_per_copy = bytes_per_payload_byte * size_bytes
+        self._size_bytes = size_bytes
+        self._costs = costs
+        self._before = network.counts()
+        self._cpu_before_s = costs.cpu_s()
 
-    def read(self, size_bytes: int) -> Moved:
-        """What has moved since, of a payload of *size_bytes*."""
-        hosts = len(self._network.plan.hosts)
+    def read(self) -> Moved:
+        """What has moved since."""
+        now = self._network.counts()
+        moved_gb = len(self._network.plan.hosts) * self._size_bytes / 1e9
         return Moved(
-            origin_egress_f=self._copies(ORIGIN, size_bytes, up=True),
-            cross_rack_copies=self._most("rack", size_bytes),
-            cross_cell_copies=self._most("cell", size_bytes),
-            cpu_s_per_gb=(self._cpu_s() - self._cpu_before_s) / (hosts * size_bytes / 1e9),
-            rss_mib_max=max(_peak_rss_mib(pid) for pid in self._pids.values()),
+            origin_egress_f=self._copies(now, ORIGIN, up=True),
+            cross_rack_copies=self._most(now, "rack"),
+            cross_cell_copies=self._most(now, "cell"),
+            cpu_s_per_gb=(self._costs.cpu_s() - self._cpu_before_s) / moved_gb,
+            rss_mib_max=self._costs.rss_mib_max(),
         )
 
-    def _ends(self) -> list[str]:
-        return [ORIGIN, *(cable.lower for cable in self._network.plan.cables)]
+    def received(self) -> dict[str, float]:
+        """What has come to each host since, in multiples of the payload."""
+        now = self._network.counts()
+        return {host.name: self._copies(now, host.name) for host in self._network.plan.hosts}
 
-    def _copies(self, end: str, size_bytes: int, *, up: bool) -> float:
-        now, before = self._network.count(end), self._before[end]
-        moved = now.up_bytes - before.up_bytes if up else now.down_bytes - before.down_bytes
-        return moved / self._bytes_per_payload_byte / size_bytes
+    def _copies(self, now: dict[str, Count], end: str, *, up: bool = False) -> float:
+        now_there, before = now[end], self._before[end]
+        if up:
+            return (now_there.up_bytes - before.up_bytes) / self._bytes_per_copy
+        return (now_there.down_bytes - before.down_bytes) / self._bytes_per_copy
 
-    def _most(self, kind: Literal["rack", "cell"], size_bytes: int) -> float | None:
+    def _most(self, now: dict[str, Count], kind: Literal["rack", "cell"]) -> float | None:
         """The most copies that entered any switch of a kind."""
         cables = [cable for cable in self._network.plan.cables if cable.kind == kind]
-        return max(
-            (self._copies(cable.lower, size_bytes, up=False) for cable in cables), default=None
-        )
-
-    def _cpu_s(self) -> float:
-        return sum(cpu_s(pid) for pid in self._pids.values())
-
-
-def _peak_rss_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit(f"process {pid} is gone")
+        return max((self._copies(now, cable.lower) for cable in cables), default=None)

@@ -79,7 +79,10 @@ def plan_lab(
     if not 1 <= hosts <= HOSTS_MAX:
         raise ValueError(f"{hosts} hosts; a lab has 1 to {HOSTS_MAX}")
     if hosts % (cells * racks):
-        raise ValueError(f"{hosts} hosts do not fill {cells} cells of {racks} racks evenly")
+        raise ValueError(
+            f"{hosts} hosts do not fill {cells} x {racks} racks (cells x racks in each) evenly: "
+            f"take a multiple of {cells * racks}"
+        )
     cables: list[Cable] = []
     switches: list[tuple[int, int, str]] = []
     for cell in range(cells):

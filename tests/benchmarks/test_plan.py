@@ -36,11 +36,15 @@ def test_among_equals_the_bound_is_one_copy_and_the_filling_of_the_pipeline() ->
     )
 
 
-@pytest.mark.parametrize(
-    "slower",
-    [{"origin_mbit": 5}, {"racks": 4, "uplink_mbit": 5}, {"cells": 4, "wan_mbit": 5}],
-    ids=["origin", "rack", "cell"],
-)
-def test_the_slowest_cable_decides(slower: dict[str, float]) -> None:
-    plan = plan_lab(hosts=16, mbit=20, **slower)  # type: ignore[arg-type]
-    assert bound_s(plan, 64 * MIB, 1024, 1.0) == pytest.approx(64 * MIB * 8 / 5e6 * (1 + 4 / 1024))
+SLOWER_CABLES = {
+    "origin": plan_lab(hosts=16, mbit=20, origin_mbit=5),
+    "rack": plan_lab(hosts=16, mbit=20, racks=4, uplink_mbit=5),
+    "cell": plan_lab(hosts=16, mbit=20, cells=4, wan_mbit=5),
+}
+
+
+@pytest.mark.parametrize("cable", SLOWER_CABLES)
+def test_the_slowest_cable_decides(cable: str) -> None:
+    assert bound_s(SLOWER_CABLES[cable], 64 * MIB, 1024, 1.0) == pytest.approx(
+        64 * MIB * 8 / 5e6 * (1 + 4 / 1024)
+    )
