@@ -27,6 +27,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     core: GossipStatistics
     shell: ShellStatistics
     torrents: list[Progress]
+    copied_bytes: int  # out of other releases on this host
+    shared_bytes: int  # the same without a copy, where the filesystem can
     control_failures: int  # calls to the control plane without a usable answer
     orders_refused: int  # items of the control plane that did not verify
     requests_dropped: int  # of the host API
@@ -50,6 +52,11 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         yield from _gossip(self._figures.core, self._figures.shell)
         yield from _swarm(self._figures.torrents)
+        yield _counter(
+            "p2pdaemon_reused_bytes",
+            "Payload taken from other releases on this host.",
+            {"copied": self._figures.copied_bytes, "shared": self._figures.shared_bytes},
+        )
         yield from _process(self._figures)
 
 

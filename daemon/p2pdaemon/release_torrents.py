@@ -9,6 +9,7 @@ from p2pdaemon.store import ReleaseStore
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.payload import stage
+from p2pdeploy.payload.delta import Gaps
 from p2pdeploy.payload.torrent import piece_count, torrent_bytes
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
@@ -37,19 +38,22 @@ class ReleaseTorrents:
         """All of them now."""
         return dict(self._torrents)
 
-    async def add(self, digest: Digest, manifest: Manifest, have: list[bool]) -> Torrent:
+    async def add(
+        self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
+    ) -> Torrent:
         """Begin to exchange pieces of a release that is in no torrent here.
 
         Args:
             digest: The release's.
             manifest: Its checked manifest; its folder was prepared.
             have: One truth value per piece: which are on the disk and verified.
+            gaps: What is missing of pieces that are there in part.
 
         Raises:
             As ``Session.add``.
         """
         async with self._adding:
-            return await self._add(digest, manifest, have)
+            return await self._add(digest, manifest, have, gaps)
 
     async def seed(self, digest: Digest, manifest: Manifest) -> None:
         """Offer a release that is staged whole; nothing happens when it is offered already.
@@ -59,7 +63,7 @@ class ReleaseTorrents:
         """
         async with self._adding:
             if digest not in self._torrents:
-                await self._add(digest, manifest, [True] * piece_count(manifest))
+                await self._add(digest, manifest, [True] * piece_count(manifest), {})
 
     async def drop(self, digest: Digest) -> None:
         """Leave the swarm of *digest*; what was fetched stays on the disk."""
@@ -67,12 +71,14 @@ class ReleaseTorrents:
         if torrent is not None:
             await torrent.remove()
 
-    async def _add(self, digest: Digest, manifest: Manifest, have: list[bool]) -> Torrent:
+    async def _add(
+        self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
+    ) -> Torrent:
         root = self._store.root(digest)
         paths = {
             blob.path: stage.blob_path(root, manifest, number)
             for number, blob in enumerate(manifest.blobs)
         }
         data = await disk_hop(torrent_bytes, manifest, digest, self._session.authority_pem)
-        torrent = self._torrents[digest] = await self._session.add(data, paths, have)
+        torrent = self._torrents[digest] = await self._session.add(data, paths, have, gaps)
         return torrent

@@ -168,6 +168,8 @@ class Reporter:
                 core=core,
                 shell=shell,
                 torrents=[torrent.progress() for torrent in self._stager.torrents().values()],
+                copied_bytes=self._stager.reused.copied_bytes,
+                shared_bytes=self._stager.reused.shared_bytes,
                 control_failures=self._sync.failures,
                 orders_refused=self._sync.refusals,
                 requests_dropped=self.requests_dropped,

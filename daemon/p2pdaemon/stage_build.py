@@ -31,15 +31,29 @@ from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload import stage
+from p2pdeploy.payload.delta import DeltaResult
 from p2pdeploy.payload.torrent import PieceCheck
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 
-__all__ = ["BuildStager"]
+__all__ = ["BuildStager", "Reused"]
 
 _log = get_logger("stage")
+
+
+class Reused:
+    """Bytes that came out of other releases on this host since the daemon started."""
+
+    def __init__(self) -> None:
+        self.copied_bytes = 0
+        self.shared_bytes = 0  # by reference: neither written nor taking room
+
+    def add(self, here: DeltaResult) -> None:
+        """Count one run."""
+        self.copied_bytes += here.reused_bytes - here.shared_bytes
+        self.shared_bytes += here.shared_bytes
 
 
 class BuildStager:
@@ -73,6 +87,7 @@ class BuildStager:
         self._rng = rng
         self._parts = ReleaseParts(store, control, judge)
         self._torrents = ReleaseTorrents(store, session)
+        self.reused = Reused()
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
         self._turns: defaultdict[Digest, trio.Lock] = defaultdict(trio.Lock)  # who writes a release
@@ -194,9 +209,18 @@ class BuildStager:
         await self._torrents.drop(digest)  # of an earlier try; what it fetched is found on the disk
         await disk_hop(stage.prepare, root, manifest)
         here = await disk_hop(self._store.local_pieces, service, digest, manifest, index)
-        torrent = await self._torrents.add(digest, manifest, here.have)
+        torrent = await self._torrents.add(digest, manifest, here.have, here.gaps)
+        self.reused.add(here)
         log = _log.bind(service=service, digest=digest)
-        log.info("fetching", pieces=len(here.have), pieces_here=sum(here.have))
+        log.info(
+            "fetching",
+            pieces=len(here.have),
+            pieces_here=sum(here.have),
+            pieces_in_part=len(here.gaps),
+            kept_bytes=here.kept_bytes,
+            reused_bytes=here.reused_bytes,
+            shared_bytes=here.shared_bytes,
+        )
         async with AsyncExitStack() as unfinished:
             unfinished.push_async_callback(self._abandon, digest)
             report = await self._fetch_pieces(torrent, digest, manifest, here.reused_bytes)

@@ -97,26 +97,38 @@ class ReleaseStore:
         """Keep the chunk index of *manifest*.  Raises IntegrityError when it is another one."""
         _write(self.root(digest) / "chunks", data, manifest.chunk_index)
 
-    def staged(self) -> Iterator[tuple[Digest, Manifest]]:
-        """Every staged release, one manifest in memory at a time."""
-        for digest in self.digests():
-            if self.is_staged(digest) and (manifest := self.read_manifest(digest)) is not None:
-                yield digest, manifest
-
     def local_pieces(
         self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex
     ) -> DeltaResult:
-        """Copy into a prepared release what it had before, and what older ones of *service* have.
+        """Copy into a prepared release what it had before, and what others on this disk have.
+
+        What *service* runs now is looked at first, then its other releases, then other services'.
 
         Raises:
             OSError: the disk fails or is full.
         """
-        olds: list[Older] = []
-        for other, old in self.staged():
-            old_index = self.read_chunk_index(other, old) if old.service == service else None
-            if old_index is not None:
-                olds.append(Older(old, old_index, self.root(other)))
-        return local_pieces(manifest, index, olds, self.root(digest))
+        return local_pieces(manifest, index, self._olds(service), self.root(digest))
+
+    def _olds(self, service: ServiceName) -> Iterator[Older]:
+        """Staged releases, the likeliest to help first; one in memory at a time."""
+        current = self.current(service)
+        others: list[Digest] = []
+        for digest in sorted(self.digests(), key=lambda digest: digest != current):
+            manifest = self.read_manifest(digest) if self.is_staged(digest) else None
+            if manifest is not None and manifest.service == service:
+                yield from self._older(digest, manifest)
+            elif manifest is not None:
+                others.append(digest)
+        for digest in others:
+            manifest = self.read_manifest(digest)
+            if manifest is not None:
+                yield from self._older(digest, manifest)
+
+    def _older(self, digest: Digest, manifest: Manifest) -> Iterator[Older]:
+        """One release to copy from, unless its chunk index is gone."""
+        index = self.read_chunk_index(digest, manifest)
+        if index is not None:
+            yield Older(manifest, index, self.root(digest))
 
     def remove(self, digest: Digest) -> None:
         """Delete the release, and the links ``previous`` that lead to it.  It must not run."""

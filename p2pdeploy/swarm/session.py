@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -104,7 +104,11 @@ class Session:
         await self._stack.__aexit__(kind, error, trace)
 
     async def add(
-        self, torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool]
+        self,
+        torrent_bytes: bytes,
+        paths: Mapping[str, Path],
+        have: list[bool],
+        gaps: Mapping[int, Sequence[tuple[int, int]]] | None = None,
     ) -> Torrent:
         """Fetch and seed one release until it is removed.
 
@@ -114,6 +118,9 @@ class Session:
                 exist and hold nothing that leads elsewhere: libtorrent follows what it finds.
             have: One truth value per piece: which are on disk already and verified.  When the
                 files contradict (too short, not there) everything is hashed again.
+            gaps: Of pieces that are on disk in part, by number: the ranges that are missing, from
+                a first byte of the piece to the one after the last.  Everything else of such a
+                piece must be right: when it is not, who sends the rest is taken for a liar.
 
         Returns:
             The torrent, checked, connected to nobody.
@@ -126,7 +133,7 @@ class Session:
             UnavailableError: the files cannot be read, or not in time (``check-timeout``).
         """
         params = await trio.to_thread.run_sync(
-            params_of, torrent_bytes, paths, have, limiter=self._limiter
+            params_of, torrent_bytes, paths, have, gaps or {}, limiter=self._limiter
         )
         require_ours(params.ti.ssl_cert().encode(), self._identity)
         if self._session.find_torrent(params.ti.info_hashes().get_best()).is_valid():

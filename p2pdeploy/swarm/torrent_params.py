@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,12 @@ from p2pdeploy.swarm.settings import PIECE_BYTES_MIN
 __all__ = ["params_of"]
 
 
-def params_of(torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool]) -> Any:
+def params_of(
+    torrent_bytes: bytes,
+    paths: Mapping[str, Path],
+    have: list[bool],
+    gaps: Mapping[int, Sequence[tuple[int, int]]],
+) -> Any:
     """Parse a .torrent and say where its blobs lie.  Blocking: a torrent can be large.
 
     Raises:
@@ -35,10 +40,21 @@ def params_of(torrent_bytes: bytes, paths: Mapping[str, Path], have: list[bool])
         index: str(paths[path]) for index, path in zip(blobs, in_order, strict=True)
     }
     params.have_pieces = have
+    blocks = -(-info.piece_length() // BLOCK_BYTES)
+    params.unfinished_pieces = {
+        piece: [_is_whole(block, missing) for block in range(blocks)]
+        for piece, missing in gaps.items()
+    }
     flags = lt.torrent_flags  # neither paused nor queued: we decide what is fetched
     params.flags = flags.update_subscribe | flags.apply_ip_filter
     params.flags |= flags.disable_dht | flags.disable_lsd | flags.disable_pex
     return params
+
+
+def _is_whole(block: int, missing: Sequence[tuple[int, int]]) -> bool:
+    """Whether no byte of a block is in one of the ranges."""
+    start, end = block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES
+    return not any(first < end and start < after for first, after in missing)
 
 
 def _with_layers(info: Any, decoded: Any) -> Any:

@@ -25,7 +25,7 @@ class Swarm:
     def __init__(self) -> None:
         self.here: list[object] = []
 
-    async def add(self, torrent_bytes, paths, have):
+    async def add(self, torrent_bytes, paths, have, gaps):
         torrent = SimpleNamespace()
 
         async def remove() -> None:

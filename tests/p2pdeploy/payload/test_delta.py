@@ -13,7 +13,7 @@ from p2pdeploy.ids import ServiceName
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import Built, build
 from p2pdeploy.payload.delta import Older, local_pieces, pieces_on_disk
-from p2pdeploy.payload.torrent import piece_spans
+from p2pdeploy.payload.torrent import PieceSpan, piece_spans
 
 HELLO = ServiceName("hello")
 MIB = 1 << 20
@@ -52,6 +52,10 @@ def new(make_tree) -> Built:
     return build(make_tree({"renamed": NEW, "first": b"!" * 9, **small}, name="new"), HELLO)
 
 
+def spans_had(built: Built, have: list[bool]) -> list[tuple[PieceSpan, bool]]:
+    return list(zip(piece_spans(built.manifest), have, strict=True))
+
+
 def prepared(built: Built, root: Path) -> Path:
     root.mkdir()
     stage.prepare(root, built.manifest)
@@ -83,6 +87,48 @@ def test_a_release_with_the_same_content_is_reused_whole(
     stage.finish(root, again.manifest)
 
 
+def test_what_a_piece_lacks_is_known_to_the_byte(older: Older, new: Built, tmp_path: Path) -> None:
+    root = prepared(new, tmp_path / "store-new")
+    result = local_pieces(new.manifest, new.chunk_index, [older], root)
+    assert result.gaps, "each edge of what changed lies within a piece"
+    lacking = 0
+    for number, (span, had) in enumerate(spans_had(new, result.have)):
+        if had:
+            assert number not in result.gaps
+            continue
+        gaps = result.gaps.get(number, ((0, span.size_bytes),))
+        lacking += sum(end - start for start, end in gaps)
+        if number in result.gaps:
+            assert_right_beside(new, root, span, gaps)
+    assert lacking + result.reused_bytes == new.manifest.size_bytes
+
+
+def assert_right_beside(built: Built, root: Path, span: PieceSpan, gaps) -> None:
+    """Every byte of a piece is right but those in its gaps, of which some are not."""
+    with stage.blob_path(root, built.manifest, span.blob_index).open("rb") as file:
+        file.seek(span.offset_bytes)
+        found = bytearray(file.read(span.size_bytes).ljust(span.size_bytes, b"\0"))
+    true = built.sources.pread(*span)
+    assert found != true
+    for start, end in gaps:
+        assert 0 <= start < end <= span.size_bytes
+        found[start:end] = true[start:end]
+    assert found == true
+
+
+def test_the_first_release_that_has_it_all_is_the_only_one_that_is_read(
+    older: Older, make_tree, tmp_path: Path
+) -> None:
+    again = build(older.root / "tree", HELLO)
+
+    def olds():
+        yield older
+        pytest.fail("another release was read")
+
+    root = prepared(again, tmp_path / "store-again")
+    assert all(local_pieces(again.manifest, again.chunk_index, olds(), root).have)
+
+
 def test_without_older_releases_nothing_is_there(new: Built, tmp_path: Path) -> None:
     root = prepared(new, tmp_path / "store-new")
     result = local_pieces(new.manifest, new.chunk_index, [], root)
@@ -94,7 +140,10 @@ def test_running_it_again_keeps_what_is_there(older: Older, new: Built, tmp_path
     root = prepared(new, tmp_path / "store-new")
     one = local_pieces(new.manifest, new.chunk_index, [older], root)
     two = local_pieces(new.manifest, new.chunk_index, [older], root)
-    assert two == (one.have, 0, one.reused_bytes)
+    assert (two.have, two.gaps) == (one.have, one.gaps)
+    whole = sum(span.size_bytes for span, had in spans_had(new, one.have) if had)
+    assert two.kept_bytes == whole
+    assert two.reused_bytes == one.reused_bytes - whole
 
 
 def test_an_interrupted_fetch_is_taken_up(new: Built, tmp_path: Path) -> None:

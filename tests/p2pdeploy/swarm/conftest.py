@@ -131,11 +131,16 @@ class HostUnderTest:
     def neighbour(self) -> Neighbour:
         return Neighbour(self.name, self.session.address, self.session.port)
 
-    async def add(self, release: Release, have: list[bool] | None = None) -> Torrent:
+    async def add(
+        self,
+        release: Release,
+        have: list[bool] | None = None,
+        gaps: dict[int, tuple[tuple[int, int], ...]] | None = None,
+    ) -> Torrent:
         for path in release.paths(self.root).values():
             path.parent.mkdir(parents=True, exist_ok=True)
         return await self.session.add(
-            release.torrent, release.paths(self.root), have or [False] * len(release.spans)
+            release.torrent, release.paths(self.root), have or [False] * len(release.spans), gaps
         )
 
     async def fetch(

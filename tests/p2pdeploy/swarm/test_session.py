@@ -67,6 +67,51 @@ async def test_a_host_gets_everything_from_a_seed_that_was_told_it_has_all(lab, 
     assert small_release.is_at(host.root)
 
 
+BLOCK_BYTES = 16 * 1024
+
+
+def write_with_gaps(release, root: Path, gaps) -> None:
+    """The release on the disk of *root*, with zeros where *gaps* of its pieces are."""
+    holed = {path: bytearray(data) for path, data in release.blobs.items()}
+    blobs = list(holed.values())
+    for piece, ranges in gaps.items():
+        span = release.spans[piece]
+        for start, end in ranges:
+            first = span.offset_bytes + start
+            blobs[span.blob_index][first : first + end - start] = bytes(end - start)
+    release.write(root, {path: bytes(data) for path, data in holed.items()})
+
+
+async def test_only_the_blocks_that_a_piece_lacks_come_over_the_wire(lab, small_release):
+    gaps = {0: ((100, 200),), 2: ((BLOCK_BYTES, 2 * BLOCK_BYTES),)}
+    have = [piece not in gaps for piece in range(7)]
+    seed, host = lab.host(), lab.host()
+    small_release.write(seed.root)
+    write_with_gaps(small_release, host.root, gaps)
+    async with seed.session, host.session:
+        await seed.add(small_release, [True] * 7)
+        torrent = await host.add(small_release, have, gaps)
+        assert torrent.progress().pieces_have == 5
+        torrent.connect(seed.session.address, seed.session.port)
+        with trio.fail_after(10):
+            await torrent.wait_complete()
+        await torrent.refresh()
+        assert torrent.peer_bytes == 2 * BLOCK_BYTES
+    assert small_release.is_at(host.root)
+
+
+async def test_a_dealt_piece_completes_what_was_there_in_part(lab, small_release):
+    gaps = {0: ((100, 200),)}
+    host = lab.host()
+    write_with_gaps(small_release, host.root, gaps)
+    async with host.session:
+        torrent = await host.add(small_release, [False] + [True] * 6, gaps)
+        await add_all(torrent, small_release, [0])
+        await torrent.wait_complete()
+        assert torrent.hash_failures == 0
+    assert small_release.is_at(host.root)
+
+
 async def test_what_the_caller_says_it_has_is_hashed_when_the_files_contradict(lab, small_release):
     host = lab.host()
     async with host.session:
