@@ -23,7 +23,7 @@ Reading order:
 * :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`
   and :mod:`~p2pdaemon.release_torrents`, by what :mod:`~p2pdaemon.release_parts` says of it and
   its publishers signed (:mod:`~p2pdaemon.verify_release`, and :mod:`~p2pdaemon.judge_bundle` in
-  a short process);
+  a short process, :mod:`~p2pdaemon.judge_release`);
   :mod:`~p2pdaemon.tell_seeds`: what is seeded, to a dealer that forgot
 * :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``, kept in
   bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`; logs by

@@ -146,18 +146,6 @@ def renew(config_path: Path) -> None:
     _run(work)
 
 
-@cli.command(hidden=True)
-def verify_release() -> None:
-    """Judge release metadata; the daemon's own child, so that the daemon needs less memory."""
-
-    async def work() -> None:
-        from p2pdaemon.judge_bundle import QUESTION_BYTES_MAX, answer
-
-        sys.stdout.buffer.write(answer(sys.stdin.buffer.read(QUESTION_BYTES_MAX + 1)))
-
-    _run(work)
-
-
 def _run(work: Callable[[], Awaitable[None]]) -> None:
     os.umask(PRIVATE_UMASK)
     trio.run(work)

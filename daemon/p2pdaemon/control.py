@@ -41,7 +41,7 @@ CALL_TIMEOUT_S = 10.0  # small answers; a control plane that takes longer is as 
 BULK_TIMEOUT_S = 120.0  # a manifest of 64 MiB at 1 MB/s and some; one piece of 16 MiB
 CONNECTIONS_MAX = 6  # four deal loops, one sync, one spare
 KEEPALIVE_S = 60.0  # longer than the longest pause between two calls of an idle daemon
-PIECE_BYTES_MAX = 16 * 1024 * 1024
+DEAL_BYTES_MAX = 16 * 1024 * 1024  # the largest piece; several at once are small ones
 INVENTORY_BYTES_MAX = 1024 * 1024  # 1,000 hosts of 300 bytes, three times
 SMALL_BYTES_MAX = 64 * 1024
 
@@ -114,7 +114,7 @@ class ControlPlane:
         )
 
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
-        """Draw the next piece.  The bytes are empty unless the reply is a ``Deal``; unverified."""
+        """Draw the next pieces.  No bytes unless the reply is a ``Deal``; they are unverified."""
         body = encode(request)
         async with self._answer(
             "POST",
@@ -124,13 +124,13 @@ class ControlPlane:
             timeout_s=BULK_TIMEOUT_S,
         ) as answer:
             head = answer.headers.get("X-Deal", "")
-            piece = await read_body(answer, PIECE_BYTES_MAX)
+            pieces = await read_body(answer, DEAL_BYTES_MAX)
         try:
             reply_bytes = base64.b64decode(head, validate=True)
         except ValueError as error:
             raise ProtocolError("the deal's header is not base64") from error
         reply: DealReply = decode(reply_bytes, DealReply, bytes_max=DEAL_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
-        return reply, piece
+        return reply, pieces
 
     async def sync(self, cell: CellId, request: SyncRequest) -> SyncAnswer:
         """One half of a delegate's exchange; see ``messages/sync.py``."""

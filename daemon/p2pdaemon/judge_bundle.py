@@ -1,7 +1,7 @@
-"""``p2pdaemon verify-release``: judges one bundle of release metadata, remembers it, and ends.
+"""Judges one bundle of release metadata, and remembers it.
 
-A short process of its own, since python-tuf costs memory that the daemon does without.  The
-question comes on standard input, the verdict goes to standard output, both as msgpack.
+In a short process of its own (:mod:`p2pdaemon.judge_release`), since python-tuf costs memory that
+the daemon does without.  Question and verdict are msgpack.
 
 A bundle is asked about for a release, or for the keys that sign orders.
 """

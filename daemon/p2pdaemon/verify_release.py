@@ -35,9 +35,9 @@ from p2pdeploy.trust.releases.refusals import Attack, refused
 
 __all__ = ["ReleaseJudge"]
 
-_CHILD_TIMEOUT_S = 60.0  # it takes one second; ten daemons that start on one core take longer
+_CHILD_TIMEOUT_S = 60.0  # it takes 0.3 s; ten daemons that start on one core take longer
 # -P: what lies in the working directory is no module of ours.
-_COMMAND = (sys.executable, "-P", "-m", "p2pdaemon", "verify-release")
+_COMMAND = (sys.executable, "-P", "-m", "p2pdaemon.judge_release")
 _WORDS_MAX = 500  # of a child that failed, for the log
 _NO_SERVICE = ServiceName("")
 

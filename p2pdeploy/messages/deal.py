@@ -1,17 +1,21 @@
 """How a host draws pieces from the origin: one request, one reply.
 
-The bytes of a :class:`Deal` do not travel inside it; they follow in the body of the HTTP answer.
+The bytes of a :class:`Deal` do not travel inside it; they follow in the body of the HTTP answer,
+piece after piece.
 A *bitmap* has one bit per piece, the first piece in the highest bit of the first byte, spare bits
 zero (BEP 3, "bitfield": https://www.bittorrent.org/beps/bep_0003.html).
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, HostName
 
 __all__ = [
+    "DEAL_PIECES_MAX",
     "DEAL_REPLY_BYTES_MAX",
     "DEAL_REQUEST_BYTES_MAX",
     "MISSING_MAX",
@@ -20,6 +24,7 @@ __all__ = [
     "Deal",
     "DealReply",
     "DealRequest",
+    "DealtPiece",
     "HolderHint",
     "WaitDeal",
     "bitmap_of",
@@ -32,15 +37,16 @@ PIECES_MAX = 262_144
 MISSING_MAX = 64
 
 DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 8 + 4_096  # the bitmap, the missing pieces and the names
-DEAL_REPLY_BYTES_MAX = 512  # two numbers or one host name
+DEAL_PIECES_MAX = 16  # of one deal; the smallest pieces make half a megabyte then
+DEAL_REPLY_BYTES_MAX = 1_024  # 16 pieces of 40 bytes, or one host name
 
 
 class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
-    """A host asks for the next piece that nobody in its cell has yet.
+    """A host asks for the next pieces that nobody in its cell has yet.
 
-    ``have`` is the bitmap of verified pieces.  ``missing`` are pieces that no reachable neighbour
-    has had for some seconds.  ``last_deal_s`` is what the host's last deal took from request to
-    verified bytes, 0 before the first one.  ``dropped`` are pieces it was dealt and could not use.
+    ``have`` is the bitmap of verified pieces; it confirms what was dealt before.  ``missing`` are
+    pieces that no reachable neighbour has had for some seconds.  ``dropped`` are pieces it was
+    dealt and could not use.
     ``fresh``: the host has just looked at its disk; what it said before, and deals under way to
     it, count no more.  (Other requests may overtake each other, so they only ever add.)
     ``completed``: the host has everything; it only reports.
@@ -52,16 +58,28 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     have: bytes
     missing: tuple[int, ...] = ()
     dropped: tuple[int, ...] = ()
-    last_deal_s: float = 0.0
     fresh: bool = False
     completed: bool = False
 
 
-class Deal(msgspec.Struct, frozen=True, kw_only=True, tag="deal"):
-    """Take this piece; its ``size_bytes`` bytes follow."""
+class DealtPiece(msgspec.Struct, frozen=True, array_like=True):
+    """One piece of a deal."""
 
     piece: int
-    size_bytes: int
+    size_bytes: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Deal(msgspec.Struct, frozen=True, kw_only=True, tag="deal"):
+    """Take these pieces; their bytes follow in this order."""
+
+    pieces: Annotated[
+        tuple[DealtPiece, ...], msgspec.Meta(min_length=1, max_length=DEAL_PIECES_MAX)
+    ]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its pieces."""
+        return sum(dealt.size_bytes for dealt in self.pieces)
 
 
 class HolderHint(msgspec.Struct, frozen=True, kw_only=True, tag="holder"):
@@ -72,9 +90,13 @@ class HolderHint(msgspec.Struct, frozen=True, kw_only=True, tag="holder"):
 
 
 class WaitDeal(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):
-    """Nothing to deal now, but perhaps later: ask again after ``retry_after_s``."""
+    """Nothing to deal now, but perhaps later: ask again after ``retry_after_s``.
+
+    ``exhausted``: every piece was dealt already; else it is others' turn.
+    """
 
     retry_after_s: float
+    exhausted: bool = False
 
 
 class AllDealt(msgspec.Struct, frozen=True, kw_only=True, tag="dealt"):

@@ -9,6 +9,8 @@ One :class:`Dealer` serves one (release, cell).
 * A host that names a missing piece gets a holder's name first and the bytes when that did not help.
 * The state is soft.  It is rebuilt from the hosts' bitmaps, which come with every request.
 * Pieces go out in number order, those dealt least often first: a replay gives the same deals.
+  Small ones go out several at a time.
+* A few deals are on their way at once; who comes later waits for its turn (:mod:`.turns`).
 
 One request costs O(changed pieces) apart from two operations on bitmaps.
 Deliberately elsewhere: reading the bytes (the origin), verifying them (the host), and which piece
@@ -24,12 +26,14 @@ from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import HostName
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.deal import (
+    DEAL_PIECES_MAX,
     MISSING_MAX,
     PIECES_MAX,
     AllDealt,
     Deal,
     DealReply,
     DealRequest,
+    DealtPiece,
     HolderHint,
     WaitDeal,
 )
@@ -43,6 +47,7 @@ from p2pdeploy.swarm.deal_terms import (
 from p2pdeploy.swarm.holdings import Holdings
 from p2pdeploy.swarm.in_flight import InFlight
 from p2pdeploy.swarm.piece_queue import PieceQueue
+from p2pdeploy.swarm.turns import Turns
 
 __all__ = ["Dealer"]
 
@@ -50,14 +55,13 @@ __all__ = ["Dealer"]
 class _Host:
     """What one host told.  Silence ends ``live``; a completed host is believed without words."""
 
-    __slots__ = ("completed", "heard_at", "hinted", "in_flight", "last_deal_s", "live")
+    __slots__ = ("completed", "heard_at", "hinted", "last_deal_s", "live")
 
     def __init__(self) -> None:
         self.heard_at = 0.0
-        self.last_deal_s = 0.0
+        self.last_deal_s = 0.0  # what its last deal took; 0 before one was confirmed
         self.live = True
         self.completed = False
-        self.in_flight: set[int] = set()
         self.hinted: dict[int, float] = {}  # piece -> when; at most MISSING_MAX entries
 
 
@@ -77,6 +81,7 @@ class Dealer:
         self._hosts: dict[HostName, _Host] = {}
         self._in_flight = InFlight()
         self._queue = PieceQueue(len(piece_sizes))
+        self._turns = Turns(deal_s=self._config.deal_s, stale_s=self._config.turn_s)
         self._first_heard_at = self._heard_at = self._swept_at = -1.0
         self._sweep_not_before = 0.0
         self._deals = self._dealt_bytes = self._hints = 0
@@ -108,16 +113,24 @@ class Dealer:
         self._end_expired(now)
         self._end_silent(now)
         if host.completed:
+            self._turns.leave(request.host)
             return AllDealt()
         if now - self._first_heard_at < self._config.settle_s:
             return WaitDeal(retry_after_s=max(WAIT_MIN_S, self._config.settle_s / 4))
-        if len(host.in_flight) >= self._config.deals_in_flight:
+        if self._in_flight.open_of(request.host) >= self._config.deals_in_flight:
             return WaitDeal(retry_after_s=WAIT_MIN_S)
         return (
             self._answer_missing(request, host, now)
             or self._deal_next(request.host, host, now)
             or self._nothing_left(request.host, now)
         )
+
+    def due(self) -> list[HostName]:
+        """The hosts that were told to wait and whose turn it is now, those waiting longest first.
+
+        Whoever holds their requests asks again for them.
+        """
+        return self._turns.due(self._in_flight.open_deals)
 
     def statistics(self) -> DealStatistics:
         """A snapshot for the reporter; costs O(hosts)."""
@@ -158,35 +171,41 @@ class Dealer:
     def _take_in(self, request: DealRequest, host: _Host, have: int, now: float) -> None:
         host.heard_at, host.live = now, True
         host.completed = request.completed
-        host.last_deal_s = request.last_deal_s
         if request.fresh:
-            self._end_deals(host)
+            self._end_deals(request.host)
             change = self._holdings.replace(request.host, have)
         else:
             change = self._holdings.add(request.host, have)
         for piece in change.gained:
             host.hinted.pop(piece, None)
-            dealt_to = self._in_flight.end(piece)  # confirmed, by whichever way it came
-            if dealt_to is not None:
-                self._hosts[dealt_to].in_flight.discard(piece)
+            self._confirm(piece, now)
         self._queue.push(change.orphaned)
         for piece in request.dropped:
-            if piece in host.in_flight:
+            if self._in_flight.is_with(piece, request.host):
                 self._end_deal(piece)
 
+    def _confirm(self, piece: int, now: float) -> None:
+        """Somebody has *piece*, by whichever way it came."""
+        open_deals = self._in_flight.open_deals
+        deal = self._in_flight.end(piece)
+        if deal is not None and not deal.pieces:
+            took_s = now - deal.begun_at
+            self._hosts[deal.host].last_deal_s = took_s
+            self._turns.note_confirmed(took_s, open_deals)
+
     def _end_expired(self, now: float) -> None:
-        while (piece := self._in_flight.next_expired(now)) is not None:
-            self._end_deal(piece)
+        while pieces := self._in_flight.next_expired(now):
+            for piece in pieces:
+                self._end_deal(piece)
 
     def _end_deal(self, piece: int) -> None:
-        dealt_to = self._in_flight.end(piece)
-        assert dealt_to is not None, "only deals in flight end"
-        self._hosts[dealt_to].in_flight.discard(piece)
+        deal = self._in_flight.end(piece)
+        assert deal is not None, "only deals in flight end"
         if not self._holdings.count(piece):
             self._queue.push((piece,))
 
-    def _end_deals(self, host: _Host) -> None:
-        for piece in sorted(host.in_flight):
+    def _end_deals(self, name: HostName) -> None:
+        for piece in self._in_flight.pieces_of(name):
             self._end_deal(piece)
 
     def _end_silent(self, now: float) -> None:
@@ -200,7 +219,8 @@ class Dealer:
                 self._lose(name)
 
     def _lose(self, name: HostName) -> None:
-        self._end_deals(self._hosts[name])
+        self._end_deals(name)
+        self._turns.leave(name)
         self._queue.push(self._holdings.replace(name, 0).orphaned)
 
     def _answer_missing(self, request: DealRequest, host: _Host, now: float) -> DealReply | None:
@@ -213,7 +233,7 @@ class Dealer:
             holder = None if hinted_at is not None else self._holder(piece)
             if holder is None:
                 host.hinted.pop(piece, None)
-                return self._deal(request.host, host, piece, now)
+                return self._deal(request.host, host, [piece], now)
             if len(host.hinted) >= MISSING_MAX:
                 del host.hinted[next(iter(host.hinted))]
             host.hinted[piece] = now
@@ -230,19 +250,37 @@ class Dealer:
         )
         return holders[self._hints % len(holders)] if holders else None
 
-    def _deal_next(self, name: HostName, host: _Host, now: float) -> Deal | None:
-        while (piece := self._queue.pop()) is not None:
-            if piece not in self._in_flight and self._holdings.is_dealable(piece):
-                return self._deal(name, host, piece, now)
-        return None
+    def _deal_next(self, name: HostName, host: _Host, now: float) -> Deal | WaitDeal | None:
+        if not self._turns.take(name, self._in_flight.open_deals, now):
+            return WaitDeal(retry_after_s=WAIT_MAX_S)
+        pieces = self._next_pieces(host)
+        return self._deal(name, host, pieces, now) if pieces else None
 
-    def _deal(self, name: HostName, host: _Host, piece: int, now: float) -> Deal:
-        self._in_flight.begin(piece, name, now + self._config.timeout_s(host.last_deal_s))
-        host.in_flight.add(piece)
-        self._queue.count_deal(piece)
-        self._deals += 1
-        self._dealt_bytes += self._sizes[piece]
-        return Deal(piece=piece, size_bytes=self._sizes[piece])
+    def _next_pieces(self, host: _Host) -> list[int]:
+        """One piece to whom nothing was dealt yet, later several, fewer when few are left."""
+        pieces: list[int] = []
+        room_bytes = self._config.deal_bytes
+        count_max = min(DEAL_PIECES_MAX, max(1, len(self._queue) // self._turns.at_once))
+        if not host.last_deal_s:
+            count_max = 1
+        while len(pieces) < count_max and (piece := self._queue.pop()) is not None:
+            if piece in self._in_flight or not self._holdings.is_dealable(piece):
+                continue
+            if pieces and self._sizes[piece] > room_bytes:
+                self._queue.push((piece,))
+                break
+            pieces.append(piece)
+            room_bytes -= self._sizes[piece]
+        return pieces
+
+    def _deal(self, name: HostName, host: _Host, pieces: list[int], now: float) -> Deal:
+        expires_at = now + self._config.timeout_s(host.last_deal_s)
+        self._in_flight.begin(pieces, name, now, expires_at)
+        for piece in pieces:
+            self._queue.count_deal(piece)
+            self._dealt_bytes += self._sizes[piece]
+        self._deals += len(pieces)
+        return Deal(pieces=tuple(DealtPiece(piece, self._sizes[piece]) for piece in pieces))
 
     def _nothing_left(self, name: HostName, now: float) -> WaitDeal | AllDealt:
         alone = not any(host.live and other != name for other, host in self._hosts.items())
@@ -253,4 +291,4 @@ class Dealer:
             return AllDealt()
         expires_at = self._in_flight.first_expiry()
         until_s = WAIT_MAX_S if expires_at is None else expires_at - now
-        return WaitDeal(retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S))
+        return WaitDeal(retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S), exhausted=True)

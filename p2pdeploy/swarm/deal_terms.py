@@ -15,16 +15,23 @@ WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for 
 
 
 class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the dealer judges time.  All in seconds except ``deals_in_flight``.
+    """How the dealer judges time.  All in seconds except ``deals_in_flight`` and ``deal_bytes``.
 
     ``deals_in_flight``: unconfirmed deals one host may have; two keep its link busy while one is
     verified, more than four only make a dying host lose more.
+    ``deal_bytes``: of the pieces of one deal together, when they are smaller than that: a request
+    costs as much time as moving a quarter of it.
+    ``deal_s``: how long a deal should take; see :mod:`p2pdeploy.swarm.turns`.
+    ``turn_s``: who waits for a turn asks again within this.
     ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
     ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
     was restarted in the middle of a distribution, so that it does not deal what hosts hold.
     """
 
     deals_in_flight: int = 4
+    deal_bytes: int = 128 * 1024
+    deal_s: float = 0.5
+    turn_s: float = 6.0
     timeout_factor: float = 4.0
     timeout_min_s: float = 2.0
     timeout_max_s: float = 60.0
@@ -75,6 +82,4 @@ def check_request(request: DealRequest, piece_count: int) -> int:
             raise ProtocolError(f"piece outside 0 to {piece_count - 1}")
     if request.completed and have.bit_count() != piece_count:
         raise ProtocolError("a host says it is complete and its bitmap is not full")
-    if not 0 <= request.last_deal_s < float("inf"):
-        raise ProtocolError("last_deal_s must be a number of seconds")
     return have

@@ -17,7 +17,7 @@ class DealerClient(Protocol):
     """The way to the origin."""
 
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
-        """Ask once.  The bytes are those of a ``Deal`` and empty for other replies.
+        """Ask once.  The bytes are those of all pieces of a ``Deal``, empty for other replies.
 
         Raises:
             P2PDeployError: no usable answer; it is asked again later.

@@ -1,14 +1,14 @@
 """The loops of one fetch (shell).
 
-* Two to four loops draw deals.  When there is nothing to draw, or the origin is down, one loop
-  goes on asking for all, with jitter.
+* Two to four loops draw deals, each of one piece or of several small ones.  When there is nothing
+  to draw, or the origin is down, one loop goes on asking for all, with jitter.
 * The neighbours are pushed into libtorrent again and again; it connects to those it lacks.
 * Once the dealer has nothing new, pieces that no connected neighbour had for five seconds are
   asked for by number.  (Before that most pieces are with nobody: they are not lost, just undealt.)
 * While the neighbours together have all that we lack, next to nothing is drawn: a dealer that was
   restarted has forgotten that they do.
 
-Memory: one piece per loop, plus what libtorrent queues (``settings``).
+Memory: one deal per loop, plus what libtorrent queues (``settings``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ class DealLoops:
         self._verify_piece = verify_piece
         self._jitter = jitter
         self._config = config
-        self._last_deal_s = 0.0
         self._exhausted = False  # the dealer had nothing new when it was last asked
         self._nearby = Nearby(torrent)
         self._scout = 0  # the loop that asks for all while there is nothing to draw; -1: all do
@@ -122,7 +121,6 @@ class DealLoops:
             have=self._torrent.have_bitmap(),
             missing=tuple(missing[:MISSING_MAX]),
             dropped=tuple(self._dropped[:MISSING_MAX]),
-            last_deal_s=self._last_deal_s,
             fresh=self._fresh,
             completed=completed,
         )
@@ -140,7 +138,6 @@ class DealLoops:
             if not self._fresh and self._nearby.have_all():
                 self._exhausted = True
                 await self._pause(number, self._config.all_dealt_s)
-            asked_at = trio.current_time()
             try:
                 reply, data = await self._ask()
             except (P2PDeployError, trio.TooSlowError):
@@ -149,7 +146,7 @@ class DealLoops:
                 continue
             retry_s = self._config.retry_min_s
             if isinstance(reply, Deal):
-                await self._take(number, reply, data, asked_at)
+                await self._take(number, reply, data)
             else:
                 await self._take_word(number, reply, locate)
         self._fault = IntegrityError(
@@ -178,32 +175,50 @@ class DealLoops:
                 if holder is not None:
                     self._torrent.connect(holder.address, holder.port)
             case WaitDeal():
-                self._exhausted = True
+                self._exhausted = reply.exhausted
                 await self._pause(number, min(reply.retry_after_s, self._config.retry_max_s))
             case AllDealt():
                 self._exhausted = True
                 await self._pause(number, self._config.all_dealt_s)
 
-    async def _take(self, number: int, deal: Deal, data: bytes, asked_at: float) -> None:
-        """Verify a dealt piece and hand it to libtorrent; wrong bytes go nowhere."""
-        fits = len(data) == deal.size_bytes and 0 <= deal.piece < self._torrent.piece_count
-        if not fits or not await self._is_right(deal.piece, data):
+    async def _take(self, number: int, deal: Deal, data: bytes) -> None:
+        """Verify dealt pieces and hand them to libtorrent; wrong bytes go nowhere."""
+        taken = await self._add_right(deal, data)
+        if len(taken) < len(deal.pieces):
             self.refused += 1
             self._refused_in_a_row += 1
-            self._dropped.append(deal.piece)
             await self._pause(number, self._config.retry_min_s)
-            return
-        self._refused_in_a_row = 0
-        if not self._nearby.is_absent(deal.piece):  # else we asked for it; nothing new was left
-            self._exhausted = False
+        else:
+            self._refused_in_a_row = 0
+            self._resume_others(number, taken)
+        with trio.move_on_after(STORE_S):
+            for piece in taken:
+                await self._wait_stored(piece)
+
+    async def _add_right(self, deal: Deal, data: bytes) -> list[int]:
+        """The pieces of *deal* that are with libtorrent now; the others are told as dropped."""
+        right: list[int] = []
+        offset_bytes = 0
+        for dealt in deal.pieces:
+            part = data[offset_bytes : offset_bytes + dealt.size_bytes]
+            offset_bytes += dealt.size_bytes
+            if not 0 <= dealt.piece < self._torrent.piece_count:
+                continue  # no piece of ours: the dealer would not know it either
+            if len(data) == deal.size_bytes and await self._is_right(dealt.piece, part):
+                self._torrent.add_piece(dealt.piece, part)
+                right.append(dealt.piece)
+            else:
+                self._dropped.append(dealt.piece)
+        return right
+
+    def _resume_others(self, number: int, taken: list[int]) -> None:
+        """There was something to draw: all loops draw."""
+        if not all(self._nearby.is_absent(piece) for piece in taken):
+            self._exhausted = False  # else we asked for them; nothing new was left
         if self._scout == number:
             self._scout = -1
             self._resume.set()
             self._resume = trio.Event()
-        self._torrent.add_piece(deal.piece, data)
-        with trio.move_on_after(STORE_S):
-            await self._wait_stored(deal.piece)
-        self._last_deal_s = trio.current_time() - asked_at
 
     async def _is_right(self, piece: int, data: bytes) -> bool:
         if len(data) <= INLINE_BYTES_MAX:

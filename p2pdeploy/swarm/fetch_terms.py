@@ -29,7 +29,7 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     which it takes a host for dead.
     """
 
-    deal_loops: int = 3
+    deal_loops: int = 2
     connect_s: float = 1.5
     missing_s: float = 5.0
     retry_min_s: float = 0.25

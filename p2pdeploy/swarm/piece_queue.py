@@ -17,6 +17,10 @@ class PieceQueue:
         self._queued = bytearray(b"\x01") * piece_count  # 1: in the heap, perhaps in vain
         self._times_dealt = array("I", bytes(4 * piece_count))
 
+    def __len__(self) -> int:
+        """How many stand here, some perhaps in vain."""
+        return len(self._free)
+
     def push(self, pieces: Iterable[int]) -> None:
         for piece in pieces:
             if not self._queued[piece]:

@@ -57,7 +57,6 @@ def test_refused_deal_requests_leave_the_dealer_as_it_was(count: int) -> None:
         have=bitmap_of([piece % 3 == 0 for piece in range(pieces)]),
         missing=(1, 4),
         dropped=(2,),
-        last_deal_s=0.1,
     )
     full = msgspec.structs.replace(
         honest, host=HostName("h2"), have=bitmap_of([True] * pieces), completed=True

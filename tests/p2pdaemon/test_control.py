@@ -24,7 +24,7 @@ from p2pdeploy.errors import (
 )
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.manifest import digest_of
-from p2pdeploy.messages.deal import Deal, DealRequest
+from p2pdeploy.messages.deal import Deal, DealRequest, DealtPiece
 from p2pdeploy.messages.gossip import BUCKETS, Offer
 from p2pdeploy.messages.sync import SyncOffer
 
@@ -159,7 +159,7 @@ async def test_a_manifest_must_have_the_digest_it_was_asked_by() -> None:
 
 
 async def test_a_deal_brings_its_reply_and_its_bytes() -> None:
-    deal = Deal(piece=3, size_bytes=4)
+    deal = Deal(pieces=(DealtPiece(3, 4),))
     head = f"X-Deal: {base64.b64encode(encode(deal)).decode()}\r\n"
     server = Server(http("200 OK", b"data", head))
     assert await ask(server, lambda plane: plane.deal(REQUEST)) == (deal, b"data")

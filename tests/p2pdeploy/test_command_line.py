@@ -112,7 +112,7 @@ def test_a_closed_stdout_is_no_traceback(program) -> None:
     [
         ("p2ptracker", "init", ["x"]),
         ("p2psim", "replay", ["--seed", "0"]),
-        ("p2pdaemon", "verify-release", []),
+        ("p2pdaemon", "renew", ["--config", "x"]),
     ],
 )
 def test_a_defect_in_any_program_is_no_traceback(program, command, arguments) -> None:

@@ -7,7 +7,8 @@ Reading order:
 * :mod:`~p2ptracker.control_plane`: what it holds, opened and closed in one place;
   :mod:`~p2ptracker.assembly`: how its parts are tied together
 * :mod:`~p2ptracker.registry`: the way of a release into the registry
-* :mod:`~p2ptracker.origin`: dealing a release's pieces to the fleet
+* :mod:`~p2ptracker.origin`: dealing a release's pieces to the fleet, each host in its turn
+  (:mod:`~p2ptracker.held_dealer`)
 * :mod:`~p2ptracker.authority`: the fleet's keys and certificates
 * :mod:`~p2ptracker.enrolment`: how hosts get in, stay in, and are put out
 * :mod:`~p2ptracker.releases`: releases signed by their publishers

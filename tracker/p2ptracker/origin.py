@@ -20,6 +20,7 @@ from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
 from p2pdeploy.payload.torrent import PieceSpan, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
+from p2ptracker.held_dealer import HeldDealer
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import manifest_row, published_at
 
@@ -51,7 +52,7 @@ class _Table:
     def __init__(self, manifest: Manifest, config: DealConfig) -> None:
         self.blobs = [blob.digest for blob in manifest.blobs]
         self.spans: list[PieceSpan] = piece_spans(manifest)
-        self.dealer = Dealer([span.size_bytes for span in self.spans], config)
+        self.dealer = HeldDealer(Dealer([span.size_bytes for span in self.spans], config))
         self.used_at = 0.0
 
 
@@ -98,7 +99,7 @@ class Origin:
         """Answer one deal request of the host that it names, as the caller has made sure.
 
         Returns:
-            The reply, and the piece's bytes when the reply is a ``Deal`` (empty otherwise).
+            The reply, and the bytes of the pieces when it is a ``Deal`` (empty otherwise).
 
         Raises:
             TrustError: the host is not in that cell.
@@ -110,11 +111,13 @@ class Origin:
             raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
         table = await self._table(request.manifest_digest, request.cell)
         table.used_at = trio.current_time()
-        reply = table.dealer.handle(request, table.used_at)
+        reply = await table.dealer.draw(request)
+        table.used_at = trio.current_time()
         self._deals_counter.labels(kind=type(reply).__name__).inc()
         if not isinstance(reply, Deal):
             return reply, b""
-        data = await self._read(table, reply.piece)
+        numbers = [dealt.piece for dealt in reply.pieces]
+        data = await trio.to_thread.run_sync(self._read, table, numbers, limiter=self._readers)
         self._bytes_counter.inc(len(data))
         self._note_dealt(request.manifest_digest, len(data))
         return reply, data
@@ -136,16 +139,13 @@ class Origin:
 
     def statistics(self) -> dict[tuple[Digest, CellId], DealStatistics]:
         """A snapshot of every open dealer."""
-        return {key: table.dealer.statistics() for key, table in self._tables.items()}
+        return {key: table.dealer.core.statistics() for key, table in self._tables.items()}
 
-    async def _read(self, table: _Table, piece: int) -> bytes:
-        span = table.spans[piece]
-        return await trio.to_thread.run_sync(
-            self._store.read,
-            table.blobs[span.blob_index],
-            span.offset_bytes,
-            span.size_bytes,
-            limiter=self._readers,
+    def _read(self, table: _Table, pieces: list[int]) -> bytes:
+        spans = [table.spans[piece] for piece in pieces]
+        return b"".join(
+            self._store.read(table.blobs[span.blob_index], span.offset_bytes, span.size_bytes)
+            for span in spans
         )
 
     async def _table(self, digest: Digest, cell: CellId) -> _Table:

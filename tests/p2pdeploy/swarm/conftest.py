@@ -111,7 +111,7 @@ class Origin:
         reply = self.dealer.handle(request, trio.current_time())
         if not isinstance(reply, Deal):
             return reply, b""
-        data = self.release.piece(reply.piece)
+        data = b"".join(self.release.piece(dealt.piece) for dealt in reply.pieces)
         if self.corrupt_left:
             self.corrupt_left -= 1
             data = bytes(len(data))

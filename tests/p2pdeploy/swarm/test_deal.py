@@ -18,7 +18,8 @@ from p2pdeploy.messages.deal import (
     bitmap_of,
 )
 from p2pdeploy.swarm.deal import Dealer
-from p2pdeploy.swarm.deal_terms import DealConfig
+from p2pdeploy.swarm.deal_terms import WAIT_MAX_S, DealConfig
+from p2pdeploy.swarm.turns import AT_ONCE_MIN
 
 PIECE_BYTES = 65_536
 
@@ -38,7 +39,6 @@ class Table:
         *,
         missing: tuple[int, ...] = (),
         dropped: tuple[int, ...] = (),
-        last_deal_s: float = 0.1,
         fresh: bool = False,
         completed: bool = False,
     ) -> DealReply:
@@ -50,7 +50,6 @@ class Table:
                 have=bitmap_of([piece in have for piece in range(self.count)]),
                 missing=missing,
                 dropped=dropped,
-                last_deal_s=last_deal_s,
                 fresh=fresh,
                 completed=completed,
             ),
@@ -59,9 +58,15 @@ class Table:
 
 
 def piece_of(reply: DealReply) -> int:
+    """The piece of a deal of one."""
+    [piece] = pieces_of(reply)
+    return piece
+
+
+def pieces_of(reply: DealReply) -> list[int]:
     assert isinstance(reply, Deal), reply
-    assert reply.size_bytes == PIECE_BYTES
-    return reply.piece
+    assert reply.size_bytes == PIECE_BYTES * len(reply.pieces)
+    return [dealt.piece for dealt in reply.pieces]
 
 
 def test_hosts_are_dealt_different_pieces_in_number_order():
@@ -85,18 +90,92 @@ def test_a_piece_that_somebody_reports_is_never_dealt():
 
 
 def test_an_unconfirmed_deal_is_dealt_again_after_four_times_the_hosts_own_time():
-    table = Table(1)
-    assert piece_of(table.ask("a", 0.0, last_deal_s=1.0)) == 0
-    assert isinstance(table.ask("b", 3.9), WaitDeal)
-    assert piece_of(table.ask("b", 4.0)) == 0
+    table = Table(2)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert piece_of(table.ask("a", 1.0, (0,))) == 1
+    assert isinstance(table.ask("b", 4.9), WaitDeal)
+    assert piece_of(table.ask("b", 5.0)) == 1
     assert table.dealer.statistics().redeals == 1
 
 
 def test_a_deal_times_out_after_two_seconds_at_the_earliest():
-    table = Table(1)
-    assert piece_of(table.ask("a", 0.0, last_deal_s=0.01)) == 0
+    table = Table(2)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert piece_of(table.ask("a", 0.01, (0,))) == 1
     assert isinstance(table.ask("b", 1.9), WaitDeal)
-    assert piece_of(table.ask("b", 2.0)) == 0
+    assert piece_of(table.ask("b", 2.1)) == 1
+
+
+def test_a_hosts_first_deal_has_ten_seconds():
+    table = Table(1)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    assert isinstance(table.ask("b", 9.9), WaitDeal)
+    assert piece_of(table.ask("b", 10.0)) == 0
+
+
+def test_small_pieces_go_out_several_at_a_time_once_a_host_has_shown_that_it_takes_them():
+    table = Table(100)
+    assert pieces_of(table.ask("a", 0.0)) == [0]
+    assert pieces_of(table.ask("a", 0.1, (0,))) == [1, 2]
+    assert pieces_of(table.ask("a", 0.2, (0, 1, 2))) == [3, 4]
+
+
+def test_large_pieces_go_out_one_at_a_time():
+    table = Table(100, DealConfig(deal_bytes=PIECE_BYTES - 1))
+    assert pieces_of(table.ask("a", 0.0)) == [0]
+    assert pieces_of(table.ask("a", 0.1, (0,))) == [1]
+
+
+def test_the_last_pieces_are_shared_out_among_all_who_draw():
+    table = Table(8 + 1)
+    assert pieces_of(table.ask("a", 0.0)) == [0]
+    assert pieces_of(table.ask("a", 0.1, (0,))) == [1]
+
+
+def test_one_lost_piece_of_a_deal_is_dealt_again_alone():
+    table = Table(100)
+    table.ask("a", 0.0)
+    assert pieces_of(table.ask("a", 0.1, (0,))) == [1, 2]
+    assert pieces_of(table.ask("a", 0.2, (0, 2), dropped=(1,))) == [3, 4], "it goes last"
+    assert table.dealer.statistics().in_flight == 2
+
+
+def test_who_comes_when_enough_deals_are_on_their_way_waits_its_turn():
+    table = Table(100)
+    for index in range(AT_ONCE_MIN):
+        assert isinstance(table.ask(f"h{index}", 0.0), Deal)
+    assert table.ask("late", 0.1) == WaitDeal(retry_after_s=WAIT_MAX_S)
+    assert isinstance(table.ask("later", 0.2), WaitDeal)
+    assert table.dealer.due() == []
+    assert isinstance(table.ask("h0", 1.0, (0,)), WaitDeal), "others wait already"
+    assert table.dealer.due() == ["late"]
+    assert isinstance(table.ask("later", 1.1), WaitDeal), "it is not its turn"
+    assert isinstance(table.ask("late", 1.2), Deal)
+    assert table.dealer.due() == []
+
+
+def test_who_waited_and_went_away_keeps_nobody_waiting():
+    table = Table(100)
+    for index in range(AT_ONCE_MIN):
+        table.ask(f"h{index}", 0.0)
+    table.ask("gone", 0.1)
+    assert isinstance(table.ask("late", 5.0), WaitDeal)
+    table.ask("h0", 5.1, (0,))
+    assert table.dealer.due() == ["gone"]
+    assert isinstance(table.ask("late", 6.2), Deal), "nobody heard of the other for six seconds"
+
+
+def test_a_wait_for_ones_turn_is_told_from_one_for_pieces():
+    table = Table(AT_ONCE_MIN)
+    for index in range(AT_ONCE_MIN):
+        table.ask(f"h{index}", 0.0)
+    turn, exhausted = table.ask("late", 0.1), None
+    table.ask("h0", 0.2, (0,))
+    exhausted = table.ask("late", 0.3)
+    assert isinstance(turn, WaitDeal)
+    assert not turn.exhausted
+    assert isinstance(exhausted, WaitDeal)
+    assert exhausted.exhausted
 
 
 def test_a_confirmed_deal_does_not_time_out():
@@ -209,9 +288,9 @@ def test_a_restarted_dealer_deals_nothing_that_hosts_report():
 def test_a_piece_dealt_before_waits_behind_those_never_dealt():
     table = Table(3, DealConfig(deals_in_flight=2))
     assert piece_of(table.ask("a", 0.0)) == 0
-    assert piece_of(table.ask("b", 2.0)) == 1
-    assert piece_of(table.ask("b", 2.0)) == 2
-    assert piece_of(table.ask("c", 2.0)) == 0
+    assert piece_of(table.ask("b", 10.0)) == 1
+    assert piece_of(table.ask("b", 10.0)) == 2
+    assert piece_of(table.ask("c", 10.0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -224,8 +303,6 @@ def test_a_piece_dealt_before_waits_behind_those_never_dealt():
         {"missing": (0,) * (MISSING_MAX + 1)},
         {"dropped": (3,)},
         {"completed": True},
-        {"last_deal_s": float("nan")},
-        {"last_deal_s": -1.0},
     ],
 )
 def test_a_request_that_does_not_fit_the_release_is_refused_and_changes_nothing(

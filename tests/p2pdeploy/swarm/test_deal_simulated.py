@@ -56,15 +56,15 @@ class Cell:
                 manifest_digest=Digest("00" * 32),
                 host=HostName(host),
                 have=bitmap_of([piece in mine for piece in range(PIECES)]),
-                last_deal_s=DEAL_S,
                 completed=len(mine) == PIECES,
             ),
             self.now,
         )
         match reply:
             case Deal():
-                if self.random.random() >= self.loss:
-                    self.at(self.now + DEAL_S, host, reply.piece)
+                for dealt in reply.pieces:
+                    if self.random.random() >= self.loss:
+                        self.at(self.now + DEAL_S, host, dealt.piece)
                 self.at(self.now + DEAL_S, host, -1)
             case WaitDeal():
                 self.at(self.now + reply.retry_after_s, host, -1)

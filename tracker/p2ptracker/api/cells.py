@@ -73,12 +73,12 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
 
 def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
     @post("/deal", "host", media_type=_OCTETS, body_bytes_max=DEAL_REQUEST_BYTES_MAX)
-    async def deal_piece(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
-        """Deal a piece: the reply in the header X-Deal (msgpack, base64), its bytes as the body."""
+    async def deal_pieces(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
+        """Deal pieces: the reply in the header X-Deal (msgpack, base64), their bytes the body."""
         wanted = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)
         require_host(peer_in(request.scope), wanted.host)
         reply, data = await plane.origin.deal(wanted)
         header = base64.b64encode(encode(reply)).decode()
         return Response(data, headers={"X-Deal": header}, media_type=_OCTETS)
 
-    return deal_piece
+    return deal_pieces

@@ -1,0 +1,69 @@
+"""A request that must wait is held until it is that host's turn."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from p2pdeploy.ids import CellId, Digest, HostName
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, WaitDeal, bitmap_of
+from p2pdeploy.swarm.deal import Dealer
+from p2pdeploy.swarm.turns import AT_ONCE_MIN
+from p2ptracker.held_dealer import HOLD_S, HeldDealer
+
+PIECES = 100
+
+
+def request_of(host: str, *have: int, fresh: bool = False) -> DealRequest:
+    return DealRequest(
+        cell=CellId("lab.web.c0"),
+        manifest_digest=Digest("00" * 32),
+        host=HostName(host),
+        have=bitmap_of([piece in have for piece in range(PIECES)]),
+        fresh=fresh,
+    )
+
+
+async def full_house() -> HeldDealer:
+    """As many deals are on their way as there may be: h0 has piece 0, and so on."""
+    dealer = HeldDealer(Dealer([65_536] * PIECES))
+    for index in range(AT_ONCE_MIN):
+        assert isinstance(await dealer.draw(request_of(f"h{index}")), Deal)
+    return dealer
+
+
+async def test_who_must_wait_is_answered_as_soon_as_it_is_its_turn(
+    autojump_clock: MockClock,
+) -> None:
+    dealer = await full_house()
+    replies: list[DealReply] = []
+
+    async def wait(host: str) -> None:
+        replies.append(await dealer.draw(request_of(host)))
+
+    async with trio.open_nursery() as nursery:
+        for host in ("late", "later"):
+            nursery.start_soon(wait, host)
+            await wait_all_tasks_blocked()
+        assert not replies
+        await trio.sleep(1.0)
+        nursery.start_soon(dealer.draw, request_of("h0", 0))
+        await wait_all_tasks_blocked()
+        assert [type(reply) for reply in replies] == [Deal], "one deal ended, one begins"
+        assert trio.current_time() == 1.0
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_waited_in_vain_hears_so_in_time(autojump_clock: MockClock) -> None:
+    dealer = await full_house()
+    assert isinstance(await dealer.draw(request_of("late")), WaitDeal)
+    assert trio.current_time() == HOLD_S
+
+
+async def test_a_restart_of_a_host_is_told_to_the_dealer_once(autojump_clock: MockClock) -> None:
+    dealer = await full_house()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dealer.draw, request_of("late", 50, fresh=True))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(dealer.draw, request_of("late", 50, 51))
+    assert dealer.core.statistics().held == 2, "the held request said nothing anew"
