@@ -25,6 +25,9 @@ Reading order:
   its publishers signed (:mod:`~p2pdaemon.verify_release`, and :mod:`~p2pdaemon.judge_bundle` in
   a short process, :mod:`~p2pdaemon.judge_release`);
   :mod:`~p2pdaemon.tell_seeds`: what is seeded, to a dealer that forgot
+* :mod:`~p2pdaemon.fetch_build`: its bytes; :mod:`~p2pdaemon.make_room`: room for them, by the
+  books of :mod:`~p2pdaemon.disk_room` (:mod:`~p2pdaemon.reservations`) and what
+  :mod:`~p2pdaemon.release_inventory` finds; :mod:`~p2pdaemon.disk`: errors of the disk
 * :mod:`~p2pdaemon.store`: staged releases and the links ``current`` and ``previous``, kept in
   bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`; logs by
   :mod:`~p2pdaemon.rotate_logs`

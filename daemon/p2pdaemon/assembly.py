@@ -15,6 +15,7 @@ from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
+from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.doorkeeper import Doorkeeper
 from p2pdaemon.follow_orders import OrderFollower
 from p2pdaemon.host_api import HostApi
@@ -22,8 +23,10 @@ from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
 from p2pdaemon.launch import Launches
 from p2pdaemon.learn_trust import TrustLearner
+from p2pdaemon.make_room import RoomMaker
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.refused import Refused
+from p2pdaemon.release_inventory import ReleaseInventory
 from p2pdaemon.reporter import Attester, Reporter
 from p2pdaemon.service_process import ServiceProcess
 from p2pdaemon.services.users import ServiceUsers
@@ -101,7 +104,9 @@ class Releases:
     store: ReleaseStore
     collector: Collector
     judge: ReleaseJudge
+    room: DiskRoom
     stager: BuildStager
+    maker: RoomMaker
     teller: SeedTeller
 
 
@@ -128,7 +133,15 @@ def assemble(ground: Ground) -> Daemon:
     tell_again = releases.teller.tell_again
     sync = CellSync(config, ground.control, cell.gossip, life.clock, svc_mgr.send, rng, tell_again)
     reporter = Reporter(
-        config, life.epoch, life.core, attester, cell.gossip, life.clock, sync, releases.stager
+        config,
+        life.epoch,
+        life.core,
+        attester,
+        cell.gossip,
+        life.clock,
+        sync,
+        releases.stager,
+        releases.room,
     )
     feed = CellFeed(cell.gossip.alive_members, svc_mgr.send)
     trust = _make_trust(ground, cell, releases.judge, feed, rng)
@@ -176,9 +189,19 @@ def _open_releases(ground: Ground, cell: Cell, rng: random.Random) -> Releases:
     config, control = ground.config, ground.control
     store, mesh = ReleaseStore(config.state_dir), Mesh(config.name, cell.gossip.members)
     judge = ReleaseJudge(control, config.state_dir, ground.identity.bundle.release_root)
-    stager = BuildStager(config, store, control, ground.session, mesh, rng, judge)
+    room = DiskRoom(config.state_dir, config.disk_reserve_bytes)
+    stager = BuildStager(config, store, control, ground.session, mesh, rng, judge, room)
+    collector = Collector()
     teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)
-    return Releases(store=store, collector=Collector(), judge=judge, stager=stager, teller=teller)
+    return Releases(
+        store=store,
+        collector=collector,
+        judge=judge,
+        room=room,
+        stager=stager,
+        maker=RoomMaker(stager, ReleaseInventory(store), collector, room),
+        teller=teller,
+    )
 
 
 def _make_svc_mgr(
@@ -199,7 +222,7 @@ def _make_svc_mgr(
         journal=life.journal,
         store=store,
         collector=releases.collector,
-        stage=stager.stage,
+        stager=releases.maker,
         publish=attester.publish,
         disbelief=attester.disbelief,
         make_process=make_process,

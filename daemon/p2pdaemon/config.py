@@ -51,6 +51,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The log as JSON lines; none: standard error."""
     service_path: str = SERVICE_PATH
     """PATH of every service; the rest of a service's environment is its own."""
+    disk_reserve_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)] | None = None
+    """What no release may take of the disk of ``state_dir``; none: a twentieth, at most 1 GiB."""
     service_users: tuple[str, ...] = ()
     """Accounts that a service.toml may name; a daemon that is root makes its own for the others."""
 

@@ -13,6 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from p2pdaemon.disk_room import DiskUsage
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
 from p2pdeploy.swarm.progress import Progress
 
@@ -29,6 +30,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     torrents: list[Progress]
     copied_bytes: int  # out of other releases on this host
     shared_bytes: int  # the same without a copy, where the filesystem can
+    disk: DiskUsage
     control_failures: int  # calls to the control plane without a usable answer
     orders_refused: int  # items of the control plane that did not verify
     requests_dropped: int  # of the host API
@@ -57,6 +59,7 @@ class _Collector:
             "Payload taken from other releases on this host.",
             {"copied": self._figures.copied_bytes, "shared": self._figures.shared_bytes},
         )
+        yield from _disk(self._figures.disk)
         yield from _process(self._figures)
 
 
@@ -116,6 +119,20 @@ def _swarm(torrents: list[Progress]) -> Iterator[Metric]:
         "Pieces that arrived wrong.",
         {"piece": sum(progress.hash_failures for progress in torrents)},
     )
+
+
+def _disk(disk: DiskUsage) -> Iterator[Metric]:
+    yield _gauge(
+        "p2pdaemon_disk_bytes",
+        "Room on the disk of releases: free, kept from them, spoken for, and lacking.",
+        {
+            "free": disk.free_bytes,
+            "reserve": disk.reserve_bytes,
+            "held": disk.held_bytes,
+            "needed": disk.needed_bytes,
+        },
+    )
+    yield _gauge("p2pdaemon_disk_full", "Releases that wait for room.", {"waiting": disk.waiting})
 
 
 def _process(figures: Figures) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ import trio
 
 from p2pdaemon.clock import HostClock
 from p2pdaemon.config import DaemonConfig
+from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.log import get_logger
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.sync_cell import CellSync
@@ -91,6 +92,7 @@ class Reporter:
         clock: The host's clocks.
         sync: The tasks towards the control plane.
         stager: What is fetched and seeded.
+        room: On the disk, for releases.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Reporter:
         clock: HostClock,
         sync: CellSync,
         stager: BuildStager,
+        room: DiskRoom,
     ) -> None:
         self._config = config
         self._epoch = epoch
@@ -112,6 +115,7 @@ class Reporter:
         self._clock = clock
         self._sync = sync
         self._stager = stager
+        self._room = room
         self._started_s = trio.current_time()
         self._lag_s = 0.0
         self._lag_max_s = 0.0
@@ -170,6 +174,7 @@ class Reporter:
                 torrents=[torrent.progress() for torrent in self._stager.torrents().values()],
                 copied_bytes=self._stager.reused.copied_bytes,
                 shared_bytes=self._stager.reused.shared_bytes,
+                disk=self._room.usage(),
                 control_failures=self._sync.failures,
                 orders_refused=self._sync.refusals,
                 requests_dropped=self.requests_dropped,

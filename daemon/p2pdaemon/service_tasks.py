@@ -16,6 +16,7 @@ from p2pdaemon.disk import disk_failure
 from p2pdaemon.get_and_run_svc import GetAndRunSvc
 from p2pdaemon.isolate import isolated
 from p2pdaemon.keep_running import keep_absent, keep_running
+from p2pdaemon.make_room import Stager
 from p2pdaemon.service_process import ServiceProcess
 from p2pdaemon.store import ReleaseStore
 from p2pdaemon.task_slot import TaskSlot
@@ -27,22 +28,19 @@ from p2pdeploy.activation.events import (
     Progressed,
     ServiceBroke,
     ServiceRan,
-    Staged,
     StagingFailed,
 )
 from p2pdeploy.errors import P2PDeployError
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.messages.attestation import ServiceState
+from p2pdeploy.messages.attestation import DISK_FULL, ServiceState
 from p2pdeploy.messages.orders import Build
 
-__all__ = ["ServiceTasks", "StageBuild"]
+__all__ = ["ServiceTasks"]
 
 STAGE_RETRY_FIRST_S = 1.0  # a control plane or a neighbour that restarts is back in seconds
 STAGE_RETRY_MAX_S = 30.0  # and one that is down for long is not asked by every host at once
+FULL_RETRY_MAX_S = 3.0  # a disk is nobody else's burden, and room shall be used within seconds
 CRASH_PAUSE_S = 5.0  # before a supervision that crashed begins again
-
-StageBuild = Callable[[ServiceName, Build], Awaitable[Staged]]
-"""Brings a build onto the disk, or raises; it is called again later."""
 
 
 class ServiceTasks:
@@ -53,7 +51,7 @@ class ServiceTasks:
         make_process: Makes the handle on its processes; may fail as the disk does.
         service_nursery: Where the tasks run.
         store: Where builds lie.
-        stage: Brings them there.
+        stager: Brings them there.
         send: Takes the events that tell how it went.
         rng: Spreads retries.
     """
@@ -65,7 +63,7 @@ class ServiceTasks:
         service_nursery: trio.Nursery,
         *,
         store: ReleaseStore,
-        stage: StageBuild,
+        stager: Stager,
         send: Callable[[Event], Awaitable[None]],
         rng: random.Random,
     ) -> None:
@@ -73,7 +71,7 @@ class ServiceTasks:
         self._make_process = make_process
         self._made: ServiceProcess | None = None
         self._store = store
-        self._stage = stage
+        self._stager = stager
         self._send = send
         self._rng = rng
         self._work = TaskSlot(service_nursery)  # touches processes: a change, or supervision
@@ -151,14 +149,19 @@ class ServiceTasks:
         service, delay_s = self._service, STAGE_RETRY_FIRST_S
 
         async def stage() -> None:
-            await self._send(await self._stage(service, build))
+            await self._send(await self._stager.stage(service, build))
 
         while error := await isolated(f"stage {service} {build.version}", stage):
             code, reason = _explain(error)
             await self._send(
                 StagingFailed(service=service, digest=build.digest, code=code, reason=reason)
             )
+            if code == DISK_FULL:
+                delay_s = min(delay_s, FULL_RETRY_MAX_S)
             await trio.sleep(delay_s * self._rng.uniform(0.5, 1.0))
+            await isolated(
+                f"wait for room {service}", partial(self._stager.wait_room, build, error)
+            )
             delay_s = min(delay_s * 2, STAGE_RETRY_MAX_S)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
@@ -19,6 +19,8 @@ import trio
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.disk import disk_failure
+from p2pdaemon.disk_room import DiskRoom
+from p2pdaemon.fetch_build import BuildFetcher
 from p2pdaemon.isolate import isolated
 from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import Mesh
@@ -28,32 +30,13 @@ from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
-from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.payload import stage
-from p2pdeploy.payload.delta import DeltaResult
-from p2pdeploy.payload.torrent import PieceCheck
-from p2pdeploy.swarm.dealer_client import ReleaseKey
-from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 
-__all__ = ["BuildStager", "Reused"]
+__all__ = ["BuildStager"]
 
 _log = get_logger("stage")
-
-
-class Reused:
-    """Bytes that came out of other releases on this host since the daemon started."""
-
-    def __init__(self) -> None:
-        self.copied_bytes = 0
-        self.shared_bytes = 0  # by reference: neither written nor taking room
-
-    def add(self, here: DeltaResult) -> None:
-        """Count one run."""
-        self.copied_bytes += here.reused_bytes - here.shared_bytes
-        self.shared_bytes += here.shared_bytes
 
 
 class BuildStager:
@@ -67,6 +50,7 @@ class BuildStager:
         mesh: Whom to exchange pieces with.
         rng: Spreads retries.
         judge: Knows what publishers signed.
+        room: On the disk, for what is fetched.
     """
 
     def __init__(
@@ -78,16 +62,13 @@ class BuildStager:
         mesh: Mesh,
         rng: random.Random,
         judge: Judge,
+        room: DiskRoom,
     ) -> None:
-        self._cell = config.cell
-        self._host = config.name
         self._store = store
-        self._control = control
-        self._mesh = mesh
-        self._rng = rng
         self._parts = ReleaseParts(store, control, judge)
         self._torrents = ReleaseTorrents(store, session)
-        self.reused = Reused()
+        self._fetcher = BuildFetcher(config, store, control, self._torrents, mesh, rng, room)
+        self.reused = self._fetcher.reused
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
         self._turns: defaultdict[Digest, trio.Lock] = defaultdict(trio.Lock)  # who writes a release
@@ -107,6 +88,7 @@ class BuildStager:
         """Stage *build* and go on seeding it.  Idempotent; cancelling keeps what was fetched.
 
         Raises:
+            NoRoomError: the disk has too little room; nothing was begun.
             UnavailableError: control plane, neighbours or disk; try again later.
             IntegrityError, ProtocolError: the manifest or the origin's bytes are wrong.
             TrustError: its publishers did not sign it, or the metadata that says so is an attack.
@@ -181,7 +163,8 @@ class BuildStager:
         if await self._is_staged(build.digest):
             await isolated(f"seed {service}", partial(self._torrents.seed, build.digest, manifest))
             return Staged(service=service, digest=build.digest)
-        return await self._fetch(service, build.digest, manifest)
+        index = await self._parts.chunk_index(build.digest, manifest)
+        return await self._fetcher.fetch(service, build.digest, manifest, index)
 
     async def _is_staged(self, digest: Digest) -> bool:
         """Whether it is staged and still what it was; if it is not, its tree is discarded.
@@ -200,61 +183,3 @@ class BuildStager:
             await disk_hop(self._store.discard, digest)
             return False
         return True
-
-    # -- fetching --------------------------------------------------------------------------
-
-    async def _fetch(self, service: ServiceName, digest: Digest, manifest: Manifest) -> Staged:
-        index = await self._parts.chunk_index(digest, manifest)
-        root = self._store.root(digest)
-        await self._torrents.drop(digest)  # of an earlier try; what it fetched is found on the disk
-        await disk_hop(stage.prepare, root, manifest)
-        here = await disk_hop(self._store.local_pieces, service, digest, manifest, index)
-        torrent = await self._torrents.add(digest, manifest, here.have, here.gaps)
-        self.reused.add(here)
-        log = _log.bind(service=service, digest=digest)
-        log.info(
-            "fetching",
-            pieces=len(here.have),
-            pieces_here=sum(here.have),
-            pieces_in_part=len(here.gaps),
-            kept_bytes=here.kept_bytes,
-            reused_bytes=here.reused_bytes,
-            shared_bytes=here.shared_bytes,
-        )
-        async with AsyncExitStack() as unfinished:
-            unfinished.push_async_callback(self._abandon, digest)
-            report = await self._fetch_pieces(torrent, digest, manifest, here.reused_bytes)
-            await disk_hop(stage.finish, root, manifest)
-            unfinished.pop_all()
-        log.info(
-            "staged",
-            dealt_bytes=report.dealt_bytes,
-            peer_bytes=report.peer_bytes,
-            reused_bytes=here.reused_bytes,
-            duration_s=round(report.duration_s, 3),
-        )
-        return Staged(
-            service=service,
-            digest=digest,
-            fetched_bytes=report.dealt_bytes + report.peer_bytes,
-            reused_bytes=here.reused_bytes,
-        )
-
-    async def _fetch_pieces(
-        self, torrent: Torrent, digest: Digest, manifest: Manifest, reused_bytes: int
-    ) -> FetchReport:
-        return await fetch_release(
-            torrent,
-            self._control,
-            key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
-            neighbours=self._mesh.neighbours,
-            locate=self._mesh.locate,
-            verify_piece=PieceCheck(manifest).is_right,
-            jitter=self._rng,
-            reused_bytes=reused_bytes,
-        )
-
-    async def _abandon(self, digest: Digest) -> None:
-        """Fetch no more of what failed or was superseded, even when cancelled: removal is short."""
-        with trio.CancelScope(shield=True):
-            await self._torrents.drop(digest)

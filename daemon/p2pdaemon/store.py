@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from p2pdaemon.journal import sync_folder
@@ -60,6 +61,23 @@ class ReleaseStore:
     def is_staged(self, digest: Digest) -> bool:
         """Whether the release is whole and was verified."""
         return stage.is_staged(self.root(digest))
+
+    def used_at(self, digest: Digest) -> float:
+        """When the release was asked for last, in seconds since the epoch; never too late.
+
+        Raises:
+            FileNotFoundError: it was deleted.
+        """
+        root = self.root(digest)
+        try:
+            return (root / "manifest").stat().st_mtime
+        except FileNotFoundError:
+            return root.stat().st_mtime  # it was only just begun
+
+    def note_used(self, digest: Digest) -> None:
+        """The release is asked for now; survives the daemon.  Does nothing if it is gone."""
+        with suppress(FileNotFoundError):
+            os.utime(self.root(digest) / "manifest")
 
     def verify(self, digest: Digest) -> None:
         """Return if the staged tree is the release's still; cheap while nothing changed.

@@ -23,8 +23,9 @@ from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
 from p2pdaemon.journal import Journal
 from p2pdaemon.log import get_logger
+from p2pdaemon.make_room import Stager
 from p2pdaemon.service_process import ServiceProcess
-from p2pdaemon.service_tasks import ServiceTasks, StageBuild
+from p2pdaemon.service_tasks import ServiceTasks
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.effects import (
     Attest,
@@ -81,7 +82,7 @@ class SvcMgr:
         journal: Where records go, each on the disk before the next effect.
         store: Where builds lie.
         collector: Told what to keep.
-        stage: Brings a build onto the disk, or raises; it is called again later.
+        stager: Brings builds onto the disk.
         publish: Seals an attestation and spreads it.
         disbelief: Why nobody believes this host now; None while they do.
         make_process: Makes the handle on a service's processes.
@@ -96,7 +97,7 @@ class SvcMgr:
         journal: Journal,
         store: ReleaseStore,
         collector: Collector,
-        stage: StageBuild,
+        stager: Stager,
         publish: Callable[[Attestation], None],
         disbelief: Callable[[], P2PDeployError | None],
         make_process: Callable[[ServiceName], ServiceProcess],
@@ -107,7 +108,7 @@ class SvcMgr:
         self._journal = journal
         self._store = store
         self._collector = collector
-        self._stage = stage
+        self._stager = stager
         self._publish = publish
         self._disbelief = disbelief
         self._make_process = make_process
@@ -205,7 +206,7 @@ class SvcMgr:
                 partial(self._make_process, service),
                 service_nursery,
                 store=self._store,
-                stage=self._stage,
+                stager=self._stager,
                 send=self.send,
                 rng=self._rng,
             )

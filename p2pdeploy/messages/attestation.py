@@ -14,7 +14,7 @@ import msgspec
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
 from p2pdeploy.printable import printable
 
-__all__ = ["Attestation", "Rank", "ReasonText", "ServiceState", "reason_of"]
+__all__ = ["DISK_FULL", "Attestation", "Rank", "ReasonText", "ServiceState", "reason_of"]
 
 ServiceState = Literal[
     "absent",
@@ -27,6 +27,9 @@ ServiceState = Literal[
     "rolling-back",
     "stopped",
 ]
+
+DISK_FULL = "disk-full"
+"""``reason_code`` of a host that would fetch, and whose disk has too little room."""
 
 REASON_CHARS_MAX = 160  # keeps an attestation inside one datagram
 

@@ -12,8 +12,9 @@ Reading order:
   :mod:`~p2pdeploy.payload.sources`
 * what anyone may verify: :mod:`~p2pdeploy.payload.check`, :mod:`~p2pdeploy.payload.torrent`
 * from manifest to tree: :mod:`~p2pdeploy.payload.stage` on :mod:`~p2pdeploy.payload.folders`
-  and :mod:`~p2pdeploy.payload.verify`, and :mod:`~p2pdeploy.payload.delta`
+  and :mod:`~p2pdeploy.payload.verify`, and :mod:`~p2pdeploy.payload.delta`; the room for it:
+  :mod:`~p2pdeploy.payload.footprint` and :mod:`~p2pdeploy.payload.allocate`
 
 Everything here blocks and reads or writes disk, except the pure ``paths``, ``cut``, ``layout``,
-``check``, ``torrent``, ``service_spec``, ``service_rules`` and ``service_findings``.
+``check``, ``footprint``, ``torrent``, ``service_spec``, ``service_rules`` and ``service_findings``.
 """

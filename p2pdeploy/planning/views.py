@@ -16,7 +16,7 @@ from p2pdeploy.messages.api import (
     RolloutState,
     RolloutView,
 )
-from p2pdeploy.messages.attestation import Attestation, Rank
+from p2pdeploy.messages.attestation import DISK_FULL, Attestation, Rank
 from p2pdeploy.planning.cell_rollout import CellRollout
 from p2pdeploy.planning.planner import CellPlan, Limits
 
@@ -157,7 +157,7 @@ def host_progress(cell: CellRollout, host: HostName, word: Attestation | None) -
         case Rank.NONE:
             return "waiting"
         case Rank.ACCEPTED:
-            return "fetching"
+            return DISK_FULL if word.reason_code == DISK_FULL else "fetching"
         case Rank.STAGED:
             return "staged"
         case Rank.STARTED:

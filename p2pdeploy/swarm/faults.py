@@ -6,10 +6,9 @@ import errno
 import os
 
 from p2pdeploy.errors import UnavailableError
+from p2pdeploy.messages.attestation import DISK_FULL
 
-__all__ = ["DISK_FULL", "disk_fault"]
-
-DISK_FULL = "disk-full"
+__all__ = ["disk_fault"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Numbers of libtorrent's own errors overlap with errno; only these two categories are errno.

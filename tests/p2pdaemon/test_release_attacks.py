@@ -20,6 +20,7 @@ import trio
 from p2pdaemon import verify_release
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane, open_control_plane
+from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.judge_bundle import SEEN_FILE, Question, Verdict
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.stage_build import BuildStager
@@ -107,7 +108,10 @@ class World:
             async with open_control_plane(api, **context) as control:
                 judge = ReleaseJudge(control, self.config.state_dir, self.first_root)
                 rng = random.Random(1)
-                stager = BuildStager(self.config, self.store, control, session, mesh, rng, judge)
+                room = DiskRoom(self.config.state_dir)
+                stager = BuildStager(
+                    self.config, self.store, control, session, mesh, rng, judge, room
+                )
                 with pytest.raises(P2PDeployError) as refusal:
                     await stager.stage(HELLO, build)
             nursery.cancel_scope.cancel()

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.stage_build import BuildStager
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
@@ -55,7 +56,8 @@ def swarm():
 @pytest.fixture
 def stager(config, store, swarm):
     mesh = SimpleNamespace(neighbours=tuple, locate=lambda _name: None)
-    return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), Down())
+    room = DiskRoom(config.state_dir)
+    return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), Down(), room)
 
 
 async def test_a_release_being_deleted_is_not_reported_staged(stager, store, swarm, release):
@@ -114,7 +116,7 @@ async def test_a_superseded_fetch_leaves_the_swarm(stager, store, swarm, release
         fetching.set()
         await trio.sleep_forever()
 
-    monkeypatch.setattr("p2pdaemon.stage_build.fetch_release", fetch_for_ever)
+    monkeypatch.setattr("p2pdaemon.fetch_build.fetch_release", fetch_for_ever)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stager.stage, HELLO, build)
         await fetching.wait()

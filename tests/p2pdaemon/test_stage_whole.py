@@ -2,102 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 import trio
 
-from p2pdaemon.config import DaemonConfig
-from p2pdaemon.judge_bundle import SignedRelease
-from p2pdaemon.mesh import Mesh
-from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import IntegrityError, UnavailableError
-from p2pdeploy.ids import ServiceName, Version
+from p2pdeploy.ids import ServiceName
 from p2pdeploy.manifest import BlobChunks, ChunkIndex, digest_of
-from p2pdeploy.messages.deal import Deal
 from p2pdeploy.messages.orders import Build
-from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.build import build as build_payload
-from p2pdeploy.payload.torrent import piece_spans
-from p2pdeploy.swarm.deal import Dealer
-from p2pdeploy.swarm.session import Session
-from tests.p2pdeploy.swarm.swarm_leaves import swarm_identity
+from tests.p2pdaemon.origin import Origin, a_stager, a_tree
 
 HELLO = ServiceName("hello")
 DATA = random.Random(1).randbytes(4 * 1024 * 1024)
-
-
-class Origin:
-    """The control plane's part in staging, over real releases and a real dealer."""
-
-    def __init__(self) -> None:
-        self.down = False
-        self.asked: Counter[str] = Counter()
-        self.dealt_bytes = 0
-        self._built: dict[str, tuple[Built, Version, Dealer]] = {}
-
-    def publish(self, tree: Path, version: str) -> Build:
-        return self.publish_built(build_payload(tree, HELLO), version)
-
-    def publish_built(self, built: Built, version: str) -> Build:
-        spans = piece_spans(built.manifest)
-        dealer = Dealer([span.size_bytes for span in spans])
-        self._built[built.manifest_digest] = (built, Version(version), dealer)
-        return Build(version=Version(version), digest=built.manifest_digest)
-
-    def _ask(self, what: str) -> None:
-        self.asked[what] += 1
-        if self.down:
-            raise UnavailableError("the control plane is down")
-
-    async def verify(self, service: ServiceName, build: Build) -> SignedRelease:
-        """What a judge of this origin's releases says."""
-        self._ask("bundle")
-        built = self._built[build.digest][0]
-        return SignedRelease(
-            manifest_digest=built.manifest_digest,
-            manifest_sha256=hashlib.sha256(built.manifest_bytes).hexdigest(),
-            manifest_bytes=len(built.manifest_bytes),
-            size_bytes=built.manifest.size_bytes,
-        )
-
-    async def fetch_manifest(self, digest) -> bytes:
-        self._ask("manifest")
-        return self._built[digest][0].manifest_bytes
-
-    async def fetch_chunk_index(self, digest, chunk_index) -> bytes:
-        self._ask("chunks")
-        return self._built[digest][0].chunk_index_bytes
-
-    async def deal(self, request):
-        self._ask("deal")
-        await trio.lowlevel.checkpoint()
-        built, _, dealer = self._built[request.manifest_digest]
-        reply = dealer.handle(request, trio.current_time())
-        if not isinstance(reply, Deal):
-            return reply, b""
-        self.dealt_bytes += reply.size_bytes
-        return reply, built.sources.pread(*piece_spans(built.manifest)[reply.piece])
-
-    def close(self) -> None:
-        for built, _, _ in self._built.values():
-            built.sources.close()
-
-
-def a_tree(folder: Path, data: bytes) -> Path:
-    folder.mkdir()
-    (folder / "service.toml").write_text(
-        '[service]\nname = "hello"\n[run]\ncommand = ["true"]\n[health]\ntcp = "$HOST:$PORT"\n'
-    )
-    (folder / "data").write_bytes(data)
-    return folder
 
 
 @pytest.fixture
@@ -110,16 +31,6 @@ def origin():
 @pytest.fixture
 def build(origin: Origin, tmp_path: Path) -> Build:
     return origin.publish(a_tree(tmp_path / "old", DATA), "1.0.0")
-
-
-@asynccontextmanager
-async def a_stager(
-    config: DaemonConfig, store: ReleaseStore, origin: Origin
-) -> AsyncGenerator[BuildStager]:
-    mesh = Mesh(config.name, tuple)
-    with trio.fail_after(30):
-        async with Session(config.address, 0, swarm_identity()) as session:
-            yield BuildStager(config, store, origin, session, mesh, random.Random(1), origin)
 
 
 async def test_a_build_is_staged_whole_and_each_byte_drawn_once(config, store, origin, build):

@@ -29,6 +29,19 @@ def test_a_view_counts_hosts_per_fault_domain() -> None:
     assert "fd1" in third.waits_for
 
 
+def test_a_host_whose_disk_is_full_is_told_from_one_that_fetches() -> None:
+    cell, cell_plan = opened()
+    hosts = names(cell_plan)[:2]
+    cell.say(hosts, cell_plan.plan.plan_seq, Rank.ACCEPTED)
+    words = cell.evidence[WEB]
+    words[hosts[0]] = msgspec.structs.replace(words[hosts[0]], reason_code="disk-full")
+    first, *_ = fault_domain_views(cell.rollout(), words)
+    assert first.states == {"disk-full": 1, "fetching": 1}
+    cell.say(hosts, cell_plan.plan.plan_seq, Rank.STAGED)
+    first, *_ = fault_domain_views(cell.rollout(), words)
+    assert first.states == {"staged": 2}
+
+
 def view_of(cell: Cell) -> RolloutView:
     rollout = cell.rollout()
     return rollout_view(

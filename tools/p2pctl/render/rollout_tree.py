@@ -217,7 +217,7 @@ def _is_over(host: RolloutHost) -> bool:
 def fault_domain_state(domain: FaultDomainView) -> str:
     """The one state that stands for a fault domain: its worst, else its least far."""
     states = domain.states
-    for worst in ("failed", "rolling-back", "rolled-back"):
+    for worst in ("failed", "rolling-back", "rolled-back", "disk-full"):
         if states.get(worst):
             return worst
     if domain.failed:
