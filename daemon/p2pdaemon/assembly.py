@@ -22,6 +22,7 @@ from p2pdaemon.host_api import HostApi
 from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
 from p2pdaemon.launch import Launches
+from p2pdaemon.learn_cell import CellLearner
 from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.make_room import RoomMaker
 from p2pdaemon.mesh import Mesh
@@ -36,6 +37,7 @@ from p2pdaemon.svc_mgr import SvcMgr
 from p2pdaemon.sync_cell import CellSync
 from p2pdaemon.take_renewed import RenewedIdentity
 from p2pdaemon.tell_seeds import SeedTeller
+from p2pdaemon.tries import Tries
 from p2pdaemon.verify_release import ReleaseJudge
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.gossip.shell import GossipShell
@@ -71,7 +73,7 @@ class Daemon:
     feed: CellFeed
     svc_mgr: SvcMgr
     releases: Releases
-    sync: CellSync
+    control_side: ControlSide
     trust: Trust
     reporter: Reporter
     host_api: HostApi
@@ -111,6 +113,14 @@ class Releases:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlSide:
+    """What goes on between this host and the control plane."""
+
+    learner: CellLearner
+    sync: CellSync
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trust:
     """Who this host is, and whom it believes."""
 
@@ -130,8 +140,9 @@ def assemble(ground: Ground) -> Daemon:
     releases = _open_releases(ground, cell, rng)
     attester = Attester(cell.gossip, ground.identity.key, cell.verifier)
     svc_mgr = _make_svc_mgr(config, life, releases, attester, rng)
-    tell_again = releases.teller.tell_again
-    sync = CellSync(config, ground.control, cell.gossip, life.clock, svc_mgr.send, rng, tell_again)
+    tries = Tries(rng, releases.teller.tell_again)
+    learner = CellLearner(config, ground.control, cell.gossip, life.clock, svc_mgr.send, tries)
+    sync = CellSync(config, ground.control, cell.gossip, tries, rng)
     reporter = Reporter(
         config,
         life.epoch,
@@ -145,7 +156,7 @@ def assemble(ground: Ground) -> Daemon:
     )
     feed = CellFeed(cell.gossip.alive_members, svc_mgr.send)
     trust = _make_trust(ground, cell, releases.judge, feed, rng)
-    for hear in (feed.hear, cell.doorkeeper.hear, trust.learner.hear):
+    for hear in (feed.hear, cell.doorkeeper.hear, trust.learner.hear, sync.hear):
         cell.gossip.subscribe(hear)
     return Daemon(
         epoch=life.epoch,
@@ -153,7 +164,7 @@ def assemble(ground: Ground) -> Daemon:
         feed=feed,
         svc_mgr=svc_mgr,
         releases=releases,
-        sync=sync,
+        control_side=ControlSide(learner=learner, sync=sync),
         trust=trust,
         reporter=reporter,
         host_api=HostApi(reporter, releases.store, ground.serving, cell.refused.is_revoked),

@@ -30,7 +30,7 @@ from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.refusal import refusal_of
-from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
+from p2pdeploy.messages.sync import SyncAnswer, SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX
 from p2pdeploy.trust.releases.refusals import Attack, refused
@@ -39,7 +39,7 @@ __all__ = ["ControlPlane", "Offset", "open_control_plane"]
 
 CALL_TIMEOUT_S = 10.0  # small answers; a control plane that takes longer is as good as down
 BULK_TIMEOUT_S = 120.0  # a manifest of 64 MiB at 1 MB/s and some; one piece of 16 MiB
-CONNECTIONS_MAX = 6  # four deal loops, one sync, one spare
+CONNECTIONS_MAX = 7  # four deal loops, a held offer, news that goes up, one spare
 KEEPALIVE_S = 60.0  # longer than the longest pause between two calls of an idle daemon
 DEAL_BYTES_MAX = 16 * 1024 * 1024  # the largest piece; several at once are small ones
 INVENTORY_BYTES_MAX = 1024 * 1024  # 1,000 hosts of 300 bytes, three times
@@ -133,13 +133,14 @@ class ControlPlane:
         return reply, pieces
 
     async def sync(self, cell: CellId, request: SyncRequest) -> SyncAnswer:
-        """One half of a delegate's exchange; see ``messages/sync.py``."""
+        """One half of a delegate's exchange; an offer may be held (``messages/sync.py``)."""
+        held_s = request.wait_s if isinstance(request, SyncOffer) else 0.0
         async with self._answer(
             "POST",
             f"/v1/cells/{cell}/sync",
             content=encode(request),
             headers={"Content-Type": MSGPACK},
-            timeout_s=CALL_TIMEOUT_S,
+            timeout_s=CALL_TIMEOUT_S + held_s,
         ) as answer:
             body = await read_body(answer, FRAME_BYTES_MAX)
         return decode(body, SyncAnswer, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form

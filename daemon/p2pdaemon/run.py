@@ -15,7 +15,7 @@ from functools import partial
 
 import trio
 
-from p2pdaemon.assembly import Daemon, Ground, Releases, Trust, assemble
+from p2pdaemon.assembly import ControlSide, Daemon, Ground, Releases, Trust, assemble
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import open_control_plane
 from p2pdaemon.housekeeping import tidy_up
@@ -24,7 +24,6 @@ from p2pdaemon.log import get_logger
 from p2pdaemon.own_identity import load_own_identity
 from p2pdaemon.rotate_logs import rotate_logs
 from p2pdaemon.state_lock import only_daemon
-from p2pdaemon.sync_cell import CellSync
 from p2pdaemon.take_renewed import swarm_identity
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.trust.tls import client_context, is_control_plane, server_context
@@ -74,7 +73,7 @@ async def _run_tasks(
         nursery.start_soon(daemon.svc_mgr.run)
         nursery.start_soon(daemon.feed.feed_core)
         _start_releases(daemon.releases, nursery)
-        _start_sync(daemon.sync, nursery)
+        _start_control_side(daemon.control_side, nursery)
         nursery.start_soon(daemon.reporter.measure_loop_lag)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("daemon runs", host=config.name, cell=config.cell, epoch=daemon.epoch)
@@ -100,10 +99,11 @@ def _start_releases(releases: Releases, nursery: trio.Nursery) -> None:
     nursery.start_soon(keep_going, "tidy up", tidy)
 
 
-def _start_sync(sync: CellSync, nursery: trio.Nursery) -> None:
-    nursery.start_soon(keep_going, "measure clock", sync.measure_clock)
-    nursery.start_soon(keep_going, "learn seeds", sync.learn_seeds)
-    nursery.start_soon(keep_going, "sync cell", sync.sync_cell)
+def _start_control_side(side: ControlSide, nursery: trio.Nursery) -> None:
+    nursery.start_soon(keep_going, "measure clock", side.learner.measure_clock)
+    nursery.start_soon(keep_going, "learn seeds", side.learner.learn_seeds)
+    nursery.start_soon(keep_going, "hear orders", side.sync.hear_orders)
+    nursery.start_soon(keep_going, "tell news", side.sync.tell_news)
 
 
 async def _seed(releases: Releases) -> None:

@@ -27,6 +27,8 @@ from p2pdeploy.messages.gossip import Diff, Exchange, Item, Items, Offer
 from p2pdeploy.trust.envelope import Sealed
 
 __all__ = [
+    "DELEGATES",
+    "EXCHANGE_BYTES_MAX",
     "Admission",
     "Verify",
     "admit",

@@ -36,6 +36,9 @@ class GossipConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Event-loop lag above this counts as a sign of bad local health."""
     gossip_interval_s: float = 0.2
     """Rumours go out this often while there are any."""
+    order_interval_s: float = 0.05
+    """Orders go out this soon after the last that did, and at once when none did: each host on
+    their way would add half a ``gossip_interval_s``."""
     gossip_peers: int = 3
     """To so many random members each time."""
     retransmit_factor: int = 4

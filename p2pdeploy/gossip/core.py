@@ -8,6 +8,7 @@ generator it is given, so a seed replays a run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
@@ -21,7 +22,9 @@ from p2pdeploy.gossip.effects import (
     CrossOfferDue,
     Effect,
     GossipDue,
+    ItemMerged,
     OfferDue,
+    OrdersDue,
     ProbeDue,
     ProbeTimedOut,
     RelayTimedOut,
@@ -48,7 +51,7 @@ from p2pdeploy.gossip.inbox import Inbox
 from p2pdeploy.gossip.members import is_alive
 from p2pdeploy.gossip.outbox import Outbox, Step
 from p2pdeploy.gossip.replication import Replication
-from p2pdeploy.gossip.state import CellState
+from p2pdeploy.gossip.state import CellState, is_order
 from p2pdeploy.gossip.statistics import Counters, GossipStatistics
 from p2pdeploy.gossip.swim import Swim
 from p2pdeploy.ids import CellId, HostName
@@ -102,7 +105,8 @@ class GossipCore:
             rumours=self._rumours,
             counters=self._counters,
         )
-        self._gossip_armed = False
+        self._gossip_armed = self._orders_armed = False
+        self._orders_told_at = -math.inf
 
     def __repr__(self) -> str:
         alive = self._members.alive_count()
@@ -152,10 +156,20 @@ class GossipCore:
                 envelope does not verify.  Nothing was changed.
         """
         effects = self._outbox.effects_of(self._decide(event, now))
-        if self._rumours and not self._gossip_armed and self._members.alive_count() > 1:
-            self._gossip_armed = True
-            effects.append(SetTimer(GossipDue(), now + self._config.gossip_interval_s))
+        if self._rumours and self._members.alive_count() > 1:
+            effects += self._arm_gossip(effects, now)
         return effects
+
+    def _arm_gossip(self, effects: Sequence[Effect], now: float) -> list[SetTimer]:
+        timers: list[SetTimer] = []
+        if not self._gossip_armed:
+            self._gossip_armed = True
+            timers.append(SetTimer(GossipDue(), now + self._config.gossip_interval_s))
+        if not self._orders_armed and any(map(_brings_order, effects)):
+            self._orders_armed = True
+            next_at = self._orders_told_at + self._config.order_interval_s
+            timers.append(SetTimer(OrdersDue(), max(now, next_at)))
+        return timers
 
     def _decide(self, event: Event, now: float) -> Sequence[Step]:
         match event:
@@ -207,6 +221,9 @@ class GossipCore:
             case GossipDue():
                 self._gossip_armed = False
                 return self._gossip()
+            case OrdersDue():
+                self._orders_armed, self._orders_told_at = False, now
+                return self._gossip()
             case OfferDue():
                 return self._offer(timer, now + self._config.offer_interval_s)
             case CrossOfferDue():
@@ -227,3 +244,7 @@ class GossipCore:
         """Rumours to a few random members; those that were told often enough are gone then."""
         peers = self._members.pick(self._rng, self._config.gossip_peers, is_alive)
         return [Say(m.address, m.gossip_port, None) for m in peers]
+
+
+def _brings_order(effect: Effect) -> bool:
+    return isinstance(effect, ItemMerged) and is_order(effect.item.key)

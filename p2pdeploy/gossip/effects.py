@@ -21,6 +21,7 @@ __all__ = [
     "MemberChanged",
     "Notice",
     "OfferDue",
+    "OrdersDue",
     "ProbeDue",
     "ProbeTimedOut",
     "RelayTimedOut",
@@ -67,6 +68,10 @@ class GossipDue(msgspec.Struct, frozen=True):
     """Send rumours."""
 
 
+class OrdersDue(msgspec.Struct, frozen=True):
+    """Send rumours, because there is an order among them."""
+
+
 class OfferDue(msgspec.Struct, frozen=True):
     """Offer the state to a random member."""
 
@@ -82,6 +87,7 @@ Timer = (
     | SuspicionExpired
     | UnreachableProbeDue
     | GossipDue
+    | OrdersDue
     | OfferDue
     | CrossOfferDue
 )

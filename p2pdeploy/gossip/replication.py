@@ -22,7 +22,7 @@ from p2pdeploy.gossip.beliefs import Beliefs
 from p2pdeploy.gossip.dissemination import RumourQueue, rumour_of
 from p2pdeploy.gossip.effects import Call, ItemMerged, MemberChanged, SetTimer, Spread
 from p2pdeploy.gossip.members import supersedes
-from p2pdeploy.gossip.state import CellState, urgency_of
+from p2pdeploy.gossip.state import CellState, is_order
 from p2pdeploy.gossip.statistics import Counters
 from p2pdeploy.messages.gossip import (
     Diff,
@@ -42,7 +42,6 @@ CALLS_MAX = 8
 # A larger batch comes out of a healed partition.  Others get it by anti-entropy as well; telling
 # all of it on would flood the cell with what most already have.  Orders are always told on.
 TOLD_ON_MAX = 16
-_ATTESTATION_URGENCY = 3
 
 ReplicationEffect = ItemMerged | Call | Spread | SetTimer | MemberChanged
 
@@ -95,7 +94,7 @@ class Replication:
         return [
             self._merged(
                 ItemMerged(message, item),
-                tell=tell_all or urgency_of(item.key) < _ATTESTATION_URGENCY,
+                tell=tell_all or is_order(item.key),
             )
             for item, message in admission.merged
         ]

@@ -53,6 +53,7 @@ __all__ = [
     "CellState",
     "Item",
     "attestation_key",
+    "is_order",
     "item_of",
     "urgency_of",
 ]
@@ -72,6 +73,11 @@ URGENCIES = 4
 def urgency_of(key: str) -> int:
     """How early an item is told: 0 ABORT and revocations, 1 GO, 2 other orders, 3 attestations."""
     return _URGENCY.get(key.partition("/")[0], 2)
+
+
+def is_order(key: str) -> bool:
+    """Whether an item tells hosts what to do; the others are what hosts say of themselves."""
+    return urgency_of(key) < _URGENCY["att"]
 
 
 def attestation_key(service: ServiceName, host: HostName) -> str:

@@ -14,16 +14,25 @@ SyncExchange     SyncItems: the items the delegate asked for.  The control plane
 ===============  ==============================================================================
 
 An answer may hold less than everything when there is much; the next sync goes on from there.
+
+An offer may wait for its answer, so that an order reaches its cell when it is issued and a quiet
+cell costs next to nothing: it names the *revision* of the cell that its host has seen, and is held
+while the control plane has no newer one.  Whether it is held is the control plane's business, which
+may answer at once; so whoever asks keeps a pace of its own.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from p2pdeploy.ids import CellId, HostName
+from p2pdeploy.limits import NUMBER_MAX
 from p2pdeploy.messages.gossip import Diff, Exchange, Items, Offer, Status
 
 __all__ = [
+    "HELD_S_MAX",
     "MemberView",
     "SyncAnswer",
     "SyncDiff",
@@ -32,6 +41,13 @@ __all__ = [
     "SyncOffer",
     "SyncRequest",
 ]
+
+
+# Four delegates of 3,000 cells ask 1,500 times a second at this; and an order that a delegate
+# missed all the same is there after as long.
+HELD_S_MAX = 8.0
+
+_Revision = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 
 
 class MemberView(msgspec.Struct, frozen=True, array_like=True):
@@ -43,19 +59,29 @@ class MemberView(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SyncOffer(msgspec.Struct, frozen=True, kw_only=True, tag="sync-offer"):
-    """First post.  ``host`` is the delegate that speaks."""
+    """First post.  ``host`` is the delegate that speaks.
+
+    ``seen`` is the revision of its last SyncDiff, and ``wait_s`` how long the answer may take when
+    there is no newer one; 0, as from a daemon that cannot wait, is answered at once.
+    """
 
     cell: CellId
     host: HostName
     members: tuple[MemberView, ...]
     offer: Offer
+    seen: _Revision = 0
+    wait_s: Annotated[float, msgspec.Meta(ge=0.0, le=HELD_S_MAX)] = 0.0
 
 
 class SyncDiff(msgspec.Struct, frozen=True, kw_only=True, tag="sync-diff"):
-    """Answer to a SyncOffer."""
+    """Answer to a SyncOffer.
+
+    ``revision`` counts the orders that came to the cell; 0 is a control plane that holds nothing.
+    """
 
     cell: CellId
     diff: Diff
+    revision: _Revision = 0
 
 
 class SyncExchange(msgspec.Struct, frozen=True, kw_only=True, tag="sync-exchange"):

@@ -58,6 +58,11 @@ class Metrics:
         self.syncs = Counter(
             "p2p_cell_syncs", "Posts of delegates", ["cell", "kind"], registry=self.registry
         )
+        self.held_offers = Gauge(
+            "p2p_held_offers",
+            "Offers of delegates that wait for news of their cell",
+            registry=self.registry,
+        )
         self.refused_items = Gauge(
             "p2p_cell_refused_items",
             "Items of delegates that were forged, foreign or malformed",

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from p2pdeploy.gossip.config import GossipConfig
 from p2pdeploy.gossip.events import LeaveDecided
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Status
@@ -155,3 +156,24 @@ def test_a_quiet_cell_sends_probes_and_offers_only() -> None:
     assert set(sent) == {"Ping", "Ack", "Offer"}
     assert sent["Ping"] == sent["Ack"] == pytest.approx(20 * 60, abs=20)
     assert sent["Offer"] < 20 * 60
+
+
+@pytest.mark.parametrize(("hosts", "within_s"), [(16, 0.3), (100, 0.4)])
+def test_orders_reach_a_cell_in_well_under_half_a_second(hosts: int, within_s: float) -> None:
+    world = GossipWorld(hosts=hosts, seed=8)
+    world.run(10.0)
+    before = sum(world.sent.values())
+    world.publish("h01", aborted(1), key_id="abort")
+    world.publish("h01", a_roster(hosts), key_id="deployer")
+    for key in ("abort/web", "roster/web"):
+        assert (
+            world.run_until(lambda key=key: world.holders(key) == hosts, within_s=1) < 10 + within_s
+        )
+    world.run(5.0)
+    sent = sum(world.sent.values()) - before
+    calm = GossipWorld(hosts=hosts, seed=8)
+    calm.run(10.0)
+    calm_before = sum(calm.sent.values())
+    calm.run(world.now - 10.0)
+    told = sent - (sum(calm.sent.values()) - calm_before)
+    assert told < 3 * hosts * GossipConfig().transmits_max(hosts), "no storm"

@@ -17,6 +17,7 @@ from p2pdeploy.gossip.effects import (
     ItemMerged,
     MemberChanged,
     OfferDue,
+    OrdersDue,
     ReplyStream,
     SendDatagram,
     SendStream,
@@ -50,7 +51,7 @@ from p2pdeploy.messages.gossip import (
 from p2pdeploy.testing.gossip_world import CELL, PORT, a_member
 from p2pdeploy.testing.keyring import HmacKeyring
 from p2pdeploy.trust.envelope import Sealed, open_envelope
-from tests.p2pdeploy.gossip.messages import KEYS, a_roster, attested, told
+from tests.p2pdeploy.gossip.messages import KEYS, a_roster, aborted, attested, told
 
 
 class Host:
@@ -258,3 +259,21 @@ def test_digests_of_builds_travel_unharmed() -> None:
     effects = host.hears(told(message, "host/h02"))
     assert isinstance(effects[0], ItemMerged)
     assert effects[0].message == message
+
+
+def test_an_order_is_told_at_once_and_the_next_ones_soon_after_it() -> None:
+    host = Host()
+    order = told(aborted(1), "abort")
+    effects = host.core.handle(LocalItemPublished(order.envelope), 1.0)
+    assert SetTimer(OrdersDue(), 1.0) in effects
+    sent = host.core.handle(TimerFired(OrdersDue()), 1.0)
+    packets = [e.packet for e in sent if isinstance(e, SendDatagram)]
+    assert [packet.rumours for packet in packets] == [(order,)] * GossipConfig().gossip_peers
+    later = host.hears(told(aborted(2), "abort"))  # at 1.0
+    assert SetTimer(OrdersDue(), 1.0 + GossipConfig().order_interval_s) in later
+    assert not [e for e in host.hears(told(aborted(3), "abort")) if isinstance(e, SetTimer)]
+
+
+def test_what_hosts_say_of_themselves_waits_for_its_turn() -> None:
+    timers = [e for e in Host().hears(told(attested(), "host/h01")) if isinstance(e, SetTimer)]
+    assert timers == [SetTimer(GossipDue(), 1.0 + GossipConfig().gossip_interval_s)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Status
 from p2pdeploy.messages.orders import Abort, Go
 from p2pdeploy.messages.sync import (
+    HELD_S_MAX,
     MemberView,
     SyncAnswer,
     SyncDiff,
@@ -176,6 +178,47 @@ async def test_an_order_reaches_the_cell_and_survives_a_restart(fleet_dir, start
         delegate = Delegate(tracker)
         await delegate.sync()
         assert {item.key for item in delegate.state.items()} == {"go", "abort/hello", "revocations"}
+
+
+async def test_an_offer_is_held_until_an_order_is_issued(tracker) -> None:
+    cells, delegate = tracker.plane.cells, Delegate(tracker)
+    news = cells.get(CELL).news
+    go = Go(cell=CELL, lease_seq=7, issued_at=1.0, not_after=31.0, grants=())
+    answers: list[SyncDiff] = []
+
+    async def ask(seen: int) -> None:
+        answer = await delegate.offer(seen=seen, wait_s=HELD_S_MAX)
+        answers.append(decode(answer.content, SyncDiff, bytes_max=10**6))
+
+    with trio.fail_after(HELD_S_MAX / 2):
+        await ask(seen=0)
+        assert answers[0].revision == news.revision, "who has seen nothing is answered at once"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, news.revision)
+            while not len(tracker.plane.held_offers):  # noqa: ASYNC110 the request's task tells nobody
+                await trio.sleep(0.01)
+            cells.issue(cells.seal(CELL, [go]))
+    assert len(tracker.plane.held_offers) == 0
+    assert answers[1].revision == answers[0].revision + 1
+    assert "go" in [key for key, _ in answers[1].diff.versions]
+
+
+async def test_a_delegate_whose_offer_is_held_is_heard_from_the_start(tracker) -> None:
+    delegate, cell = Delegate(tracker), tracker.plane.cells.get(CELL)
+    with trio.fail_after(HELD_S_MAX / 2):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(delegate.offer, seen=cell.news.revision, wait_s=HELD_S_MAX))
+            while not len(tracker.plane.held_offers):  # noqa: ASYNC110 the request's task tells nobody
+                await trio.sleep(0.01)
+            assert cell.alive(trio.current_time()) == {"h01", "h02"}
+            cell.news.tell_order()
+
+
+@pytest.mark.parametrize("wait_s", [-1.0, HELD_S_MAX + 1, float("nan"), float("inf")])
+async def test_nobody_makes_an_offer_wait_for_longer_than_is_said(tracker, wait_s) -> None:
+    delegate, cell = Delegate(tracker), tracker.plane.cells.get(CELL)
+    answer = await delegate.offer(seen=cell.news.revision, wait_s=wait_s)
+    assert answer.status_code == 400, answer.text
 
 
 async def test_an_order_that_is_not_newer_than_what_the_cell_holds_is_logged(tracker) -> None:

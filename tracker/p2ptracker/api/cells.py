@@ -60,13 +60,19 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
     async def sync_cell(
         request: Request[Any, Any, Any], cell: FromPath[str], body: RawBody
     ) -> bytes:
-        """Make a delegate's replica of the cell and this one equal (messages/sync.py)."""
+        """Make a delegate's replica of the cell and this one equal (messages/sync.py).
+
+        The answer to an offer may wait until there is news for the cell.
+        """
         words: SyncRequest = decode(body, SyncRequest, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
         require_host(peer_in(request.scope), words.host)
         replica = plane.cells.get(CellId(cell))
         kind = "offer" if isinstance(words, SyncOffer) else "exchange"
         plane.metrics.syncs.labels(cell=cell, kind=kind).inc()
-        return encode(replica.sync(words, now=trio.current_time(), wall_s=time.time()))
+        answer = replica.sync(words, now=trio.current_time(), wall_s=time.time())
+        if isinstance(words, SyncOffer) and await plane.held_offers.hold(replica.news, words):
+            answer = replica.answer(words)
+        return encode(answer)
 
     return sync_cell
 

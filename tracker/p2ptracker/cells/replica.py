@@ -21,6 +21,7 @@ from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item, Status
 from p2pdeploy.messages.sync import (
+    HELD_S_MAX,
     MemberView,
     SyncAnswer,
     SyncDiff,
@@ -31,13 +32,14 @@ from p2pdeploy.messages.sync import (
 )
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.envelope import Sealed
+from p2ptracker.cells.news import News
 from p2ptracker.cells.numbers import numbers_in, numbers_of
 from p2ptracker.storage.order_number import NumberKind, OrderNumber
 
 __all__ = ["CellReplica"]
 
-# Delegates sync every two seconds at the latest; two lost syncs fit in between.
-DELEGATE_SILENT_S = 6.0
+# Delegates speak whenever their offer was held to the end; two lost syncs fit in between.
+DELEGATE_SILENT_S = HELD_S_MAX + 4.0
 
 # One host's word, by its own key: a plan each millisecond for nine thousand years.  So no host
 # that lies brings us near the last number there is.
@@ -62,6 +64,7 @@ class CellReplica:
         self.hosts = {host.name: host for host in hosts}
         self.state = CellState(cell)
         self.refused_items = 0
+        self.news = News()
         self._verify = verify
         self._messages: dict[str, Sealed] = {}
         self._evidence: dict[ServiceName, dict[HostName, Attestation]] = {}
@@ -146,8 +149,13 @@ class CellReplica:
             raise RefusedError(f"{request.host!r} is not a host of {self.cell}", code="no-host")
         if isinstance(request, SyncOffer):
             self._see(request.host, request.members, now)
-            return SyncDiff(cell=self.cell, diff=answer_offer(self.state, request.offer))
+            return self.answer(request)
         return self._exchange(request, wall_s)
+
+    def answer(self, offer: SyncOffer) -> SyncDiff:
+        """What differs by now from what a delegate offered, which :meth:`sync` took."""
+        diff = answer_offer(self.state, offer.offer)
+        return SyncDiff(cell=self.cell, diff=diff, revision=self.news.revision)
 
     def _exchange(self, request: SyncExchange, wall_s: float) -> SyncItems:
         admission = admit(self.state, request.exchange.items, self._verify)
@@ -209,8 +217,10 @@ class CellReplica:
         if isinstance(message, Attestation):
             self._evidence.setdefault(message.service, {})[message.host] = message
             self._seen_at[message.host, message.service] = seen_at
+            self.news.tell_word()
         else:
             self._messages[item.key] = message
+            self.news.tell_order()
 
     def take_unsaved(self) -> list[tuple[Item, Sealed, float]]:
         """What came from the cell and is not stored yet; the caller stores it."""
