@@ -203,7 +203,7 @@ def _open_releases(ground: Ground, cell: Cell, rng: random.Random) -> Releases:
     room = DiskRoom(config.state_dir, config.disk_reserve_bytes)
     stager = BuildStager(config, store, control, ground.session, mesh, rng, judge, room)
     collector = Collector()
-    teller = SeedTeller(stager.torrents, control, config.cell, config.name, rng)
+    teller = SeedTeller(stager.torrents, control, config.cell, config.name, mesh.addresses, rng)
     return Releases(
         store=store,
         collector=collector,

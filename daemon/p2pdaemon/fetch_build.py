@@ -154,6 +154,7 @@ class BuildFetcher:
             neighbours=self._mesh.neighbours,
             locate=self._mesh.locate,
             verify_piece=PieceCheck(manifest).is_right,
+            members=self._mesh.addresses,
             jitter=self._rng,
             reused_bytes=reused_bytes,
         )

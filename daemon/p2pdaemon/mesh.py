@@ -7,6 +7,7 @@ from collections.abc import Callable
 from p2pdeploy.gossip.members import is_alive
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.gossip import Member
+from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.fetch_terms import Neighbour
 from p2pdeploy.swarm.neighbours import neighbours_of
 
@@ -32,6 +33,12 @@ class Mesh:
         if self._me not in domains:
             return []  # this host has just said that it leaves
         return [_neighbour(alive[name]) for name in neighbours_of(self._me, domains)]
+
+    def addresses(self) -> Members:
+        """Where each host of the cell is: in this one's fault domain, its rack, or elsewhere."""
+        members = self._members()
+        mine = next((m.fault_domain for m in members if m.name == self._me), None)
+        return {m.address: "rack" if m.fault_domain == mine else "cell" for m in members}
 
     def locate(self, host: HostName) -> Neighbour | None:
         """Where *host* listens for peers; None when nobody has heard of it."""

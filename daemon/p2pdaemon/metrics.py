@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from p2pdaemon.disk_room import DiskUsage
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
+from p2pdeploy.messages.swarm import SOURCES, SourceBytes
 from p2pdeploy.swarm.progress import Progress
 
 __all__ = ["Figures", "render"]
@@ -31,6 +32,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     copied_bytes: int  # out of other releases on this host
     shared_bytes: int  # the same without a copy, where the filesystem can
     disk: DiskUsage
+    received: SourceBytes
     control_failures: int  # calls to the control plane without a usable answer
     orders_refused: int  # items of the control plane that did not verify
     requests_dropped: int  # of the host API
@@ -60,6 +62,7 @@ class _Collector:
             {"copied": self._figures.copied_bytes, "shared": self._figures.shared_bytes},
         )
         yield from _disk(self._figures.disk)
+        yield _sources(self._figures.received)
         yield from _process(self._figures)
 
 
@@ -133,6 +136,17 @@ def _disk(disk: DiskUsage) -> Iterator[Metric]:
         },
     )
     yield _gauge("p2pdaemon_disk_full", "Releases that wait for room.", {"waiting": disk.waiting})
+
+
+def _sources(received: SourceBytes) -> Metric:
+    family = CounterMetricFamily(
+        "p2p_swarm_received_bytes",
+        "Payload by where it came from; local was on the host before.",
+        labels=["source"],
+    )
+    for source in SOURCES:
+        family.add_metric([source], getattr(received, source))
+    return family
 
 
 def _process(figures: Figures) -> Iterator[Metric]:

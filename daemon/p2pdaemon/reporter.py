@@ -175,6 +175,7 @@ class Reporter:
                 copied_bytes=self._stager.reused.copied_bytes,
                 shared_bytes=self._stager.reused.shared_bytes,
                 disk=self._room.usage(),
+                received=self._stager.received(),
                 control_failures=self._sync.failures,
                 orders_refused=self._sync.refusals,
                 requests_dropped=self.requests_dropped,

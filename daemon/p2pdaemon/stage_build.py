@@ -31,6 +31,7 @@ from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.orders import Build
+from p2pdeploy.messages.swarm import SourceBytes
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -66,7 +67,7 @@ class BuildStager:
     ) -> None:
         self._store = store
         self._parts = ReleaseParts(store, control, judge)
-        self._torrents = ReleaseTorrents(store, session)
+        self._torrents = ReleaseTorrents(store, session, mesh.addresses)
         self._fetcher = BuildFetcher(config, store, control, self._torrents, mesh, rng, room)
         self.reused = self._fetcher.reused
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
@@ -83,6 +84,10 @@ class BuildStager:
     def torrents(self) -> dict[Digest, Torrent]:
         """What is fetched and seeded, for the metrics."""
         return self._torrents.by_digest()
+
+    def received(self) -> SourceBytes:
+        """What was fetched since this daemon began, by source, for the metrics."""
+        return self._torrents.received()
 
     async def stage(self, service: ServiceName, build: Build) -> Staged:
         """Stage *build* and go on seeding it.  Idempotent; cancelling keeps what was fetched.

@@ -14,6 +14,7 @@ import trio
 from p2pdaemon.log import get_logger
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName
+from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey, tell_completed
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -34,6 +35,7 @@ class SeedTeller:
         dealer: The way to the origin.
         cell: Of this host.
         host: This host.
+        members: Where each address of the cell is, for the figures.
         rng: Spreads the calls of many hosts.
     """
 
@@ -43,12 +45,14 @@ class SeedTeller:
         dealer: DealerClient,
         cell: CellId,
         host: HostName,
+        members: Callable[[], Members],
         rng: random.Random,
     ) -> None:
         self._seeds = seeds
         self._dealer = dealer
         self._cell = cell
         self._host = host
+        self._members = members
         self._rng = rng
         self._asked = trio.Event()
 
@@ -78,7 +82,7 @@ class SeedTeller:
                 continue
             key = ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host)
             try:
-                await tell_completed(torrent, self._dealer, key)
+                await tell_completed(torrent, self._dealer, key, self._members)
             except UnavailableError:
                 return False
             except P2PDeployError as error:  # not published any more, say: nothing to be saved

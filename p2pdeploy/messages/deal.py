@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, HostName
+from p2pdeploy.messages.swarm import FetchProgress
 
 __all__ = [
     "DEAL_PIECES_MAX",
@@ -36,9 +37,9 @@ PIECES_MAX = 262_144
 # One request names at most this many missing pieces; a host that misses more asks again.
 MISSING_MAX = 64
 
-DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 8 + 4_096  # the bitmap, the missing pieces and the names
 DEAL_PIECES_MAX = 16  # of one deal; the smallest pieces make half a megabyte then
 DEAL_REPLY_BYTES_MAX = 1_024  # 16 pieces of 40 bytes, or one host name
+DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 8 + 4_096  # the bitmap, the missing pieces, names, figures
 
 
 class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
@@ -50,6 +51,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     ``fresh``: the host has just looked at its disk; what it said before, and deals under way to
     it, count no more.  (Other requests may overtake each other, so they only ever add.)
     ``completed``: the host has everything; it only reports.
+    ``progress``: the host's own figures; no deal depends on them.
     """
 
     cell: CellId
@@ -60,6 +62,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     dropped: tuple[int, ...] = ()
     fresh: bool = False
     completed: bool = False
+    progress: FetchProgress | None = None
 
 
 class DealtPiece(msgspec.Struct, frozen=True, array_like=True):

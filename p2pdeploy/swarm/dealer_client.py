@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.deal import DealReply, DealRequest
+from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.torrent import Torrent
 
 __all__ = ["DealerClient", "ReleaseKey", "tell_completed"]
@@ -33,8 +35,12 @@ class ReleaseKey(msgspec.Struct, frozen=True, kw_only=True):
     host: HostName
 
 
-async def tell_completed(torrent: Torrent, dealer: DealerClient, key: ReleaseKey) -> None:
+async def tell_completed(
+    torrent: Torrent, dealer: DealerClient, key: ReleaseKey, members: Callable[[], Members]
+) -> None:
     """Tell a dealer that may have forgotten it: this host has all of *torrent* and seeds it.
+
+    How it was fetched is told again as well, if this daemon did.
 
     Raises:
         P2PDeployError: the dealer did not take it in.
@@ -48,5 +54,6 @@ async def tell_completed(torrent: Torrent, dealer: DealerClient, key: ReleaseKey
             have=torrent.have_bitmap(),
             fresh=True,
             completed=True,
+            progress=torrent.fetch_progress(members()),
         )
     )

@@ -13,6 +13,7 @@ Memory: one deal per loop, plus what libtorrent queues (``settings``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from p2pdeploy.messages.deal import (
     HolderHint,
     WaitDeal,
 )
+from p2pdeploy.messages.swarm import FetchProgress, Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.nearby import Nearby
@@ -41,6 +43,7 @@ __all__ = ["DealLoops"]
 
 REFUSALS_MAX = 8  # wrong pieces in a row before the origin's copy counts as corrupt
 STORE_S = 30.0  # hashing and writing one piece; a disk slower than this is a fault of its own
+PROGRESS_EVERY_S = 1.0  # libtorrent's statistics are as old; deals may be many a second
 REPORT_S = 2.0  # the last word to the dealer is worth this much delay
 
 # Hashing this much takes a fifth of a millisecond, as long as the way to a thread and back.
@@ -56,6 +59,7 @@ class DealLoops:
         dealer: The way to the origin.
         key: Who fetches what.
         verify_piece: Whether bytes are those of a piece.
+        members: Where each address of the cell is, for the figures.
         jitter: Spreads retries.
         config: Times and numbers.
     """
@@ -66,6 +70,7 @@ class DealLoops:
         dealer: DealerClient,
         key: ReleaseKey,
         verify_piece: Callable[[int, bytes], bool],
+        members: Callable[[], Members],
         jitter: Random,
         config: FetchConfig,
     ) -> None:
@@ -73,11 +78,13 @@ class DealLoops:
         self._dealer = dealer
         self._key = key
         self._verify_piece = verify_piece
+        self._members = members
         self._jitter = jitter
         self._config = config
         self._exhausted = False  # the dealer had nothing new when it was last asked
         self._nearby = Nearby(torrent)
         self._scout = 0  # the loop that asks for all while there is nothing to draw; -1: all do
+        self._told_at = -math.inf  # when the figures were told last
         self._fresh = True  # until the dealer has answered once
         self._dropped: list[int] = []  # dealt pieces that we could not use, to be told
         self._resume = trio.Event()
@@ -101,6 +108,8 @@ class DealLoops:
             nursery.cancel_scope.cancel()
         if self._fault is not None and not self._torrent.complete:
             raise self._fault
+        await self._torrent.refresh()
+        await self._torrent.look_at_peers()
         await self._report_completed()
 
     async def _push_neighbours(self, neighbours: Callable[[], Sequence[Neighbour]]) -> None:
@@ -109,6 +118,7 @@ class DealLoops:
                 if neighbour.name != self._key.host:
                     self._torrent.connect(neighbour.address, neighbour.port)
             self._nearby.note_absent(trio.current_time(), exhausted=self._exhausted)
+            await self._torrent.look_at_peers()
             await trio.sleep(self._config.connect_s)
 
     def _request(self, *, completed: bool = False) -> DealRequest:
@@ -123,7 +133,16 @@ class DealLoops:
             dropped=tuple(self._dropped[:MISSING_MAX]),
             fresh=self._fresh,
             completed=completed,
+            progress=self._progress(completed=completed),
         )
+
+    def _progress(self, *, completed: bool) -> FetchProgress | None:
+        """The host's figures, unless they were told just before."""
+        now = trio.current_time()
+        if not completed and now - self._told_at < PROGRESS_EVERY_S:
+            return None
+        self._told_at = now
+        return self._torrent.fetch_progress(self._members())
 
     async def _draw_deals(
         self,

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from p2pdeploy.ids import HostName
+from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.draw_deals import DealLoops
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
@@ -42,6 +43,7 @@ async def fetch_release(
     neighbours: Callable[[], Sequence[Neighbour]],
     locate: Callable[[HostName], Neighbour | None],
     verify_piece: Callable[[int, bytes], bool],
+    members: Callable[[], Members],
     jitter: Random,
     reused_bytes: int = 0,
     config: FetchConfig | None = None,
@@ -57,6 +59,7 @@ async def fetch_release(
         neighbours: The mesh as it is now; asked every ``connect_s``.
         locate: Where any host of the cell listens, for a holder that the dealer names.
         verify_piece: Whether bytes are those of a piece; pure, called in a thread if they are many.
+        members: Where each address of the cell is, for the figures.
         jitter: Spreads the retries of many hosts.
         reused_bytes: Only passed on into the report.
         config: Times and numbers.
@@ -66,12 +69,11 @@ async def fetch_release(
             that has changed.
         IntegrityError: the origin sends one wrong piece after another; a person must look at it.
     """
-    loops = DealLoops(torrent, dealer, key, verify_piece, jitter, config or FetchConfig())
+    loops = DealLoops(torrent, dealer, key, verify_piece, members, jitter, config or FetchConfig())
     started_at = trio.current_time()
     dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
     torrent.clear_fault()
     await loops.run(neighbours, locate)
-    await torrent.refresh()
     return FetchReport(
         dealt_bytes=torrent.dealt_bytes - dealt_bytes,
         peer_bytes=torrent.peer_bytes - peer_bytes,

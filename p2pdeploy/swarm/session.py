@@ -26,6 +26,7 @@ from p2pdeploy.swarm.identity import (
     require_pair,
     require_successor,
 )
+from p2pdeploy.swarm.rate_meter import LinkPeaks
 from p2pdeploy.swarm.settings import DISK_IO, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
@@ -60,6 +61,7 @@ class Session:
         self._identity = require_pair(identity)
         self._admission = Admission()
         self._torrents = Torrents(self._ban)
+        self._peaks = LinkPeaks()
         self._listening = trio.Event()
         self._listen_fault = ""
         self._work = trio.Event()  # set while something may be downloading
@@ -141,7 +143,7 @@ class Session:
         layout = params.ti.layout()
         handle = self._session.add_torrent(params)
         present(handle, self._identity)
-        torrent = Torrent(handle, layout, self._remove, self._touch)
+        torrent = Torrent(handle, layout, self._remove, self._touch, self._peaks)
         try:
             await self._torrents.enter(handle, torrent, where=str(params.save_path))
         except BaseException:

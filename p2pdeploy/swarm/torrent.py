@@ -16,11 +16,20 @@ import trio
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.messages.deal import bitmap_of
+from p2pdeploy.messages.swarm import FetchProgress, Members
 from p2pdeploy.swarm.faults import disk_fault
+from p2pdeploy.swarm.fetch_meter import FetchMeter
+from p2pdeploy.swarm.peer_traffic import PeerSeen
 from p2pdeploy.swarm.progress import Progress
+from p2pdeploy.swarm.rate_meter import LinkPeaks
 from p2pdeploy.swarm.waits import ALL, Waits
 
 __all__ = ["Torrent"]
+
+_INTERESTING, _CHOKES_US = int(lt.peer_info.interesting), int(lt.peer_info.remote_choked)
+_asking = trio.CapacityLimiter(2)  # it answers once it has done what is before, in microseconds
+_QUERY_BLOCKS = lt.torrent_handle.query_accurate_download_counters  # of pieces not complete, too
+_BOUND_BY_DISK = int(lt.peer_info.bw_disk)
 
 
 class Torrent:
@@ -32,6 +41,7 @@ class Torrent:
         layout: Any,
         remove: Callable[[Torrent, bool], Any],
         touch: Callable[[], None],
+        peaks: LinkPeaks | None = None,
     ) -> None:
         self._handle = handle
         self._remove = remove
@@ -46,6 +56,8 @@ class Torrent:
         self._peer_bytes = self._dealt_bytes = 0
         self._rates = (0, 0)
         self._peers = 0
+        self.meter = FetchMeter(layout.piece_length(), peaks or LinkPeaks())
+        self._offered = (-1.0, 0)  # pieces that peers have and we lack, and as of which word
         self.availability_at = -1.0  # trio's clock, of the last word on neighbours' pieces
         self.hash_failures = 0
         self.banned: set[str] = set()  # addresses of peers that sent garbage
@@ -91,6 +103,8 @@ class Torrent:
         with self._while_there():
             self._handle.add_piece(piece, data, 0)
             self._dealt_bytes += len(data)
+            if not self.has(piece):
+                self.meter.note_handed_in(piece, trio.current_time())
 
     def connect(self, address: str, port: int) -> None:
         """Ask libtorrent to connect; nothing happens when it is connected or banned already."""
@@ -113,6 +127,32 @@ class Torrent:
             complete=self.complete,
             fault=str(self.fault) if self.fault else "",
         )
+
+    def fetch_progress(self, members: Members) -> FetchProgress | None:
+        """What the fetch is like, as it is told to the control plane; None if it only seeds.
+
+        Args:
+            members: Where each address of the cell is.
+        """
+        if not self.meter.fetches:
+            return None
+        return self.meter.progress(
+            trio.current_time(),
+            members,
+            lacking_pieces=self.piece_count - self._have_count,
+            offered_pieces=self._offered_pieces(),
+            peers=self._peers,
+        )
+
+    def _offered_pieces(self) -> int:
+        if self._offered[0] != self.availability_at:  # counted once per word from neighbours
+            count = sum(
+                1
+                for piece, holders in enumerate(self._availability)
+                if holders and not self.has(piece)
+            )
+            self._offered = (self.availability_at, count)
+        return min(self._offered[1], self.piece_count - self._have_count)
 
     async def wait_complete(self) -> None:
         """Return once every piece is verified and on disk.
@@ -159,7 +199,7 @@ class Torrent:
         They are told once only, so a fetch that forgot one would wait for it for ever.
         A torrent that was removed meanwhile stays as it was known last.
         """
-        query = lt.torrent_handle.query_pieces
+        query = lt.torrent_handle.query_pieces | _QUERY_BLOCKS
         meanwhile: set[int] = set()
         clears = self._clears
         status: Any = None
@@ -184,6 +224,15 @@ class Torrent:
         if alerts_lost and stopped and self.fault is None:
             self.note_fault(status.errc, os.path.join(status.save_path, ""))
 
+    async def look_at_peers(self) -> None:
+        """Take note of what each connected peer has sent so far.
+
+        Not by the alert that there is for it: the bindings of libtorrent 2.1.1 cannot read it.
+        """
+        with self._while_there():
+            peers = await trio.to_thread.run_sync(self._handle.get_peer_info, limiter=_asking)
+            self.meter.note_peers(_seen(peer) for peer in peers)
+
     @contextlib.contextmanager
     def _while_there(self) -> Generator[None]:
         """Inside, libtorrent is asked; a handle that it calls invalid is of a removed torrent.
@@ -203,6 +252,10 @@ class Torrent:
 
     # What the session reports; nobody else calls these.
 
+    def begin_fetch(self) -> None:
+        """The files were looked at: what is there now came before this fetch."""
+        self.meter.begin(trio.current_time(), complete=self.complete)
+
     def note_hash_failure(self) -> None:
         self.hash_failures += 1
         self._waits.wake()
@@ -217,20 +270,31 @@ class Torrent:
         if not self.has(piece):
             self._bitmap[piece >> 3] |= 0x80 >> (piece & 7)
             self._have_count += 1
+            self.meter.note_stored(piece, trio.current_time())
             self._waits.release(piece)
             if self.complete:
+                self.meter.note_complete(trio.current_time())
                 self._waits.release(ALL)
             self._waits.wake()
 
     def note_pieces(self, pieces: list[bool]) -> None:
         self._bitmap = bytearray(bitmap_of(pieces))
         self._have_count = sum(pieces)
+        if self.complete:
+            self.meter.note_complete(trio.current_time())
         self._waits.release_all()
 
     def note_status(self, status: Any) -> None:
         self._peer_bytes = status.total_payload_download
         self._rates = (status.download_payload_rate, status.upload_payload_rate)
         self._peers = status.num_peers
+        self.meter.note_totals(
+            trio.current_time(),
+            have_bytes=status.total_done,
+            peer_bytes=self._peer_bytes,
+            dealt_bytes=self._dealt_bytes,
+            sent_bytes=status.total_payload_upload,
+        )
         self._waits.wake()
 
     def note_availability(self, availability: list[int], now: float) -> None:
@@ -258,3 +322,15 @@ class Torrent:
     def ask_availability(self) -> None:
         with self._while_there():
             self._handle.post_piece_availability()
+
+
+def _seen(peer: Any) -> PeerSeen:
+    flags = int(peer.flags)
+    address, port = peer.ip
+    return PeerSeen(
+        address=address,
+        port=port,
+        down_bytes=peer.total_download,
+        is_willing=bool(flags & _INTERESTING) and not flags & _CHOKES_US,
+        is_disk_bound=bool(int(peer.read_state) & _BOUND_BY_DISK),
+    )

@@ -83,6 +83,7 @@ class Torrents:
         if torrent.fault is not None:
             raise torrent.fault
         await torrent.refresh()
+        torrent.begin_fetch()
 
     @contextlib.contextmanager
     def leaving(self, torrent: Torrent) -> Generator[Any | None]:

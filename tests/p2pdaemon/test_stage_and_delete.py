@@ -27,7 +27,7 @@ class Swarm:
         self.here: list[object] = []
 
     async def add(self, torrent_bytes, paths, have, gaps):
-        torrent = SimpleNamespace()
+        torrent = SimpleNamespace(fetch_progress=lambda _members: None)
 
         async def remove() -> None:
             await trio.lowlevel.checkpoint()
@@ -55,7 +55,7 @@ def swarm():
 
 @pytest.fixture
 def stager(config, store, swarm):
-    mesh = SimpleNamespace(neighbours=tuple, locate=lambda _name: None)
+    mesh = SimpleNamespace(neighbours=tuple, locate=lambda _name: None, addresses=dict)
     room = DiskRoom(config.state_dir)
     return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), Down(), room)
 

@@ -11,8 +11,10 @@ from p2pdaemon.tell_seeds import RETRY_MAX_S, SPREAD_S, SeedTeller
 from p2pdeploy.errors import NotFoundError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.deal import AllDealt
+from p2pdeploy.messages.swarm import FetchProgress, SourceBytes
 
 OLD, NEW, BEGUN = Digest("aa" * 32), Digest("bb" * 32), Digest("cc" * 32)
+MEMBERS = {"127.0.0.2": "rack"}
 
 
 class Seeded:
@@ -23,6 +25,10 @@ class Seeded:
 
     def have_bitmap(self) -> bytes:
         return b"\xe0"
+
+    def fetch_progress(self, members):
+        assert members == MEMBERS
+        return FetchProgress(have_bytes=3, received=SourceBytes(rack=3))
 
 
 class Dealer:
@@ -57,7 +63,12 @@ def dealer() -> Dealer:
 async def teller(dealer, nursery) -> SeedTeller:
     seeds = {OLD: Seeded(), NEW: Seeded(), BEGUN: Seeded(complete=False)}
     made = SeedTeller(
-        lambda: dict(seeds), dealer, CellId("lab.web.c0"), HostName("h01"), random.Random(1)
+        lambda: dict(seeds),
+        dealer,
+        CellId("lab.web.c0"),
+        HostName("h01"),
+        lambda: MEMBERS,
+        random.Random(1),
     )
     nursery.start_soon(made.tell_dealer)
     return made
@@ -74,6 +85,7 @@ async def test_whole_releases_are_told_once_and_begun_ones_never(teller, dealer,
     assert dealer.told() == [OLD, NEW]
     assert all(request.completed and request.fresh for request in dealer.requests)
     assert {request.have for request in dealer.requests} == {b"\xe0"}
+    assert {request.progress.received.rack for request in dealer.requests} == {3}
 
 
 async def test_they_are_told_again_after_the_control_plane_was_lost(teller, dealer, autojump_clock):
@@ -115,6 +127,7 @@ async def test_a_cell_does_not_tell_all_at_the_same_moment(dealer, nursery, auto
             dealer,
             CellId("lab.web.c0"),
             HostName(f"h{number:02}"),
+            lambda: MEMBERS,
             random.Random(number),
         )
         nursery.start_soon(teller.tell_dealer)

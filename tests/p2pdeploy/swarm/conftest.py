@@ -16,6 +16,7 @@ from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.manifest import Blob, Manifest, digest_of
 from p2pdeploy.merkle import PieceTree
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
+from p2pdeploy.messages.swarm import Members
 from p2pdeploy.payload.torrent import PieceCheck, piece_spans, torrent_bytes
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
@@ -150,6 +151,7 @@ class HostUnderTest:
         others: list[HostUnderTest],
         everybody: list[HostUnderTest] | None = None,
         config: FetchConfig | None = None,
+        members: Members | None = None,
     ) -> FetchReport:
         known = {other.name: other for other in everybody or others}
         return await fetch_release(
@@ -161,6 +163,7 @@ class HostUnderTest:
             neighbours=lambda: [other.neighbour for other in others],
             locate=lambda name: known[name].neighbour if name in known else None,
             verify_piece=origin.release.verify,
+            members=lambda: members or {},
             jitter=random.Random(self.name),
             config=config,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import trio
@@ -60,6 +61,47 @@ async def test_four_hosts_fetch_everything_and_each_piece_leaves_the_origin_once
     for report in reports.values():
         assert report.dealt_bytes + report.peer_bytes >= eight_mib_release.size_bytes
         assert report.refused_deals == 0
+
+
+async def test_bytes_by_source_add_up_to_the_release_on_every_host(lab, eight_mib_release):
+    release, origin = eight_mib_release, lab.Origin(eight_mib_release)
+    hosts = [lab.host() for _ in range(4)]
+    racks = {host.name: number // 2 for number, host in enumerate(hosts[:3])}  # the last: abroad
+    async with sessions(hosts), trio.open_nursery() as nursery:
+        for host in hosts:
+            members = {
+                other.session.address: "rack"
+                if racks[other.name] == racks.get(host.name)
+                else "cell"
+                for other in hosts[:3]
+            }
+            fetch = partial(host.fetch, members=members)
+            nursery.start_soon(fetch, await host.add(release), origin, hosts)
+    ended = {r.host: r.progress for r in origin.requests if r.completed}
+    assert ended.keys() == {host.name for host in hosts}
+    for progress in ended.values():
+        received = progress.received
+        assert progress.have_bytes == release.size_bytes
+        assert release.size_bytes <= received.network <= 1.1 * release.size_bytes
+        assert received.local == 0
+        assert progress.ended_ago_s is not None
+    dealt = sum(progress.received.origin for progress in ended.values())
+    assert dealt == origin.dealer.statistics().dealt_bytes
+    first, third, abroad = (ended[hosts[number].name].received for number in (0, 2, 3))
+    assert min(first.rack, first.cell, first.wan) > 0
+    assert (third.rack, abroad.rack, abroad.wan) == (0, 0, 0)
+
+
+async def test_what_was_here_before_is_no_traffic(lab, small_release):
+    origin, host = lab.Origin(small_release), lab.host()
+    small_release.write(host.root)
+    have = [number % 2 == 0 for number in range(len(small_release.spans))]
+    here = sum(span.size_bytes for span in small_release.spans[::2])
+    async with sessions([host]):
+        await host.fetch(await host.add(small_release, have), origin, [])
+    (ended,) = (r.progress for r in origin.requests if r.completed)
+    lacked = small_release.size_bytes - here
+    assert (ended.received.local, ended.received.network) == (here, lacked)
 
 
 async def test_files_with_the_same_bytes_at_several_paths_arrive(lab):
@@ -240,7 +282,7 @@ async def test_a_dealer_that_was_told_who_seeds_deals_nothing(lab, small_release
             key = ReleaseKey(
                 cell=CellId("lab.web.c0"), manifest_digest=small_release.digest, host=seed.name
             )
-            await tell_completed(torrent, origin, key)
+            await tell_completed(torrent, origin, key, dict)
         torrent = await host.add(small_release)
         with trio.fail_after(20):
             report = await host.fetch(torrent, origin, seeds)
