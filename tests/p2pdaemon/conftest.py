@@ -25,6 +25,7 @@ from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import build
 from p2pdeploy.payload.service_spec import SERVICE_PATH
+from p2pdeploy.testing.orders import CELL
 from p2pdeploy.topology import Host
 
 HELLO = ServiceName("hello")
@@ -130,6 +131,20 @@ def config(tmp_path: Path) -> DaemonConfig:
         api=f"https://{address.rpartition('.')[0]}.1:7400",
         identity_dir=tmp_path / "identity",
         service_path=os.defpath,
+    )
+
+
+def config_of(host: HostName, folder: Path) -> DaemonConfig:
+    """Of a host in the cell that the stand-ins of orders are made for; its folder is *folder*."""
+    return DaemonConfig(
+        name=host,
+        address="127.9.9.3",
+        environment="lab",
+        machine_function="web",
+        cell=CELL,
+        fault_domain=FaultDomain("fd"),
+        state_dir=folder,
+        api="https://127.0.0.1:1",
     )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from p2pdaemon.cell_feed import make_gossip
-from p2pdaemon.config import DaemonConfig
 from p2pdaemon.refused import Refused
 from p2pdaemon.reporter import Attester
-from p2pdeploy.ids import FaultDomain, HostName
+from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.testing.fleet_keys import FleetKeys
 from p2pdeploy.testing.orders import CELL, WEB, a_word
 from p2pdeploy.trust.cell_keys import first_cell_keys
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.revocations import Revocations
+from tests.p2pdaemon.conftest import config_of
 
 H3 = HostName("h3")
 WORD = a_word(H3, 1, Rank.HEALTHY)
@@ -26,21 +26,13 @@ class Host:
     """One host whose gossip and verifier are real."""
 
     def __init__(self, folder) -> None:
-        config = DaemonConfig(
-            name=H3,
-            address="127.9.9.3",
-            cell=CELL,
-            environment="lab",
-            machine_function="web",
-            fault_domain=FaultDomain("fd"),
-            api="https://127.0.0.1:1",
-            state_dir=folder,
-        )
         self.keys = FleetKeys()
         self.keys.seal(WORD)  # gives its key a credential
         self.refused = Refused("lab", CELL)
         self.verifier = FleetVerifier(self.keys.orders, self.refused.floors)
-        self.gossip = make_gossip(config, first_cell_keys(CELL, b"g" * 32), self.verifier)
+        self.gossip = make_gossip(
+            config_of(H3, folder), first_cell_keys(CELL, b"g" * 32), self.verifier
+        )
         self.attester = Attester(self.gossip, self.keys.host(H3), self.verifier)
 
     def revoke(self) -> None:

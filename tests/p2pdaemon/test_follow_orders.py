@@ -7,10 +7,9 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from p2pdaemon.cell_feed import CellFeed, make_gossip
-from p2pdaemon.config import DaemonConfig
 from p2pdaemon.follow_orders import OrderFollower
 from p2pdeploy.errors import TrustError
-from p2pdeploy.ids import FaultDomain, HostName
+from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Rank
 from p2pdeploy.testing.activation_bench import Bench
 from p2pdeploy.testing.fleet_keys import FleetKeys
@@ -23,6 +22,7 @@ from p2pdeploy.trust.host_identity import HostIdentity
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.signing import SigningKey
 from p2pdeploy.trust.tls import IdentityFiles
+from tests.p2pdaemon.conftest import config_of
 
 PLAN = a_plan()
 H3 = HostName("h3")
@@ -65,20 +65,10 @@ class Host:
     """One host: its replica, its feed, its core and what follows the keys are real."""
 
     def __init__(self, keys: FleetKeys, folder) -> None:
-        config = DaemonConfig(
-            name=H3,
-            address="127.9.9.3",
-            cell=CELL,
-            environment="lab",
-            machine_function="web",
-            fault_domain=FaultDomain("fd"),
-            api="https://127.0.0.1:1",
-            state_dir=folder,
-        )
         identity = an_identity(keys, folder)
         self.judge = JudgeStandIn(identity.known_orders)
         verifier = FleetVerifier(keys.orders)
-        self.gossip = make_gossip(config, identity.cell_keys, verifier)
+        self.gossip = make_gossip(config_of(H3, folder), identity.cell_keys, verifier)
         self.bench, self.renewals = Bench(H3), 0
         self.feed = CellFeed(self.gossip.alive_members, self._send)
         self.gossip.subscribe(self.feed.hear)

@@ -51,6 +51,12 @@ class Host:
         with trio.fail_after(order.activation_max_s + 1):
             return await GetAndRunSvc(self.process, self.store, report).change(order, resume=resume)
 
+    async def fails(self, order: Started, *, resume: bool = False) -> ActivationFailed:
+        """The outcome of a change that does not succeed."""
+        outcome = await self.change(order, resume=resume)
+        assert isinstance(outcome, ActivationFailed), outcome
+        return outcome
+
     async def served(self, port: int) -> str:
         """The version that answers on *port*."""
         run = await self.process.adopt()
@@ -89,8 +95,7 @@ async def test_a_disk_that_fills_after_the_old_one_was_stopped_has_it_started_ag
     host = Host(process, full := FullStore(config.state_dir))
     await installed(host, old)
     full.refused = new.digest
-    outcome = await host.change(started(new, old))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(new, old))
     assert (outcome.code, outcome.restored) == ("disk-full", True)
     assert host.states == ["starting", "rolling-back"]
     assert await host.served(outcome.port) == "1.0.0"
@@ -102,8 +107,7 @@ async def test_a_failure_that_cannot_be_noted_is_undone_all_the_same(
     old, bad = release("1.0.0"), release("2.0.0", "exit")
     await installed(host, old)
     (store.service_dir(HELLO) / "failed-change.json#new").mkdir()
-    outcome = await host.change(started(bad, old))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(bad, old))
     assert (outcome.code, outcome.restored) == ("exited", True)
     assert await host.served(outcome.port) == "1.0.0"
 
@@ -115,8 +119,7 @@ async def test_a_disk_that_refuses_the_way_back_as_well_is_told_and_raises_nothi
     host = Host(process, full := FullStore(config.state_dir))
     await installed(host, old)
     full.refused = old.digest
-    outcome = await host.change(started(bad, old))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(bad, old))
     assert (outcome.code, outcome.restored) == ("exited", False)
 
 
@@ -157,8 +160,7 @@ async def test_a_bad_build_is_undone_and_its_reason_told(
     old = release("1.0.0")
     before = await installed(host, old)
     bad = release("1.2.0", behaviour, start_timeout_s=1.0)
-    outcome = await host.change(started(bad, old, bake_s=2.0))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(bad, old, bake_s=2.0))
     assert (outcome.code, outcome.restored, outcome.port) == (code, True, before.port)
     assert words in outcome.reason
     assert await host.served(before.port) == "1.0.0"
@@ -167,8 +169,7 @@ async def test_a_bad_build_is_undone_and_its_reason_told(
 
 
 async def test_a_first_deployment_that_fails_ends_absent(host: Host, release: Release) -> None:
-    outcome = await host.change(started(release("1.0.0", "exit"), None))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(release("1.0.0", "exit"), None))
     assert outcome.restored
     assert await host.process.adopt() is None
     assert host.store.current(HELLO) is None
@@ -192,8 +193,7 @@ async def test_a_build_that_can_not_be_judged_leaves_the_old_one_untouched(
 ) -> None:
     old = release("1.0.0")
     before = await installed(host, old)
-    outcome = await host.change(started(Build(version=old.version, digest=Digest("0" * 64)), old))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(Build(version=old.version, digest=Digest("0" * 64)), old))
     assert outcome.restored
     after = await host.process.adopt()
     assert after is not None
@@ -203,8 +203,7 @@ async def test_a_build_that_can_not_be_judged_leaves_the_old_one_untouched(
 async def test_a_change_ends_within_its_time(host: Host, release: Release) -> None:
     old = release("1.0.0")
     await installed(host, old)
-    outcome = await host.change(started(release("1.1.0"), old, bake_s=60, activation_max_s=4.0))
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(started(release("1.1.0"), old, bake_s=60, activation_max_s=4.0))
     assert (outcome.code, outcome.restored) == ("too-slow", True)
 
 
@@ -293,8 +292,7 @@ async def test_a_kill_on_the_way_back_does_not_forget_the_failure(
     steps = ["stop", "switch", "start", "stop", "switch", "start"]
     assert await dies(config, order, after) == steps[:after]
 
-    outcome = await host.change(order, resume=True)
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(order, resume=True)
     assert (outcome.code, outcome.restored, outcome.port) == ("exited", True, port)
     assert await host.served(port) == "1.0.0"
 
@@ -306,8 +304,7 @@ async def test_a_new_build_that_dies_with_the_daemon_fails_on_resume(
     port = (await installed(host, old)).port
     order = started(bad, old, bake_s=3.0)
     await dies(config, order, 3)
-    outcome = await host.change(order, resume=True)
-    assert isinstance(outcome, ActivationFailed)
+    outcome = await host.fails(order, resume=True)
     # It may have ended before the next daemon looked: then the change was interrupted.
     assert outcome.code in ("bake-failed", "exited", INTERRUPTED)
     assert await host.served(port) == "1.0.0"

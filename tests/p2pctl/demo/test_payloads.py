@@ -20,6 +20,7 @@ from p2pdeploy.errors import ConfigError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.api import HostView, ServiceView
 from p2pdeploy.payload.build import build
+from tests.p2pctl.host_views import a_host
 
 SIZE = 4 * 1024 * 1024 + 12_345
 
@@ -119,13 +120,4 @@ def _host(name: str, address: str | None, state="healthy") -> HostView:
             )
         ]
     )
-    return HostView(
-        name=name,
-        address="127.0.0.1",
-        environment="lab",
-        machine_function="web",
-        cell="lab.web.c0",
-        fault_domain="fd0",
-        alive=True,
-        services=services,
-    )
+    return a_host(*services, name=name)

@@ -9,12 +9,12 @@ from rich.console import Console, RenderableType
 from p2pctl.render.listings import show_bytes, view_hosts, view_where
 from p2pctl.render.plan import show_batches, view_plan
 from p2pdeploy.messages.api import (
-    HostView,
     PlannedCell,
     RolloutPlanView,
     ServiceView,
     WhereRow,
 )
+from tests.p2pctl.host_views import a_host
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,7 @@ def drawn(view: RenderableType) -> str:
 HELLO = ServiceView(
     service="hello", version="1.0.0", state="healthy", address="", since=None, age_s=60.0
 )
-H1 = HostView(
-    name="h1",
-    address="127.0.0.1",
-    environment="lab",
-    machine_function="web",
-    cell="lab.web.c0",
-    fault_domain="fd0",
-    alive=True,
-    services=[HELLO],
-)
+H1 = a_host(HELLO)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from p2pctl.render.listings import view_hosts
-from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.api import HostView, ServiceView
+from tests.p2pctl.host_views import a_host
 
-NAME = HostName("a-machine-with-a-rather-long-name-in-rack-17")
+NAME = "a-machine-with-a-rather-long-name-in-rack-17"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160])
@@ -41,13 +42,4 @@ def host(reason: str) -> HostView:
         age_s=12.0,
         reason=reason,
     )
-    return HostView(
-        name=NAME,
-        address="127.64.0.10",
-        environment="lab",
-        machine_function="web",
-        cell=CellId("lab.web.c0"),
-        fault_domain=FaultDomain("fd0"),
-        alive=True,
-        services=[service],
-    )
+    return a_host(service, name=NAME, address="127.64.0.10")

@@ -100,10 +100,7 @@ async def test_of_a_host_that_is_down_it_says_so_and_what_is_known(world: World)
 async def test_a_host_that_failed_is_told_with_its_failure_after_it_went_back(
     world: World,
 ) -> None:
-    await end(world)
-    await world.apply("2")
-    await world.look()
-    seq = world.plan().plan_seq
+    seq = await begin_second(world)
     world.say(("w1", "w3", "w4"), seq, Rank.STAGED, runs="1")
     world.say(("w2",), seq, Rank.FAILED, runs="1")
     await world.look()
@@ -133,10 +130,8 @@ async def test_a_host_that_failed_is_told_with_its_failure_after_it_went_back(
 async def test_a_host_that_has_yet_to_change_is_told_by_this_rollout_not_by_the_last(
     world: World,
 ) -> None:
-    await end(world)
-    await world.apply("2")
-    await world.look()
-    world.say(("w1", "w2"), world.plan().plan_seq, Rank.STAGED, runs="1")
+    seq = await begin_second(world)
+    world.say(("w1", "w2"), seq, Rank.STAGED, runs="1")
     states = {row.host: (row.state, row.version) for row in await world.desk.hosts(HELLO_2)}
     assert states["w1"] == states["w2"] == ("staged", "1")
     assert states["w3"] == ("waiting", "1")
@@ -218,11 +213,9 @@ async def test_a_host_is_told_for_whom_its_rollout_is_held(world: World) -> None
 
 
 async def test_a_host_that_what_settled_leaves_out_is_told_so(world: World) -> None:
-    await end(world)
-    await world.apply("2", hosts=("w1", "w2"))
-    await world.look()
+    seq = await begin_second(world, hosts=("w1", "w2"))
     in_between = await ask(world, "w1", HELLO_2)
-    world.say(("w1", "w2"), world.plan().plan_seq, Rank.HEALTHY, runs="2")
+    world.say(("w1", "w2"), seq, Rank.HEALTHY, runs="2")
     await world.look()
     (left_out,) = [r for r in await ask(world, "w4") if r.code == "not-settled-here"]
     assert "2 of hello-2, is not about this host" in left_out.message
@@ -240,6 +233,14 @@ async def end(world: World) -> None:
     world.say(("w1", "w2", "w3", "w4"), world.plan().plan_seq, Rank.HEALTHY, runs="1")
     await world.look()
     assert await world.state(HELLO_1) == "complete"
+
+
+async def begin_second(world: World, **changes: object) -> int:
+    """hello-1 completes everywhere, hello-2 begins; the number of its plan."""
+    await end(world)
+    await world.apply("2", **changes)
+    await world.look()
+    return world.plan().plan_seq
 
 
 async def test_while_going_back_it_is_told_which_hosts_the_others_wait_for(world: World) -> None:
