@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from lab.clients import CLIENTS, why_not
-from lab.measure import OURS, Work, measure_other, measure_ours
+from lab.faults import FAULTS
+from lab.measure import OURS, Work, measure_fault, measure_other, measure_ours
 from lab.network import Network
 from lab.plan import Plan, plan_lab
-from lab.rows import Row, heading, median_row, shown
+from lab.rows import Row, compared, heading, median_row, shown
 from lab.world import enter_world
 from local_fleet import gone_afterwards, make_payload, scratch_folder
 
@@ -27,9 +29,12 @@ WAN_HOSTS = 2  # a cell's cable carries this many hosts' rate, when nothing else
 def main() -> int:
     asked = _arguments()
     plan = _plan(asked)
+    for fault in asked.fault:
+        if why := FAULTS[fault].why_not(plan):
+            raise SystemExit(f"swarm.py: --fault {fault}: {why}")
     enter_world()
     if why := why_not(asked.vs):
-        raise SystemExit(why)
+        raise SystemExit(f"swarm.py: --vs: {why}")
     if line := heading(asked.output):
         print(line)
     rows: dict[str, list[Row]] = {}
@@ -40,14 +45,23 @@ def main() -> int:
         for run in range(asked.runs):
             with gone_afterwards(folder / f"run{run}") as place:
                 work = Work.begin(network, place, payload, asked.mib)
-                for client in (OURS, *asked.vs):
-                    row = measure_ours(work) if client == OURS else measure_other(work, client)
+                for name, row in _measure(work, asked.vs, asked.fault):
                     _say(row | ({"run": run + 1} if asked.runs > 1 else {}), asked.output)
-                    rows.setdefault(client, []).append(row)
+                    rows.setdefault(name, []).append(row)
     if asked.runs > 1:
         for measured in rows.values():
             _say(median_row(measured) | {"median_of": asked.runs}, asked.output)
     return 0
+
+
+def _measure(work: Work, others: list[str], faults: list[str]) -> Iterator[tuple[str, Row]]:
+    """One run: each line as it comes, under the name of its client or its fault."""
+    undisturbed = measure_ours(work)
+    yield OURS, undisturbed
+    for client in others:
+        yield client, measure_other(work, client)
+    for fault in faults:
+        yield fault, compared(measure_fault(work, fault), undisturbed)
 
 
 def _arguments() -> argparse.Namespace:
@@ -61,8 +75,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--wan-mbit", type=_rate, help="of each cell (default: two hosts' rate)")
     parser.add_argument("--racks", type=_count, default=1, help="in each cell, a fault domain each")
     parser.add_argument("--uplink-mbit", type=_rate, help="of each rack (default: not shaped)")
-    names = ",".join(CLIENTS)
-    parser.add_argument("--vs", type=_clients, default=[], metavar="NAME,...", help=f"of {names}")
+    for option, known, what in (
+        ("--vs", CLIENTS, "other clients, one after the other"),
+        ("--fault", FAULTS, "the same once more for each"),
+    ):
+        text = f"{what}: {', '.join(known)}"
+        names = partial(_names, known)
+        parser.add_argument(option, type=names, default=[], metavar="NAME,...", help=text)
     parser.add_argument("--runs", type=_count, default=1, help="each measures its goodput anew")
     parser.add_argument("-o", "--output", choices=("json", "table"), default="json")
     return parser.parse_args()
@@ -103,11 +122,11 @@ def _between(least: float, most: float, kind: Callable[[str], float], text: str)
     return number
 
 
-def _clients(text: str) -> list[str]:
+def _names(known: Mapping[str, object], text: str) -> list[str]:
     named = list(dict.fromkeys(text.split(",")))
     for name in named:
-        if name not in CLIENTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CLIENTS)}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
     return named
 
 

@@ -96,6 +96,10 @@ class LabFleet:
             list(pool.map(self._join, tokens, tokens.values()))
         for host in self.hosts:
             self.start(host.name)
+        self.wait_all_alive()
+
+    def wait_all_alive(self) -> None:
+        """Wait until the control plane believes in every host."""
         wait_for(self._all_alive, "every host is seen alive", _READY_S)
 
     def start(self, name: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 from local_fleet import gone_afterwards
@@ -14,14 +14,17 @@ from local_fleet import gone_afterwards
 from lab.bound import bound_s
 from lab.clients import PublicClients, make_torrent
 from lab.costs import Costs
-from lab.fleet import LabFleet, moment, running_control_plane, running_fleet
+from lab.faults import FAULTS
+from lab.fleet import LabFleet, running_control_plane, running_fleet
 from lab.goodput import Goodput, measure_goodput
 from lab.meter import Meter, Moved
 from lab.network import Network
+from lab.rollout import Release, Rollout
 from lab.rows import Row
+from lab.scene import Scene
 from p2pdeploy.payload.layout import piece_size_for
 
-__all__ = ["OURS", "Rollout", "Work", "measure_other", "measure_ours"]
+__all__ = ["OURS", "Work", "measure_fault", "measure_other", "measure_ours"]
 
 OURS = "p2pdeploy"
 PATIENCE_FACTOR = 10  # of the bound; transmission needs 4.4
@@ -77,50 +80,42 @@ class Work:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rollout:
-    """A release on its way.  ``began``: when it was accepted, in seconds of the Unix epoch."""
-
-    fleet: LabFleet
-    meter: Meter
-    size_bytes: int
-    began: float
-
-    @classmethod
-    def begin(cls, work: Work, fleet: LabFleet) -> Rollout:
-        """Publish the payload and roll it out."""
-        published = fleet.p2pctl("publish", "hello", "1.0.0", work.payload.parent)
-        size_bytes = int(str(published["size_bytes"]))
-        meter = work.meter(size_bytes, fleet.costs)
-        target = ("--env", "lab", "--mf", "web")
-        rollout = fleet.p2pctl("rollout", "apply", "hello", "1.0.0", *target)
-        shown = fleet.p2pctl("rollout", "get", rollout["id"])
-        began = datetime.fromisoformat(str(shown["created_at"])).timestamp()
-        return cls(fleet=fleet, meter=meter, size_bytes=size_bytes, began=began)
-
-    def wait_staged(self, names: list[str], timeout_s: float) -> dict[str, float]:
-        """Seconds that each of these hosts needed until it had verified its whole tree."""
-        staged = self.fleet.wait_logged("staged", names, timeout_s)
-        return {name: moment(line) - self.began for name, line in staged.items()}
-
-    def first_fetch_s(self) -> float:
-        """When the first host began to fetch: what comes before is not the swarm's."""
-        lines = [self.fleet.logged(host.name, "fetching") for host in self.fleet.hosts]
-        return min(moment(line[0]) for line in lines if line) - self.began
-
-
 def measure_ours(work: Work) -> Row:
     """The real control plane and daemons."""
+    with _fleet(work) as fleet:
+        release = Release.publish(fleet, work.payload.parent)
+        meter = work.meter(release.size_bytes, fleet.costs)
+        rollout = Rollout.apply(fleet, release, meter)
+        took_s = rollout.wait_staged([host.name for host in fleet.hosts], work.patience_s)
+        row = work.row(OURS, release.size_bytes, took_s, meter.read())
+        return row | {"first_fetch_s": round(rollout.first_fetch_s(), 2)}
+
+
+def measure_fault(work: Work, name: str) -> Row:
+    """The same while something goes wrong: one of :data:`lab.faults.FAULTS`."""
+    fault = FAULTS[name]
+    with _fleet(work) as fleet, ExitStack() as undo:
+        release = Release.publish(fleet, work.payload.parent)
+        scene = Scene(fleet=fleet, release=release, patience_s=work.patience_s, undo=undo)
+        fault.prepare(scene)
+        meter = work.meter(release.size_bytes, fleet.costs)
+        rollout = Rollout.apply(fleet, release, meter)
+        struck = fault.strike(scene, rollout)
+        took_s = rollout.wait_staged(struck.counted, work.patience_s)
+        row = work.row(OURS, release.size_bytes, took_s, meter.read())
+        row |= {"first_fetch_s": round(rollout.first_fetch_s(), 2)}
+    return row | {"fault": name} | struck.fields
+
+
+@contextmanager
+def _fleet(work: Work) -> Generator[LabFleet]:
+    """A fleet of its own, which knows nothing of those before."""
     work.network.forget()
     with (
         gone_afterwards(work.folder / OURS) as folder,
         running_fleet(folder / "fleet", work.network) as fleet,
     ):
-        rollout = Rollout.begin(work, fleet)
-        took_s = rollout.wait_staged([host.name for host in fleet.hosts], work.patience_s)
-        moved = rollout.meter.read()
-        row = work.row(OURS, rollout.size_bytes, took_s, moved)
-        return row | {"first_fetch_s": round(rollout.first_fetch_s(), 2)}
+        yield fleet
 
 
 def measure_other(work: Work, client: str) -> Row:

@@ -61,6 +61,12 @@ class Meter:
         now = self._network.counts()
         return {host.name: self._copies(now, host.name) for host in self._network.plan.hosts}
 
+    def sent(self) -> dict[str, float]:
+        """What each machine has sent since, likewise."""
+        now = self._network.counts()
+        machines = self._network.plan.machines
+        return {machine.name: self._copies(now, machine.name, up=True) for machine in machines}
+
     def _copies(self, now: dict[str, Count], end: str, *, up: bool = False) -> float:
         now_there, before = now[end], self._before[end]
         if up:

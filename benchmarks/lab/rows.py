@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-__all__ = ["FIELDS", "Form", "Row", "heading", "median_row", "shown"]
+__all__ = ["FIELDS", "Form", "Row", "compared", "heading", "median_row", "shown"]
 
 Value: TypeAlias = str | int | float | bool | None
 Row: TypeAlias = dict[str, Value]
@@ -39,6 +39,23 @@ def median_row(rows: Sequence[Row]) -> Row:
     """
     first = rows[0]
     return {name: _median([row.get(name) for row in rows]) for name in first}
+
+
+def compared(row: Row, undisturbed: Row) -> Row:
+    """*row* of a fault, and how much longer its last host took than that of *undisturbed*."""
+    last_s, usual_s = _last_s(row), _last_s(undisturbed)
+    return row | {
+        "last_s": round(last_s, 2),
+        "undisturbed_s": round(usual_s, 2),
+        "of_undisturbed_x": round(last_s / usual_s, 3),
+    }
+
+
+def _last_s(row: Row) -> float:
+    last_x, bound_s = row["last_x"], row["bound_s"]
+    assert isinstance(last_x, int | float)
+    assert isinstance(bound_s, int | float)
+    return last_x * bound_s
 
 
 def _median(values: Sequence[Value]) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lab.rows import FIELDS, Row, heading, median_row, shown
+from lab.rows import FIELDS, Row, compared, heading, median_row, shown
 
 ROW: Row = dict.fromkeys(FIELDS, 1.5) | {"client": "aria2", "cross_rack_copies": None}
 
@@ -26,6 +26,11 @@ def test_what_all_runs_share_stays_as_it_is() -> None:
 
 def test_a_figure_that_one_run_lacks_has_no_median() -> None:
     assert median_row([run(1.2), run(None), run(1.1)])["last_x"] is None
+
+
+def test_a_fault_is_compared_with_the_undisturbed_time() -> None:
+    row = compared(run(3.0) | {"bound_s": 10.0}, ROW | {"last_x": 1.5, "bound_s": 10.0})
+    assert (row["last_s"], row["undisturbed_s"], row["of_undisturbed_x"]) == (30.0, 15.0, 2.0)
 
 
 def test_a_json_line_has_the_named_fields_first() -> None:

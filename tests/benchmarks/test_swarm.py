@@ -24,7 +24,17 @@ def swarm(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "words",
-    ["--hosts 10 --racks 3", "--hosts 241", "--hosts 0", "--mbit nan", "--mib x", "--vs rsync"],
+    [
+        "--hosts 10 --racks 3",
+        "--hosts 241",
+        "--hosts 0",
+        "--mbit nan",
+        "--mib x",
+        "--vs rsync",
+        "--fault fire",
+        "--fault cell-cut",
+        "--fault domain-gone --cells 2",
+    ],
 )
 def test_what_cannot_be_made_is_one_line_that_names_it(words: str) -> None:
     done = swarm(*words.split())
