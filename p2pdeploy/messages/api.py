@@ -13,6 +13,7 @@ import msgspec
 
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, ServiceName, Version
 from p2pdeploy.messages.attestation import ServiceState
+from p2pdeploy.messages.swarm import SwarmView
 
 __all__ = [
     "ErrorBody",
@@ -230,6 +231,7 @@ class RolloutView(Document, frozen=True):
     """One rollout as it stands.  Every state that is not final carries a reason.
 
     ``failures``: why hosts failed under it, by their own word; of the first 32 of each cell.
+    ``swarm``: how its release spreads; None in lists, and before anything was recorded.
     """
 
     id: RolloutId
@@ -244,6 +246,7 @@ class RolloutView(Document, frozen=True):
     bytes_per_host_max: int = 0  # fetched from the network by any one host of the roster
     absent: list[HostName] = []
     failures: list[Reason] = []
+    swarm: SwarmView | None = None
 
 
 class RolloutHost(Document, frozen=True):

@@ -8,11 +8,30 @@ word; nothing but figures follows from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Literal, get_args
 
 import msgspec
 
-__all__ = ["SOURCES", "FetchProgress", "Members", "Source", "SourceBytes"]
+from p2pdeploy.ids import HostName, RolloutId, ServiceName, Version
+
+__all__ = [
+    "POINTS_MAX",
+    "SOURCES",
+    "STRAGGLERS_SHOWN_MAX",
+    "CoveragePoint",
+    "FetchProgress",
+    "Members",
+    "Source",
+    "SourceBytes",
+    "SpreadView",
+    "Straggler",
+    "StragglerCause",
+    "SwarmView",
+]
+
+POINTS_MAX = 512  # of a curve: one for every two columns of a wide screen
+STRAGGLERS_SHOWN_MAX = 16  # the worst; people act on a few, and causes repeat
 
 Source = Literal["origin", "rack", "cell", "wan", "local"]
 """Where bytes came from: dealt by the origin, from a host of the same fault domain, of the same
@@ -77,3 +96,63 @@ class FetchProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     store_s: _Seconds = 0.0
     began_ago_s: _Seconds = 0.0
     ended_ago_s: _Seconds | None = None
+
+
+StragglerCause = Literal["disk", "link", "source", "control"]
+"""Why a host is behind the others: it cannot write; its own link is slow; nobody near has or gives
+what it lacks; or it has not begun, is not heard, or began late."""
+
+
+class Straggler(msgspec.Struct, frozen=True, kw_only=True):
+    """A host behind the others.  ``coverage``: the share of the release that it has, 0 to 1."""
+
+    host: HostName
+    cause: StragglerCause
+    coverage: float
+    message: str
+
+
+class SwarmView(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a release has spread under one rollout, against what the network allows.
+
+    ``coverage`` is the share of all bytes on all hosts, 0 to 1.  Seconds count from when the
+    rollout was accepted.  ``limit_s`` is what origin and links need at the goodput measured so
+    far, None before any was.  ``p50_s`` and ``last_s`` are when half of the hosts, and all of
+    them, were complete; ``p50_x`` and ``last_x`` the same as multiples of the limit, and
+    ``so_far_x`` until then the time so far over what the limit needs for as many bytes.
+    ``stragglers`` are the worst; ``stragglers_more`` counts the rest.
+    """
+
+    size_bytes: int
+    hosts: int
+    hosts_complete: int
+    coverage: float
+    received: SourceBytes
+    limit_s: float | None = None
+    p50_s: float | None = None
+    last_s: float | None = None
+    p50_x: float | None = None
+    last_x: float | None = None
+    so_far_x: float | None = None
+    stragglers: list[Straggler] = []
+    stragglers_more: int = 0
+
+
+class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of the release, 0 to 1: over all hosts, on the median host, on the one with least."""
+
+    at_s: float
+    coverage: float
+    p50: float
+    least: float
+
+
+class SpreadView(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``swarm plot`` draws: at most ``POINTS_MAX`` points, evenly apart."""
+
+    rollout: RolloutId
+    service: ServiceName
+    version: Version
+    began_at: datetime
+    swarm: SwarmView
+    points: list[CoveragePoint]

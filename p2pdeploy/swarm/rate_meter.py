@@ -16,9 +16,11 @@ class RateMeter:
 
     Args:
         step_bytes: The largest step in which the total grows: a piece.  A window holds many.
+        window_s: At least this long.
     """
 
-    def __init__(self, step_bytes: int = 0) -> None:
+    def __init__(self, step_bytes: int = 0, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
         self._window_bytes_min = step_bytes * STEPS_MIN
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES_MAX)
         self.bytes_per_s = 0
@@ -40,7 +42,7 @@ class RateMeter:
             self.peak_bytes_per_s = max(self.peak_bytes_per_s, self.bytes_per_s)
 
     def _is_window(self, since: tuple[float, int], now: float, total_bytes: int) -> bool:
-        return now - since[0] >= WINDOW_S and total_bytes - since[1] >= self._window_bytes_min
+        return now - since[0] >= self._window_s and total_bytes - since[1] >= self._window_bytes_min
 
 
 class LinkPeaks:

@@ -29,6 +29,7 @@ from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.releases.release_keys import release_keys
 from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.rollouts.orchestrator import Orchestrator
+from p2ptracker.spreads.recorder import SpreadRecorder
 from p2ptracker.storage.blobs import LocalBlobStore
 from p2ptracker.storage.enrolment import Refusals
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -118,7 +119,9 @@ def make_releases(ground: Ground, fleet: Fleet) -> Releases:
     return Releases(store=store, repository=repository, desk=desk)
 
 
-def make_orchestrator(ground: Ground, fleet: Fleet, releases: Releases) -> Orchestrator:
+def make_orchestrator(
+    ground: Ground, fleet: Fleet, releases: Releases, spreads: SpreadRecorder
+) -> Orchestrator:
     return Orchestrator(
         fleet.cells,
         fleet.inventory,
@@ -127,6 +130,7 @@ def make_orchestrator(ground: Ground, fleet: Fleet, releases: Releases) -> Orche
         fleet.daemons,
         signers=RolloutSigners(fleet.verifier, ground.trust.keys),
         is_signed=releases.desk.is_signed,
+        spreads=spreads,
         settle_s=ground.config.settle_s,
         clock=ground.clock,
     )

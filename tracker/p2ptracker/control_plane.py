@@ -42,6 +42,7 @@ from p2ptracker.registry.publish import Publisher
 from p2ptracker.releases.desk import ReleaseDesk
 from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.rollouts.orchestrator import Orchestrator
+from p2ptracker.spreads.recorder import SpreadRecorder
 from p2ptracker.storage.database import SqliteDatabase
 from p2ptracker.storage.enrolment import Refusals, stored_refusals
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -101,6 +102,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     daemons: Daemons
     orchestrator: Orchestrator
     origin: Origin
+    spreads: SpreadRecorder
     lab: LabTorrents
     metrics: Metrics
 
@@ -157,7 +159,8 @@ async def open_control_plane(
 def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> ControlPlane:
     fleet = make_fleet(ground, hosts, refusals)
     releases = make_releases(ground, fleet)
-    orchestrator = make_orchestrator(ground, fleet, releases)
+    spreads = SpreadRecorder(ground.database, ground.clock, ground.metrics.registry)
+    orchestrator = make_orchestrator(ground, fleet, releases, spreads)
     rotation = make_rotation(ground, fleet, releases)
     config, trust, database, store = ground.config, ground.trust, ground.database, releases.store
     return ControlPlane(
@@ -187,6 +190,7 @@ def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> Cont
         held_offers=HeldOffers(ground.metrics.held_offers),
         daemons=fleet.daemons,
         orchestrator=orchestrator,
+        spreads=spreads,
         origin=Origin(database, store, fleet.cells.is_host, ground.metrics.registry),
         lab=LabTorrents(enabled=config.lab),
         metrics=ground.metrics,

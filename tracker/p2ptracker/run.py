@@ -7,13 +7,14 @@
     serve (AnnounceServer)     BitTorrent clients of hosts; of anybody in a lab
     store_what_cells_said      observations into the database, twice a second
     conduct_cells              rollouts: look at every cell, issue what is due
+    record_spreads             how far releases are on their way, for people
     rotate_rings               gossip keys of a cell, after a revocation
     rotate_keys                keys that sign orders come and go
     tell_cells                 revocations: each cell has them within seconds
     keep_fresh                 release metadata: signed anew before it expires
     stop_on_signal             SIGTERM, SIGINT
 
-The six between the servers and the signal are kept going (:mod:`~p2ptracker.supervision`); the
+The seven between the servers and the signal are kept going (:mod:`~p2ptracker.supervision`); the
 servers answer for their connections themselves.
 
 A kill at any moment is a stop like any other: what was acknowledged is on disk, what was not is
@@ -88,6 +89,7 @@ async def run_tasks(
         for task in (
             plane.cells.store_what_cells_said,
             plane.orchestrator.conduct_cells,
+            plane.orchestrator.spreads.record_spreads,
             plane.revoker.tell_cells,
             plane.rotator.rotate_rings,
             plane.keys.rotate_keys,

@@ -19,6 +19,7 @@ _LATER_TABLES = (
     "key_rotations",
     "highest_numbers",
     "rings_to_rotate",
+    "spreads",
 )
 
 

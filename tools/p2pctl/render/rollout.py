@@ -21,6 +21,7 @@ from p2pctl.render.rollout_tree import (
     show_took,
     tree_rows,
 )
+from p2pctl.render.swarm import swarm_lines
 from p2pctl.render.tables import FactTable, plain_table
 from p2pdeploy.messages.api import Reason, RolloutHost, RolloutView
 
@@ -64,6 +65,8 @@ def _facts(rollout: RolloutView, now: datetime) -> FactTable:
     rows.append(("Took:", show_took(rollout.created_at, rollout.finished_at, now)))
     if rollout.bytes_per_host_max:
         rows.append(("Fetched:", f"at most {show_bytes(rollout.bytes_per_host_max)} by any host"))
+    if rollout.swarm is not None:
+        rows += swarm_lines(rollout.swarm)
     if rollout.absent:
         rows.append(("Absent:", f"{len(rollout.absent)} hosts were down at the start"))
     for name, value in rows:

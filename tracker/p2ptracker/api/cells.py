@@ -83,6 +83,7 @@ def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
         """Deal pieces: the reply in the header X-Deal (msgpack, base64), their bytes the body."""
         wanted = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)
         require_host(peer_in(request.scope), wanted.host)
+        plane.spreads.hear(wanted)  # now: the answer may take seconds
         reply, data = await plane.origin.deal(wanted)
         header = base64.b64encode(encode(reply)).decode()
         return Response(data, headers={"X-Deal": header}, media_type=_OCTETS)

@@ -19,6 +19,7 @@ from p2pdeploy.messages.api import (
 )
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.attestation import ReasonText
+from p2pdeploy.messages.swarm import SpreadView
 from p2ptracker.api.routes import get, post
 from p2ptracker.rollouts.steering import Verb
 
@@ -77,6 +78,10 @@ class RolloutDesk(Protocol):
 
     async def why(self, rollout: RolloutId, host: str) -> Sequence[Reason]:
         """Why the rollout, or one host of it (unless empty), stands where it stands."""
+        ...
+
+    async def spread(self, rollout: RolloutId) -> SpreadView:
+        """How its release spread, with the curve."""
         ...
 
     async def hosts(self, rollout: RolloutId) -> Sequence[RolloutHost]:
@@ -157,4 +162,9 @@ def _steering(desk: RolloutDesk) -> list[ControllerRouterHandler]:
         """List the hosts of a rollout and how far each is with it."""
         return list(await desk.hosts(RolloutId(rollout)))
 
-    return [steer_rollout, excuse_hosts, explain_rollout, get_rollout_hosts]
+    @get("/{rollout:str}/spread", "view")
+    async def get_rollout_spread(rollout: FromPath[str]) -> SpreadView:
+        """Show how the release of a rollout spread over time, against the limit."""
+        return await desk.spread(RolloutId(rollout))
+
+    return [steer_rollout, excuse_hosts, explain_rollout, get_rollout_hosts, get_rollout_spread]

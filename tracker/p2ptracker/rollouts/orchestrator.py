@@ -24,6 +24,7 @@ from p2pdeploy.messages.api import (
 )
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
 from p2pdeploy.messages.host import Why
+from p2pdeploy.messages.swarm import SpreadView
 from p2pdeploy.planning.conductor import conduct
 from p2pdeploy.topology import Host
 from p2ptracker.cells.daemons import Daemons
@@ -34,11 +35,13 @@ from p2ptracker.rollouts.draft import Draft, draft_rollout, open_draft, refuse_o
 from p2ptracker.rollouts.host_rows import rows_of_hosts
 from p2ptracker.rollouts.in_use import versions_in_use
 from p2ptracker.rollouts.ledger import Ledger
+from p2ptracker.rollouts.spreading import RolloutSpreads
 from p2ptracker.rollouts.standing import StandingApprovals, refuse_unbelieved
 from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
 from p2ptracker.rollouts.store import RolloutStore
 from p2ptracker.rollouts.survey import Surveyor
 from p2ptracker.rollouts.why import reasons_of_cell, reasons_of_host, reasons_of_rollout
+from p2ptracker.spreads.recorder import SpreadRecorder
 from p2ptracker.storage.interfaces import BlobStore, Database
 
 __all__ = ["Orchestrator"]
@@ -58,6 +61,7 @@ class Orchestrator:
         daemons: Asked why a host does not go on.
         signers: Whose signatures a rollout needs.
         is_signed: Whether hosts would accept a release.
+        spreads: How releases spread.
         settle_s: How long a gate must stay open when a request does not say.
         clock: Seconds since the epoch.
     """
@@ -72,6 +76,7 @@ class Orchestrator:
         *,
         signers: RolloutSigners,
         is_signed: Callable[[ReleaseView], bool],
+        spreads: SpreadRecorder,
         settle_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -81,6 +86,7 @@ class Orchestrator:
         self._surveyor = Surveyor(
             cells, inventory, database, store, self._rollouts, self._ledger, is_signed, settle_s
         )
+        self.spreads = RolloutSpreads(self._ledger, spreads)
         self._approvals = Approvals(self._ledger, self._surveyor)
         self._standing = StandingApprovals(database, cells, signers)
 
@@ -184,8 +190,14 @@ class Orchestrator:
         return [self._ledger.show(document) for document in found]
 
     async def get(self, rollout: RolloutId) -> RolloutView:
-        """One rollout as it stands."""
-        return self._ledger.show(await self._ledger.find(rollout))
+        """One rollout as it stands, and how its release spreads."""
+        view = self._ledger.show(await self._ledger.find(rollout))
+        return await self.spreads.with_swarm(view)
+
+    async def spread(self, rollout: RolloutId) -> SpreadView:
+        """How the release of one rollout spread, with the curve; raises NotFoundError."""
+        await self._ledger.find(rollout)
+        return await self.spreads.find(rollout)
 
     async def steer(self, rollout: RolloutId, verb: Verb) -> RolloutView:
         """Pause, resume, abort or revert; raises RefusedError when its state forbids it."""
@@ -217,7 +229,7 @@ class Orchestrator:
     async def why(self, rollout: RolloutId, host: str) -> Sequence[Reason]:
         """Why the rollout, or one host of it, stands where it stands."""
         document = await self._ledger.find(rollout)
-        view = self._ledger.show(document)
+        view = await self.spreads.with_swarm(self._ledger.show(document))
         if not host or document.approval is not None:
             return reasons_of_rollout(view)
         name = HostName(host)

@@ -30,7 +30,7 @@ def reasons_of_rollout(view: RolloutView) -> list[Reason]:
     ]
     told = {reason.host for reason in view.reasons if reason in view.failures}
     failures = [_failure(view, reason) for reason in view.failures if reason.host not in told]
-    return [*view.reasons, *failures, *waits]
+    return [*view.reasons, *failures, *waits, *_behind(view)]
 
 
 def reasons_of_host(
@@ -45,6 +45,7 @@ def reasons_of_host(
         answer: What its daemon says now, or why it says nothing.
     """
     failures = [_failure(view, reason) for reason in view.failures if reason.host == host]
+    failures += [reason for reason in _behind(view) if reason.host == host]
     known = [*failures, *_known(view, host, said), *_ahead_on_the_way_back(view, host, said)]
     if isinstance(answer, NotFoundError):
         return [Reason(code=answer.code, message=answer.message, host=host)]
@@ -85,6 +86,20 @@ def _failure(view: RolloutView, reason: Reason) -> Reason:
     """That a host failed under the rollout, also when it has gone back since."""
     text = f"failed on {view.version}: {reason.message}"
     return msgspec.structs.replace(reason, message=text)
+
+
+def _behind(view: RolloutView) -> list[Reason]:
+    """Who is behind the others with the release, and why; the worst of them."""
+    if view.swarm is None:
+        return []
+    return [
+        Reason(
+            code=f"behind-{straggler.cause}",
+            message=f"behind the others, has {straggler.coverage:.0%}: {straggler.message}",
+            host=straggler.host,
+        )
+        for straggler in view.swarm.stragglers
+    ]
 
 
 def _known(view: RolloutView, host: HostName, said: Attestation | None) -> list[Reason]:

@@ -11,6 +11,7 @@ __all__ = [
     "observations",
     "orders",
     "rollouts",
+    "spreads",
     "tables",
 ]
 
@@ -70,6 +71,14 @@ key_rotations = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
 """What is under way of each role: ``p2ptracker.keys.rotation.Rotation``."""
+
+spreads = sa.Table(
+    "spreads",
+    tables,
+    sa.Column("rollout", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+"""How a rollout's release spread: ``p2ptracker.spreads.spread.SpreadRecord``."""
 
 observations = sa.Table(
     "observations",

@@ -64,6 +64,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " service TEXT NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (cell, kind, service))",
     ),
     ("CREATE TABLE rings_to_rotate (cell TEXT NOT NULL PRIMARY KEY, revocations BIGINT NOT NULL)",),
+    ("CREATE TABLE spreads (rollout TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",),
 )
 VERSION = len(STEPS) + 1
 
