@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOT_IN_BENCH = {"demo_time", "swarm"}  # one installs a clone of its own, one needs root
+NOT_IN_BENCH = {"demo_time", "swarm", "swarm_table"}  # a clone of its own; root, and an hour
 
 
 def test_make_bench_runs_every_benchmark_but_those_that_its_readme_names() -> None:
