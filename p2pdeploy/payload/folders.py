@@ -110,8 +110,11 @@ class Folders:
     def _create(self, path: str) -> int:
         folder, name = _split(path)
         try:
-            self._unlink(folder, name)
-            return os.open(name, _NEW_FILE, 0o600, dir_fd=self._enter(folder))
+            try:
+                return os.open(name, _NEW_FILE, 0o600, dir_fd=self._enter(folder))
+            except FileExistsError:
+                self._unlink(folder, name)
+                return os.open(name, _NEW_FILE, 0o600, dir_fd=self._enter(folder))
         except OSError as error:
             raise _blocked(path, error) from error
 

@@ -87,6 +87,7 @@ def _text_fault(text: str) -> str:
         return "is empty"
     if size_bytes > PATH_BYTES_MAX:
         return f"is {size_bytes} bytes long, at most {PATH_BYTES_MAX} allowed"
-    if any(unicodedata.category(char) == "Cc" for char in text):
+    plain = text.isascii() and text.isprintable()  # most are: the look at each letter is dear
+    if not plain and any(unicodedata.category(char) == "Cc" for char in text):
         return "has a control character"
     return ""

@@ -26,13 +26,13 @@ def open_unchanged(root: Path, file: Found) -> Generator[int]:
         PayloadError: it can't be opened, or it is not as it was when walked, either on entering
             or on leaving.  What was read in between must not be used.
     """
-    full = root / file.path
+    full = f"{root}/{file.path}"
     try:
         # NONBLOCK: a pipe put in the file's place must not hang us.
         handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise PayloadError(
-            f"can't be read: {error.strerror}", where=str(full), code="unreadable"
+            f"can't be read: {error.strerror}", where=full, code="unreadable"
         ) from error
     try:
         _check_unchanged(full, handle, file)
@@ -42,13 +42,13 @@ def open_unchanged(root: Path, file: Found) -> Generator[int]:
         os.close(handle)
 
 
-def _check_unchanged(full: Path, handle: int, file: Found) -> None:
+def _check_unchanged(full: str, handle: int, file: Found) -> None:
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode) or identity_of(status) != file.identity:
         raise changed(full)
 
 
-def changed(full: Path) -> PayloadError:
+def changed(full: Path | str) -> PayloadError:
     """The error for a file that is not what it was."""
     return PayloadError(
         "changed while it was read",

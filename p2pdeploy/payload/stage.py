@@ -101,10 +101,10 @@ def finish(root: Path, manifest: Manifest) -> None:
     if is_staged(root):
         return
     prepare(root, manifest)
-    with Folders(root / TREE) as folders:
+    with Folders(root / TREE) as folders, _Packs(root, manifest) as packs:
         for entry in manifest.entries:
             if entry.kind == "file":
-                _finish_file(root, manifest, folders, entry)
+                _finish_file(manifest, folders, packs, entry)
             elif entry.kind == "link":
                 folders.link(entry.path, entry.target)
         for entry in reversed(manifest.entries):
@@ -171,7 +171,7 @@ def _make_folder(root: Path, name: str) -> None:
         folders.make(name, _WRITABLE_DIR)
 
 
-def _finish_file(root: Path, manifest: Manifest, folders: Folders, entry: Entry) -> None:
+def _finish_file(manifest: Manifest, folders: Folders, packs: _Packs, entry: Entry) -> None:
     """Its bytes are verified later, with all the others'."""
     if entry.blob_index < 0:
         folders.write(entry.path, b"", staged_mode(entry))
@@ -182,18 +182,38 @@ def _finish_file(root: Path, manifest: Manifest, folders: Folders, entry: Entry)
         finally:
             os.close(handle)
     else:
-        folders.write(entry.path, _read_packed(root, manifest, entry), staged_mode(entry))
+        folders.write(entry.path, packs.read(entry), staged_mode(entry))
 
 
-def _read_packed(root: Path, manifest: Manifest, entry: Entry) -> bytes:
-    handle = open_blob(root, manifest, entry.blob_index)
-    try:
-        data = os.pread(handle, entry.size_bytes, entry.offset_bytes)
-    finally:
-        os.close(handle)
-    if blake3.blake3(data).hexdigest() != entry.digest:
-        raise IntegrityError("does not have its digest", where=entry.path, code="digest-differs")
-    return data
+class _Packs:
+    """Reads files out of packs; the pack used last stays open, because packs are in path order."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self._root = root
+        self._manifest = manifest
+        self._blob_index = -1
+        self._handle = -1
+
+    def __enter__(self) -> _Packs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+
+    def read(self, entry: Entry) -> bytes:
+        """The bytes of *entry*; raises IntegrityError when they are others."""
+        if entry.blob_index != self._blob_index:
+            handle = open_blob(self._root, self._manifest, entry.blob_index)
+            if self._handle >= 0:
+                os.close(self._handle)
+            self._blob_index, self._handle = entry.blob_index, handle
+        data = os.pread(self._handle, entry.size_bytes, entry.offset_bytes)
+        if blake3.blake3(data).hexdigest() != entry.digest:
+            raise IntegrityError(
+                "does not have its digest", where=entry.path, code="digest-differs"
+            )
+        return data
 
 
 def _flush(root: Path) -> None:
