@@ -27,8 +27,9 @@ from p2pdeploy.limits import (
     MANIFEST_BYTES_MAX,
 )
 from p2pdeploy.manifest import digest_of
-from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest
+from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest, GapRequest
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
+from p2pdeploy.messages.outline import OUTLINE_REPLY_BYTES_MAX, OutlineReply, OutlineRequest
 from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.messages.sync import SyncAnswer, SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
@@ -131,6 +132,29 @@ class ControlPlane:
             raise ProtocolError("the deal's header is not base64") from error
         reply: DealReply = decode(reply_bytes, DealReply, bytes_max=DEAL_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
         return reply, pieces
+
+    async def fill(self, request: GapRequest) -> bytes:
+        """The bytes of all gaps, unverified."""
+        async with self._answer(
+            "POST",
+            "/v1/deal/gaps",
+            content=encode(request),
+            headers={"Content-Type": MSGPACK},
+            timeout_s=BULK_TIMEOUT_S,
+        ) as answer:
+            return await read_body(answer, DEAL_BYTES_MAX)
+
+    async def outlines(self, request: OutlineRequest) -> OutlineReply:
+        """The outlines of chunks of a release, unverified."""
+        async with self._answer(
+            "POST",
+            "/v1/outlines",
+            content=encode(request),
+            headers={"Content-Type": MSGPACK},
+            timeout_s=BULK_TIMEOUT_S,
+        ) as answer:
+            body = await read_body(answer, OUTLINE_REPLY_BYTES_MAX)
+        return decode(body, OutlineReply, bytes_max=OUTLINE_REPLY_BYTES_MAX)
 
     async def sync(self, cell: CellId, request: SyncRequest) -> SyncAnswer:
         """One half of a delegate's exchange; an offer may be held (``messages/sync.py``)."""

@@ -1,7 +1,8 @@
 """Bring the bytes of one build onto this disk, once it is known what they are.
 
 Room for all of it is held first (:mod:`p2pdaemon.disk_room`); then come what older releases here
-already have, room on the disk itself for the rest, and the rest from the swarm.
+already have, by chunks and by outlines, room on the disk itself for the rest, and the rest from
+the swarm.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import trio
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
 from p2pdaemon.disk_room import DiskRoom
+from p2pdaemon.follow_outlines import OutlineReader
 from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.release_parts import disk_hop
@@ -28,6 +30,7 @@ from p2pdeploy.payload.delta import DeltaResult
 from p2pdeploy.payload.torrent import PieceCheck
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
+from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.torrent import Torrent
 
 __all__ = ["BuildFetcher", "Reused"]
@@ -55,7 +58,7 @@ class BuildFetcher:
     Args:
         config: Names this host and its cell to the dealer.
         store: Where releases lie.
-        control: Deals.
+        control: Deals, and knows outlines.
         torrents: What is exchanged with others.
         mesh: With whom.
         rng: Spreads retries.
@@ -76,6 +79,7 @@ class BuildFetcher:
         self._host = config.name
         self._store = store
         self._control = control
+        self._outlines = OutlineReader(control)
         self._torrents = torrents
         self._mesh = mesh
         self._rng = rng
@@ -113,7 +117,9 @@ class BuildFetcher:
         await disk_hop(stage.prepare, root, manifest)
         async with AsyncExitStack() as unfinished:
             unfinished.push_async_callback(self._abandon, digest, manifest)
-            here = await disk_hop(self._store.local_pieces, service, digest, manifest, index)
+            delta = await disk_hop(self._store.begin_delta, service, digest, manifest, index)
+            await self._outlines.follow(delta, self._key(digest))
+            here = await disk_hop(delta.result)
             await disk_hop(allocate, root, manifest)
             self._room.shrink(digest, await disk_hop(left_bytes, root, manifest))
             torrent = await self._torrents.add(digest, manifest, here.have, here.gaps)
@@ -127,7 +133,7 @@ class BuildFetcher:
                 reused_bytes=here.reused_bytes,
                 shared_bytes=here.shared_bytes,
             )
-            report = await self._fetch_pieces(torrent, digest, manifest, here.reused_bytes)
+            report = await self._fetch_pieces(torrent, digest, manifest, here)
             await disk_hop(stage.finish, root, manifest)
             unfinished.pop_all()
         log.info(
@@ -144,19 +150,23 @@ class BuildFetcher:
             reused_bytes=here.reused_bytes,
         )
 
+    def _key(self, digest: Digest) -> ReleaseKey:
+        return ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host)
+
     async def _fetch_pieces(
-        self, torrent: Torrent, digest: Digest, manifest: Manifest, reused_bytes: int
+        self, torrent: Torrent, digest: Digest, manifest: Manifest, here: DeltaResult
     ) -> FetchReport:
         return await fetch_release(
             torrent,
             self._control,
-            key=ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host),
+            key=self._key(digest),
             neighbours=self._mesh.neighbours,
             locate=self._mesh.locate,
             verify_piece=PieceCheck(manifest).is_right,
             members=self._mesh.addresses,
             jitter=self._rng,
-            reused_bytes=reused_bytes,
+            reused_bytes=here.reused_bytes,
+            partly=PartlyHere(here.gaps, self._store.piece_reader(digest, manifest).read),
         )
 
     async def _abandon(self, digest: Digest, manifest: Manifest) -> None:

@@ -26,7 +26,8 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest, digest_of
 from p2pdeploy.payload import stage
-from p2pdeploy.payload.delta import DeltaResult, Older, local_pieces
+from p2pdeploy.payload.delta import Delta, Older
+from p2pdeploy.payload.on_disk import PieceReader
 
 __all__ = ["ReleaseStore"]
 
@@ -115,17 +116,19 @@ class ReleaseStore:
         """Keep the chunk index of *manifest*.  Raises IntegrityError when it is another one."""
         _write(self.root(digest) / "chunks", data, manifest.chunk_index)
 
-    def local_pieces(
+    def begin_delta(
         self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex
-    ) -> DeltaResult:
-        """Copy into a prepared release what it had before, and what others on this disk have.
+    ) -> Delta:
+        """Copy into a prepared release every chunk that others on this disk have.
 
         What *service* runs now is looked at first, then its other releases, then other services'.
 
         Raises:
             OSError: the disk fails or is full.
         """
-        return local_pieces(manifest, index, self._olds(service), self.root(digest))
+        delta = Delta(manifest, self.root(digest))
+        delta.copy_chunks(index, self._olds(service))
+        return delta
 
     def _olds(self, service: ServiceName) -> Iterator[Older]:
         """Staged releases, the likeliest to help first; one in memory at a time."""
@@ -147,6 +150,10 @@ class ReleaseStore:
         index = self.read_chunk_index(digest, manifest)
         if index is not None:
             yield Older(manifest, index, self.root(digest))
+
+    def piece_reader(self, digest: Digest, manifest: Manifest) -> PieceReader:
+        """Reads what lies here of a release under way.  Pure; reading is not."""
+        return PieceReader(manifest, self.root(digest))
 
     def remove(self, digest: Digest) -> None:
         """Delete the release, and the links ``previous`` that lead to it.  It must not run."""

@@ -1,7 +1,7 @@
 """How a host draws pieces from the origin: one request, one reply.
 
 The bytes of a :class:`Deal` do not travel inside it; they follow in the body of the HTTP answer,
-piece after piece.
+piece after piece.  Of pieces that the host has in part none follow: it asks for their gaps.
 A *bitmap* has one bit per piece, the first piece in the highest bit of the first byte, spare bits
 zero (BEP 3, "bitfield": https://www.bittorrent.org/beps/bep_0003.html).
 """
@@ -19,6 +19,8 @@ __all__ = [
     "DEAL_PIECES_MAX",
     "DEAL_REPLY_BYTES_MAX",
     "DEAL_REQUEST_BYTES_MAX",
+    "GAPS_MAX",
+    "GAP_REQUEST_BYTES_MAX",
     "MISSING_MAX",
     "PIECES_MAX",
     "AllDealt",
@@ -26,6 +28,8 @@ __all__ = [
     "DealReply",
     "DealRequest",
     "DealtPiece",
+    "Gap",
+    "GapRequest",
     "HolderHint",
     "WaitDeal",
     "bitmap_of",
@@ -39,7 +43,10 @@ MISSING_MAX = 64
 
 DEAL_PIECES_MAX = 16  # of one deal; the smallest pieces make half a megabyte then
 DEAL_REPLY_BYTES_MAX = 1_024  # 16 pieces of 40 bytes, or one host name
-DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 8 + 4_096  # the bitmap, the missing pieces, names, figures
+DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 4 + 4_096  # two bitmaps, missing pieces, names, figures
+
+GAPS_MAX = 64 * DEAL_PIECES_MAX  # a piece with more of them is better sent whole
+GAP_REQUEST_BYTES_MAX = GAPS_MAX * 16 + 1_024  # three numbers each, and the names
 
 
 class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
@@ -47,7 +54,8 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
 
     ``have`` is the bitmap of verified pieces; it confirms what was dealt before.  ``missing`` are
     pieces that no reachable neighbour has had for some seconds.  ``dropped`` are pieces it was
-    dealt and could not use.
+    dealt and could not use.  ``partly`` is the bitmap of pieces that it has in part, empty when
+    there are none: if they are dealt, it asks for their gaps, so no bytes of them follow.
     ``fresh``: the host has just looked at its disk; what it said before, and deals under way to
     it, count no more.  (Other requests may overtake each other, so they only ever add.)
     ``completed``: the host has everything; it only reports.
@@ -60,6 +68,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     have: bytes
     missing: tuple[int, ...] = ()
     dropped: tuple[int, ...] = ()
+    partly: bytes = b""
     fresh: bool = False
     completed: bool = False
     progress: FetchProgress | None = None
@@ -83,6 +92,31 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, tag="deal"):
     def size_bytes(self) -> int:
         """Of all its pieces."""
         return sum(dealt.size_bytes for dealt in self.pieces)
+
+
+class Gap(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes that a host lacks of a piece, from ``start`` to the one before ``end``."""
+
+    piece: Annotated[int, msgspec.Meta(ge=0, lt=PIECES_MAX)]
+    start: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    end: Annotated[int, msgspec.Meta(ge=1, lt=2**32)]
+
+
+class GapRequest(msgspec.Struct, frozen=True, kw_only=True, tag="gaps?"):
+    """A host asks for what it lacks of pieces that it was dealt and has in part.
+
+    The bytes follow in the body of the answer, gap after gap.
+    """
+
+    cell: CellId
+    manifest_digest: Digest
+    host: HostName
+    gaps: Annotated[tuple[Gap, ...], msgspec.Meta(min_length=1, max_length=GAPS_MAX)]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its gaps."""
+        return sum(gap.end - gap.start for gap in self.gaps)
 
 
 class HolderHint(msgspec.Struct, frozen=True, kw_only=True, tag="holder"):

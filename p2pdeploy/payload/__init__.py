@@ -12,9 +12,14 @@ Reading order:
   :mod:`~p2pdeploy.payload.sources`
 * what anyone may verify: :mod:`~p2pdeploy.payload.check`, :mod:`~p2pdeploy.payload.torrent`
 * from manifest to tree: :mod:`~p2pdeploy.payload.stage` on :mod:`~p2pdeploy.payload.folders`
-  and :mod:`~p2pdeploy.payload.verify`, and :mod:`~p2pdeploy.payload.delta`; the room for it:
+  and :mod:`~p2pdeploy.payload.verify`; the room for it:
   :mod:`~p2pdeploy.payload.footprint` and :mod:`~p2pdeploy.payload.allocate`
+* what need not be fetched: :mod:`~p2pdeploy.payload.delta`, of
+  :mod:`~p2pdeploy.payload.on_disk`, :mod:`~p2pdeploy.payload.chunk_runs`,
+  :mod:`~p2pdeploy.payload.edges` with :mod:`~p2pdeploy.payload.outline`,
+  :mod:`~p2pdeploy.payload.cover` and :mod:`~p2pdeploy.payload.copy_range`
 
 Everything here blocks and reads or writes disk, except the pure ``paths``, ``cut``, ``layout``,
-``check``, ``footprint``, ``torrent``, ``service_spec``, ``service_rules`` and ``service_findings``.
+``check``, ``footprint``, ``torrent``, ``chunk_runs``, ``edges``, ``outline``, ``cover``,
+``service_spec``, ``service_rules`` and ``service_findings``.
 """

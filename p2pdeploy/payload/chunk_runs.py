@@ -7,22 +7,13 @@ follow each other in both releases are one *run*, so that they are copied at onc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import PurePath
 from typing import NamedTuple
 
-from p2pdeploy.manifest import BlobChunks, ChunkIndex, Manifest
+from p2pdeploy.manifest import BlobChunks, ChunkIndex
 
-__all__ = ["Older", "Place", "Run", "locate", "runs_of"]
+__all__ = ["Place", "Run", "locate", "runs_of"]
 
 _DIGEST_BYTES = 32
-
-
-class Older(NamedTuple):
-    """A staged release to copy from: its manifest, its chunk index and its folder."""
-
-    manifest: Manifest
-    chunk_index: ChunkIndex
-    root: PurePath
 
 
 class Place(NamedTuple):

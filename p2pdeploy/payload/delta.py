@@ -2,13 +2,13 @@
 
 Chunks are found by their digest and copied to where the new release has them; each piece that is
 whole then is verified like one from the mesh.  Content-defined cuts make this work when bytes
-were inserted or moved to another file, pack or service.  Of a piece that is there in part, its
-*gaps* say what is missing.
+were inserted or moved to another file, pack or service.  What changed begins and ends inside a
+chunk: of those the *outline* says which smaller parts are here (``messages.outline``).  Of a piece
+that is there in part, its *gaps* say what is missing.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,18 +19,30 @@ import msgspec
 
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.manifest import ChunkIndex, Manifest
-from p2pdeploy.payload.chunk_runs import Older, Run, locate, runs_of
+from p2pdeploy.messages.outline import ChunkPlace, Outline
+from p2pdeploy.payload.chunk_runs import Place, Run, locate, runs_of
 from p2pdeploy.payload.copy_range import Copied, copy_range
 from p2pdeploy.payload.cover import Cover, Range
+from p2pdeploy.payload.edges import CopiedRun, Edge, OldBytes, edges_of
+from p2pdeploy.payload.on_disk import LazyBlob, is_right, pieces_on_disk, spans_by_blob
+from p2pdeploy.payload.outline import find_parts
 from p2pdeploy.payload.stage import open_blob
-from p2pdeploy.payload.torrent import PieceCheck, PieceSpan, piece_spans
+from p2pdeploy.payload.torrent import PieceCheck, PieceSpan
 
-__all__ = ["DeltaResult", "Gaps", "Older", "local_pieces", "pieces_on_disk"]
+__all__ = ["Delta", "DeltaResult", "Gaps", "Older"]
 
 Gaps = Mapping[int, tuple[Range, ...]]
 """What is missing of pieces that are there in part, in bytes of the piece."""
 
 _WRITE = os.O_RDWR | os.O_CREAT
+
+
+class Older(NamedTuple):
+    """A staged release to copy from: its manifest, its chunk index and its folder."""
+
+    manifest: Manifest
+    chunk_index: ChunkIndex
+    root: Path
 
 
 class DeltaResult(NamedTuple):
@@ -47,49 +59,18 @@ class DeltaResult(NamedTuple):
     shared_bytes: int
 
 
-def pieces_on_disk(manifest: Manifest, root: Path) -> list[bool]:
-    """Which pieces are right in the blobs below *root*, by piece number.  Holes are skipped."""
-    have: list[bool] = []
-    check = PieceCheck(manifest)
-    for blob_index, spans in _spans_by_blob(manifest):
-        first = len(have)
-        try:
-            handle = open_blob(root, manifest, blob_index)
-        except (OSError, IntegrityError):  # not begun; what is in the way is prepare's business
-            have += [False] * len(spans)
-            continue
-        try:
-            have += [_is_right(check, first + n, span, handle) for n, span in enumerate(spans)]
-        finally:
-            os.close(handle)
-    return have
+class Delta:
+    """Fills a prepared release with what is on this disk.  Used once, by one thread at a time.
 
-
-def local_pieces(
-    new_manifest: Manifest, new_index: ChunkIndex, olds: Iterable[Older], root: Path
-) -> DeltaResult:
-    """Copy into the prepared *root* what older releases have, and say which pieces are there.
-
-    Run it before the mesh writes to the blobs.  Idempotent: what an interrupted run or fetch left
-    is found again.  A chunk that is missing or damaged in an older release is just not reused.
-    Memory: about 200 bytes for each chunk of the new release, one older index, and one piece.
+    Do it before the mesh writes to the blobs, in this order: :meth:`copy_chunks`, then perhaps
+    :meth:`copy_parts` with the outlines of :attr:`edges`, then :meth:`result`.  Idempotent: what an
+    interrupted run or fetch left is found again.  What is missing or damaged in an older release is
+    just not reused.  Memory: about 200 bytes for each chunk, one older index, and one piece.
 
     Args:
-        new_manifest: Judged by ``check_manifest``.
-        new_index: Its chunks.
-        olds: Where to copy from, what is likeliest to help first.  Read only as far as needed.
-        root: The folder of the new release.
-
-    Raises:
-        OSError: the blobs of *root* can't be written; no space, mostly.
+        manifest: Of the new release; judged by ``check_manifest``.
+        root: Its folder.
     """
-    delta = _Delta(new_manifest, root)
-    delta.copy_chunks(new_index, olds)
-    return delta.result()
-
-
-class _Delta:
-    """The state of one run."""
 
     def __init__(self, manifest: Manifest, root: Path) -> None:
         self._manifest = manifest
@@ -98,31 +79,54 @@ class _Delta:
         self._covers = [Cover() for _ in manifest.blobs]
         self._olds: list[tuple[Manifest, Path]] = []
         self._shared_bytes = 0
+        self.edges: list[Edge] = []
 
     def copy_chunks(self, index: ChunkIndex, olds: Iterable[Older]) -> None:
+        """Copy every chunk that another release has.  Blocking.
+
+        Args:
+            index: The chunks of the new release.
+            olds: Where to copy from, what is likeliest to help first; read only as far as needed.
+
+        Raises:
+            OSError: the blobs can't be written; no space, mostly.
+        """
         if all(self._had):
             return
         places = locate(index, self._note(olds))
         at = 0
-        for blob_index, spans in _spans_by_blob(self._manifest):
+        for blob_index, spans in spans_by_blob(self._manifest):
             if not all(self._had[at : at + len(spans)]):
-                for run in runs_of(index.blobs[blob_index], places):
-                    self._copy_run(run, blob_index)
+                chunks = index.blobs[blob_index]
+                copied = [self._copy_run(run, blob_index) for run in runs_of(chunks, places)]
+                runs = [run for run in copied if run is not None]
+                edges = edges_of(blob_index, chunks, runs)
+                self.edges += [edge for edge in edges if self._is_lacking(edge.chunk, at)]
             at += len(spans)
 
+    def copy_parts(self, edges: Iterable[Edge], outlines: Iterable[Outline]) -> None:
+        """Copy what is found of *edges*, some of :attr:`edges`, by their *outlines*.  Blocking.
+
+        Raises:
+            OSError: as :meth:`copy_chunks`.
+        """
+        for edge, outline in zip(edges, outlines, strict=True):
+            for old in edge.olds:
+                self._copy_matches(edge.chunk, outline, old)
+
     def result(self) -> DeltaResult:
-        """Verify what is whole now, and tell what is missing of the rest."""
+        """Verify what is whole now, and tell what is missing of the rest.  Blocking."""
         have: list[bool] = []
         gaps: dict[int, tuple[Range, ...]] = {}
         kept_bytes = reused_bytes = 0
         check = PieceCheck(self._manifest)
-        for blob_index, spans in _spans_by_blob(self._manifest):
-            with _Reader(self._root, self._manifest, blob_index) as reader:
+        for blob_index, spans in spans_by_blob(self._manifest):
+            with LazyBlob(self._root, self._manifest, blob_index) as reader:
                 for span in spans:
                     number = len(have)
                     missing = () if self._had[number] else self._gaps(span)
                     right = self._had[number] or (
-                        not missing and _is_right(check, number, span, reader.handle)
+                        not missing and is_right(check, number, span, reader.handle)
                     )
                     have.append(right)
                     if self._had[number]:
@@ -138,7 +142,7 @@ class _Delta:
         for older in olds:
             # Where its blobs lie is all that is needed; entries can be 100,000.
             blobs_only = msgspec.structs.replace(older.manifest, entries=())
-            self._olds.append((blobs_only, Path(older.root)))
+            self._olds.append((blobs_only, older.root))
             yield older.chunk_index
 
     def _gaps(self, span: PieceSpan) -> tuple[Range, ...]:
@@ -146,21 +150,31 @@ class _Delta:
         found = self._covers[span.blob_index].gaps(first, first + span.size_bytes)
         return tuple((start - first, end - first) for start, end in found)
 
-    def _copy_run(self, run: Run, blob_index: int) -> None:
-        manifest, root = self._olds[run.place.older_index]
-        try:
-            source = open_blob(root, manifest, run.place.blob_index)
-        except (OSError, IntegrityError):
-            return  # collected or damaged: it comes over the mesh
+    def _is_lacking(self, chunk: ChunkPlace, first_piece: int) -> bool:
+        """Whether a piece that *chunk* reaches into was not there before."""
+        size_bytes = self._manifest.piece_size_bytes
+        first = first_piece + chunk.offset_bytes // size_bytes
+        last = first_piece + (chunk.offset_bytes + chunk.size_bytes - 1) // size_bytes
+        return not all(self._had[first : last + 1])
+
+    def _copy_run(self, run: Run, blob_index: int) -> CopiedRun | None:
+        """What was copied; None when nothing was."""
+        source = self._open_old(run.place)
+        if source is None:
+            return None
         try:
             size_bytes = _good_bytes(run, source)
-            if size_bytes:
-                copied = self._copy(source, run, blob_index, size_bytes)
-                at = run.new_offset_bytes
-                self._covers[blob_index].add(at, at + copied.size_bytes)
-                self._shared_bytes += copied.shared_bytes
+            if not size_bytes:
+                return None
+            copied = self._copy(source, run, blob_index, size_bytes)
         finally:
             os.close(source)
+        at = run.new_offset_bytes
+        self._covers[blob_index].add(at, at + copied.size_bytes)
+        self._shared_bytes += copied.shared_bytes
+        # One that shrank while it was copied does not end with a chunk: nothing is beside it.
+        whole = copied.size_bytes == size_bytes
+        return CopiedRun(at, copied.size_bytes, run.place) if whole else None
 
     def _copy(self, source: int, run: Run, blob_index: int, size_bytes: int) -> Copied:
         target = open_blob(self._root, self._manifest, blob_index, _WRITE)
@@ -170,44 +184,35 @@ class _Delta:
         finally:
             os.close(target)
 
+    def _copy_matches(self, chunk: ChunkPlace, outline: Outline, old: OldBytes) -> None:
+        source = self._open_old(old.place)
+        if source is None:
+            return
+        try:
+            data = os.pread(source, old.size_bytes, old.place.offset_bytes)
+        except OSError:
+            return  # a bad sector in the older release
+        finally:
+            os.close(source)
+        matches = find_parts(outline, data)
+        if not matches:
+            return
+        target = open_blob(self._root, self._manifest, chunk.blob_index, _WRITE)
+        try:
+            for match in matches:
+                at, size = chunk.offset_bytes + match.offset_bytes, match.size_bytes
+                found = data[match.found_bytes : match.found_bytes + size]
+                self._covers[chunk.blob_index].add(at, at + os.pwrite(target, found, at))
+        finally:
+            os.close(target)
 
-class _Reader:
-    """A blob of the new release, opened when it is first asked for."""
-
-    def __init__(self, root: Path, manifest: Manifest, blob_index: int) -> None:
-        self._blob = (root, manifest, blob_index)
-        self._handle = -1
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-
-    @property
-    def handle(self) -> int:
-        if self._handle < 0:
-            self._handle = open_blob(*self._blob)
-        return self._handle
-
-
-def _spans_by_blob(manifest: Manifest) -> Iterator[tuple[int, list[PieceSpan]]]:
-    grouped: list[list[PieceSpan]] = [[] for _ in manifest.blobs]
-    for span in piece_spans(manifest):
-        grouped[span.blob_index].append(span)
-    return iter(enumerate(grouped))
-
-
-def _is_right(check: PieceCheck, number: int, span: PieceSpan, handle: int) -> bool:
-    try:
-        if os.lseek(handle, span.offset_bytes, os.SEEK_DATA) >= span.offset_bytes + span.size_bytes:
-            return False  # nothing was ever written here
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # nor anywhere after
-            return False
-        raise
-    return check.is_right(number, os.pread(handle, span.size_bytes, span.offset_bytes))
+    def _open_old(self, place: Place) -> int | None:
+        """A blob of an older release; None when it was collected or damaged."""
+        manifest, root = self._olds[place.older_index]
+        try:
+            return open_blob(root, manifest, place.blob_index)
+        except (OSError, IntegrityError):
+            return None
 
 
 def _good_bytes(run: Run, source: int) -> int:

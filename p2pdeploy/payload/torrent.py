@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -25,10 +26,12 @@ from p2pdeploy.ids import Digest
 from p2pdeploy.limits import MANIFEST_BYTES_MAX
 from p2pdeploy.manifest import Blob, Manifest
 from p2pdeploy.merkle import HASH_BYTES, piece_hash
+from p2pdeploy.messages.deal import Gap
 
 __all__ = [
     "PieceCheck",
     "PieceSpan",
+    "gap_spans",
     "info_hash_v2",
     "piece_count",
     "piece_spans",
@@ -100,6 +103,24 @@ def piece_spans(manifest: Manifest) -> list[PieceSpan]:
         for blob_index, blob in enumerate(manifest.blobs)
         for offset in range(0, blob.size_bytes, size_bytes)
     ]
+
+
+def gap_spans(spans: Sequence[PieceSpan], gaps: Iterable[Gap]) -> list[PieceSpan]:
+    """Where the bytes of *gaps* stand; *spans* are those of all pieces.
+
+    Raises:
+        ProtocolError: a gap is none of its piece, or together they are more than their pieces.
+    """
+    found: list[PieceSpan] = []
+    before = (-1, 0)
+    for gap in gaps:
+        fits = gap.piece < len(spans) and gap.start < gap.end <= spans[gap.piece].size_bytes
+        if not fits or (gap.piece, gap.start) < before:
+            raise ProtocolError(f"no gap of piece {gap.piece}: {gap.start} to {gap.end}")
+        before = (gap.piece, gap.end)
+        blob_index, offset, _ = spans[gap.piece]
+        found.append(PieceSpan(blob_index, offset + gap.start, gap.end - gap.start))
+    return found
 
 
 class PieceCheck:

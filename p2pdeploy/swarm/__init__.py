@@ -24,5 +24,7 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer
 * :mod:`~p2pdeploy.swarm.fetch_terms`: what a fetch is told
 * :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell), in the loops of
-  :mod:`~p2pdeploy.swarm.draw_deals`, which ask :mod:`~p2pdeploy.swarm.nearby`
+  :mod:`~p2pdeploy.swarm.draw_deals`, which ask :mod:`~p2pdeploy.swarm.nearby` and leave deals to
+  :mod:`~p2pdeploy.swarm.take_deals`; of pieces that are :mod:`~p2pdeploy.swarm.partly_here` only
+  the gaps are drawn
 """

@@ -125,6 +125,10 @@ class Dealer:
             or self._nothing_left(request.host, now)
         )
 
+    def is_dealt_to(self, host: HostName, piece: int) -> bool:
+        """Whether *piece* is on its way to *host*: then it may ask for the gaps of it."""
+        return self._in_flight.is_with(piece, host)
+
     def due(self) -> list[HostName]:
         """The hosts that were told to wait and whose turn it is now, those waiting longest first.
 

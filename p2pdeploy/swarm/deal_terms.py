@@ -75,6 +75,8 @@ def check_request(request: DealRequest, piece_count: int) -> int:
         ProtocolError: bitmap or numbers do not fit a release of *piece_count* pieces.
     """
     have = bitset_of(request.have, piece_count)
+    if request.partly:
+        bitset_of(request.partly, piece_count)
     for named in (request.missing, request.dropped):
         if len(named) > MISSING_MAX:
             raise ProtocolError(f"{len(named)} pieces named, at most {MISSING_MAX}")

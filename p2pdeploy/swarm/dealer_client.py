@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, HostName
-from p2pdeploy.messages.deal import DealReply, DealRequest
+from p2pdeploy.messages.deal import DealReply, DealRequest, GapRequest
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -19,10 +19,19 @@ class DealerClient(Protocol):
     """The way to the origin."""
 
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
-        """Ask once.  The bytes are those of all pieces of a ``Deal``, empty for other replies.
+        """Ask once.  The bytes are those of all pieces of a ``Deal`` that the request does not name
+        as ``partly`` here, empty for other replies.
 
         Raises:
             P2PDeployError: no usable answer; it is asked again later.
+        """
+        ...
+
+    async def fill(self, request: GapRequest) -> bytes:
+        """The bytes of all gaps, one after the other.
+
+        Raises:
+            P2PDeployError: no usable answer; the pieces are given up for now.
         """
         ...
 

@@ -34,6 +34,8 @@ from p2pdeploy.messages.swarm import FetchProgress, Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.nearby import Nearby
+from p2pdeploy.swarm.partly_here import PartlyHere, bitmap_of_pieces
+from p2pdeploy.swarm.take_deals import DealTaker, Taken
 from p2pdeploy.swarm.torrent import Torrent
 
 if TYPE_CHECKING:
@@ -46,10 +48,6 @@ STORE_S = 30.0  # hashing and writing one piece; a disk slower than this is a fa
 PROGRESS_EVERY_S = 1.0  # libtorrent's statistics are as old; deals may be many a second
 REPORT_S = 2.0  # the last word to the dealer is worth this much delay
 
-# Hashing this much takes a fifth of a millisecond, as long as the way to a thread and back.
-INLINE_BYTES_MAX = 256 * 1024
-_verifying = trio.CapacityLimiter(2)  # SHA-256 of one larger piece at a time per core
-
 
 class DealLoops:
     """The loops of one fetch and the state they share; used once.
@@ -58,7 +56,8 @@ class DealLoops:
         torrent: What is fetched; added already.
         dealer: The way to the origin.
         key: Who fetches what.
-        verify_piece: Whether bytes are those of a piece.
+        taker: Verifies what was dealt.
+        partly: What is here in part.
         members: Where each address of the cell is, for the figures.
         jitter: Spreads retries.
         config: Times and numbers.
@@ -69,7 +68,8 @@ class DealLoops:
         torrent: Torrent,
         dealer: DealerClient,
         key: ReleaseKey,
-        verify_piece: Callable[[int, bytes], bool],
+        taker: DealTaker,
+        partly: PartlyHere,
         members: Callable[[], Members],
         jitter: Random,
         config: FetchConfig,
@@ -77,7 +77,8 @@ class DealLoops:
         self._torrent = torrent
         self._dealer = dealer
         self._key = key
-        self._verify_piece = verify_piece
+        self._taker = taker
+        self._partly = partly
         self._members = members
         self._jitter = jitter
         self._config = config
@@ -121,7 +122,9 @@ class DealLoops:
             await self._torrent.look_at_peers()
             await trio.sleep(self._config.connect_s)
 
-    def _request(self, *, completed: bool = False) -> DealRequest:
+    def _request(
+        self, *, in_part: frozenset[int] = frozenset(), completed: bool = False
+    ) -> DealRequest:
         long_ago = trio.current_time() - self._config.missing_s
         missing = self._nearby.absent_since(long_ago)
         return DealRequest(
@@ -131,6 +134,7 @@ class DealLoops:
             have=self._torrent.have_bitmap(),
             missing=tuple(missing[:MISSING_MAX]),
             dropped=tuple(self._dropped[:MISSING_MAX]),
+            partly=bitmap_of_pieces(in_part, self._torrent.piece_count),
             fresh=self._fresh,
             completed=completed,
             progress=self._progress(completed=completed),
@@ -157,15 +161,18 @@ class DealLoops:
             if not self._fresh and self._nearby.have_all():
                 self._exhausted = True
                 await self._pause(number, self._config.all_dealt_s)
+            in_part = frozenset(
+                piece for piece in self._partly.pieces() if not self._torrent.has(piece)
+            )
             try:
-                reply, data = await self._ask()
+                reply, data = await self._ask(in_part)
             except (P2PDeployError, trio.TooSlowError):
                 await self._pause(number, retry_s)
                 retry_s = min(retry_s * 2, self._config.retry_max_s)
                 continue
             retry_s = self._config.retry_min_s
             if isinstance(reply, Deal):
-                await self._take(number, reply, data)
+                await self._take(number, await self._taker.take(reply, data, in_part))
             else:
                 await self._take_word(number, reply, locate)
         self._fault = IntegrityError(
@@ -173,8 +180,8 @@ class DealLoops:
         )
         cancel_scope.cancel()
 
-    async def _ask(self) -> tuple[DealReply, bytes]:
-        request = self._request()
+    async def _ask(self, in_part: frozenset[int]) -> tuple[DealReply, bytes]:
+        request = self._request(in_part=in_part)
         with trio.fail_after(self._config.deal_timeout_s):
             reply, data = await self._dealer.deal(request)
         self._fresh = False
@@ -200,35 +207,21 @@ class DealLoops:
                 self._exhausted = True
                 await self._pause(number, self._config.all_dealt_s)
 
-    async def _take(self, number: int, deal: Deal, data: bytes) -> None:
-        """Verify dealt pieces and hand them to libtorrent; wrong bytes go nowhere."""
-        taken = await self._add_right(deal, data)
-        if len(taken) < len(deal.pieces):
+    async def _take(self, number: int, taken: Taken) -> None:
+        """Wait until what was dealt is stored; tell what was not, and ask again later."""
+        self._dropped += taken.dropped
+        if taken.wrong:
             self.refused += 1
             self._refused_in_a_row += 1
+        elif taken.pieces:
+            self._refused_in_a_row = 0
+        if taken.wrong or taken.dropped:
             await self._pause(number, self._config.retry_min_s)
         else:
-            self._refused_in_a_row = 0
-            self._resume_others(number, taken)
+            self._resume_others(number, taken.pieces)
         with trio.move_on_after(STORE_S):
-            for piece in taken:
+            for piece in taken.pieces:
                 await self._wait_stored(piece)
-
-    async def _add_right(self, deal: Deal, data: bytes) -> list[int]:
-        """The pieces of *deal* that are with libtorrent now; the others are told as dropped."""
-        right: list[int] = []
-        offset_bytes = 0
-        for dealt in deal.pieces:
-            part = data[offset_bytes : offset_bytes + dealt.size_bytes]
-            offset_bytes += dealt.size_bytes
-            if not 0 <= dealt.piece < self._torrent.piece_count:
-                continue  # no piece of ours: the dealer would not know it either
-            if len(data) == deal.size_bytes and await self._is_right(dealt.piece, part):
-                self._torrent.add_piece(dealt.piece, part)
-                right.append(dealt.piece)
-            else:
-                self._dropped.append(dealt.piece)
-        return right
 
     def _resume_others(self, number: int, taken: list[int]) -> None:
         """There was something to draw: all loops draw."""
@@ -238,11 +231,6 @@ class DealLoops:
             self._scout = -1
             self._resume.set()
             self._resume = trio.Event()
-
-    async def _is_right(self, piece: int, data: bytes) -> bool:
-        if len(data) <= INLINE_BYTES_MAX:
-            return self._verify_piece(piece, data)
-        return await trio.to_thread.run_sync(self._verify_piece, piece, data, limiter=_verifying)
 
     async def _wait_stored(self, piece: int) -> None:
         try:

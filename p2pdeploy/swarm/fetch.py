@@ -17,6 +17,8 @@ from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.draw_deals import DealLoops
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
+from p2pdeploy.swarm.partly_here import PartlyHere
+from p2pdeploy.swarm.take_deals import DealTaker
 from p2pdeploy.swarm.torrent import Torrent
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ async def fetch_release(
     members: Callable[[], Members],
     jitter: Random,
     reused_bytes: int = 0,
+    partly: PartlyHere | None = None,
     config: FetchConfig | None = None,
 ) -> FetchReport:
     """Return once *torrent* is complete; it goes on seeding.
@@ -62,6 +65,7 @@ async def fetch_release(
         members: Where each address of the cell is, for the figures.
         jitter: Spreads the retries of many hosts.
         reused_bytes: Only passed on into the report.
+        partly: Pieces that are here in part, as the torrent was told.
         config: Times and numbers.
 
     Raises:
@@ -69,7 +73,10 @@ async def fetch_release(
             that has changed.
         IntegrityError: the origin sends one wrong piece after another; a person must look at it.
     """
-    loops = DealLoops(torrent, dealer, key, verify_piece, members, jitter, config or FetchConfig())
+    config = config or FetchConfig()
+    partly = partly or PartlyHere({}, _no_piece)
+    taker = DealTaker(torrent, dealer, key, verify_piece, partly, config.deal_timeout_s)
+    loops = DealLoops(torrent, dealer, key, taker, partly, members, jitter, config)
     started_at = trio.current_time()
     dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
     torrent.clear_fault()
@@ -81,3 +88,7 @@ async def fetch_release(
         duration_s=trio.current_time() - started_at,
         refused_deals=loops.refused,
     )
+
+
+def _no_piece(piece: int) -> bytes:
+    raise AssertionError(f"piece {piece} is not here in part")

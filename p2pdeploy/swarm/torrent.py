@@ -95,14 +95,15 @@ class Torrent:
         """How many connected peers have *piece*, as of ``availability_at`` (about 1 s old)."""
         return self._availability[piece]
 
-    def add_piece(self, piece: int, data: bytes) -> None:
+    def add_piece(self, piece: int, data: bytes, *, sent_bytes: int | None = None) -> None:
         """Hand in the verified bytes of one piece; a piece that is there already is ignored.
 
-        The bytes are copied.  :meth:`wait_piece` returns once they are hashed and written.
+        *sent_bytes* of them came from the origin, all if None.  The bytes are copied.
+        :meth:`wait_piece` returns once they are hashed and written.
         """
         with self._while_there():
             self._handle.add_piece(piece, data, 0)
-            self._dealt_bytes += len(data)
+            self._dealt_bytes += len(data) if sent_bytes is None else sent_bytes
             if not self.has(piece):
                 self.meter.note_handed_in(piece, trio.current_time())
 

@@ -21,8 +21,10 @@ from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.deal import (
     DEAL_REPLY_BYTES_MAX,
     DEAL_REQUEST_BYTES_MAX,
+    GAP_REQUEST_BYTES_MAX,
     DealReply,
     DealRequest,
+    GapRequest,
 )
 from p2pdeploy.messages.enrolment import (
     CELL_TRUST_BYTES_MAX,
@@ -51,6 +53,12 @@ from p2pdeploy.messages.operators import (
     OperatorPass,
     OperatorRequest,
     OperatorView,
+)
+from p2pdeploy.messages.outline import (
+    OUTLINE_REPLY_BYTES_MAX,
+    OUTLINE_REQUEST_BYTES_MAX,
+    OutlineReply,
+    OutlineRequest,
 )
 from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.messages.sync import SyncAnswer, SyncRequest
@@ -84,6 +92,9 @@ MESSAGES = (
     of_message(Packet, bytes_max=FRAME_BYTES_MAX),
     of_message(DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX),
     of_message(DealReply, bytes_max=DEAL_REPLY_BYTES_MAX, name="DealReply"),
+    of_message(GapRequest, bytes_max=GAP_REQUEST_BYTES_MAX),
+    of_message(OutlineRequest, bytes_max=OUTLINE_REQUEST_BYTES_MAX),
+    of_message(OutlineReply, bytes_max=OUTLINE_REPLY_BYTES_MAX),
     of_message(SyncRequest, bytes_max=FRAME_BYTES_MAX, name="SyncRequest"),
     of_message(SyncAnswer, bytes_max=FRAME_BYTES_MAX, name="SyncAnswer"),
     of_message(PublishRequest, bytes_max=PUBLISH_BYTES_MAX),

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import trio
 
 from p2pdaemon.config import DaemonConfig
@@ -21,10 +22,13 @@ from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import ServiceName, Version
 from p2pdeploy.messages.deal import Deal
 from p2pdeploy.messages.orders import Build
+from p2pdeploy.messages.outline import OutlineReply
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.build import build as build_payload
-from p2pdeploy.payload.torrent import piece_spans
+from p2pdeploy.payload.outline import outline_of
+from p2pdeploy.payload.torrent import PieceSpan, gap_spans, piece_spans
 from p2pdeploy.swarm.deal import Dealer
+from p2pdeploy.swarm.holdings import bitset_of
 from p2pdeploy.swarm.session import Session
 from tests.p2pdeploy.swarm.swarm_leaves import swarm_identity
 
@@ -82,9 +86,31 @@ class Origin:
         reply = dealer.handle(request, trio.current_time())
         if not isinstance(reply, Deal):
             return reply, b""
-        self.dealt_bytes += reply.size_bytes
         spans = piece_spans(built.manifest)
-        return reply, b"".join(built.sources.pread(*spans[dealt.piece]) for dealt in reply.pieces)
+        partly = bitset_of(request.partly, len(spans)) if request.partly else 0
+        pieces = [dealt.piece for dealt in reply.pieces if not partly >> dealt.piece & 1]
+        return reply, self._send(built, [spans[piece] for piece in pieces])
+
+    async def fill(self, request):
+        await trio.lowlevel.checkpoint()
+        built, _, dealer = self._built[request.manifest_digest]
+        assert all(dealer.is_dealt_to(request.host, gap.piece) for gap in request.gaps)
+        return self._send(built, gap_spans(piece_spans(built.manifest), request.gaps))
+
+    async def outlines(self, request):
+        self._ask("outlines")
+        sources = self._built[request.manifest_digest][0].sources
+        return OutlineReply(
+            outlines=tuple(
+                outline_of(sources.pread(*msgspec.structs.astuple(chunk)))
+                for chunk in request.chunks
+            )
+        )
+
+    def _send(self, built: Built, spans: list[PieceSpan]) -> bytes:
+        data = b"".join(built.sources.pread(*span) for span in spans)
+        self.dealt_bytes += len(data)
+        return data
 
     def close(self) -> None:
         for built, _, _ in self._built.values():

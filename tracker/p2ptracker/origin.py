@@ -7,19 +7,22 @@ that come with every request, so dealers are dropped when idle and lost with the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from p2pdeploy.errors import TrustError
+from p2pdeploy.errors import ProtocolError, RefusedError, TrustError
 from p2pdeploy.ids import CellId, Digest
 from p2pdeploy.manifest import Manifest
-from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
-from p2pdeploy.payload.torrent import PieceSpan, piece_spans
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest
+from p2pdeploy.messages.outline import ChunkPlace, OutlineReply, OutlineRequest
+from p2pdeploy.payload.outline import outline_of
+from p2pdeploy.payload.torrent import PieceSpan, gap_spans, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
+from p2pdeploy.swarm.holdings import bitset_of
 from p2ptracker.held_dealer import HeldDealer
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import manifest_row, published_at
@@ -30,6 +33,7 @@ DEALERS_MAX = 64  # each holds bitmaps of up to a cell's hosts; more releases at
 IDLE_S = 600.0  # hosts that fetch ask every 2 s at least
 DEALT_MAX = 1_024  # releases whose egress is known; somebody looks at the last few
 READERS_MAX = 4  # blob reads are memory copies out of the page cache, or one disk's queue
+OUTLINERS_MAX = 1  # cutting is work for a processor, which deals must not wait for
 RESTART_SETTLE_S = (
     1.0  # hosts ask twice within it, so each one's bitmap is in before the first deal
 )
@@ -51,6 +55,7 @@ class _Table:
 
     def __init__(self, manifest: Manifest, config: DealConfig) -> None:
         self.blobs = [blob.digest for blob in manifest.blobs]
+        self.sizes = [blob.size_bytes for blob in manifest.blobs]
         self.spans: list[PieceSpan] = piece_spans(manifest)
         self.dealer = HeldDealer(Dealer([span.size_bytes for span in self.spans], config))
         self.used_at = 0.0
@@ -82,6 +87,7 @@ class Origin:
         self._remembers_since = time.time()
         self._opening = trio.Lock()
         self._readers = trio.CapacityLimiter(READERS_MAX)
+        self._outliners = trio.CapacityLimiter(OUTLINERS_MAX)
         self._bytes_counter = Counter(
             "p2p_origin_dealt_bytes", "Piece bytes sent to hosts", registry=metrics
         )
@@ -99,7 +105,8 @@ class Origin:
         """Answer one deal request of the host that it names, as the caller has made sure.
 
         Returns:
-            The reply, and the bytes of the pieces when it is a ``Deal`` (empty otherwise).
+            The reply, and when it is a ``Deal`` the bytes of those of its pieces that the host has
+            nothing of (empty otherwise).
 
         Raises:
             TrustError: the host is not in that cell.
@@ -116,11 +123,57 @@ class Origin:
         self._deals_counter.labels(kind=type(reply).__name__).inc()
         if not isinstance(reply, Deal):
             return reply, b""
-        numbers = [dealt.piece for dealt in reply.pieces]
-        data = await trio.to_thread.run_sync(self._read, table, numbers, limiter=self._readers)
+        partly = bitset_of(request.partly, len(table.spans)) if request.partly else 0
+        spans = [
+            table.spans[dealt.piece] for dealt in reply.pieces if not partly >> dealt.piece & 1
+        ]
+        return reply, await self._send(request.manifest_digest, table, spans)
+
+    async def fill(self, request: GapRequest) -> bytes:
+        """The bytes of gaps of pieces that are on their way to that host.
+
+        Raises:
+            TrustError: the host is not in that cell.
+            ProtocolError: a gap is none of its piece.
+            RefusedError: a piece is not on its way to it (any more); it drops that deal.
+            NotFoundError: no such release.
+        """
+        if not self._is_host(request.cell, request.host):
+            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
+        table = await self._table(request.manifest_digest, request.cell)
+        table.used_at = trio.current_time()
+        spans = gap_spans(table.spans, request.gaps)
+        for gap in request.gaps:
+            if not table.dealer.core.is_dealt_to(request.host, gap.piece):
+                raise RefusedError(f"piece {gap.piece} was not dealt to you", code="not-dealt")
+        return await self._send(request.manifest_digest, table, spans)
+
+    async def outline(self, request: OutlineRequest) -> OutlineReply:
+        """Cut chunks of a release for a host that has something of them.
+
+        Raises:
+            TrustError: the host is not in that cell.
+            ProtocolError: the release has no such chunk.
+            NotFoundError: no such release.
+        """
+        if not self._is_host(request.cell, request.host):
+            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
+        table = await self._table(request.manifest_digest, request.cell)
+        table.used_at = trio.current_time()
+        for chunk in request.chunks:
+            known = chunk.blob_index < len(table.blobs)
+            if not known or chunk.offset_bytes + chunk.size_bytes > table.sizes[chunk.blob_index]:
+                raise ProtocolError(f"no chunk of this release: {chunk}")
+        return await trio.to_thread.run_sync(
+            self._outline, table, request.chunks, limiter=self._outliners
+        )
+
+    async def _send(self, digest: Digest, table: _Table, spans: list[PieceSpan]) -> bytes:
+        """Read and count what leaves the origin."""
+        data = await trio.to_thread.run_sync(self._read, table, spans, limiter=self._readers)
         self._bytes_counter.inc(len(data))
-        self._note_dealt(request.manifest_digest, len(data))
-        return reply, data
+        self._note_dealt(digest, len(data))
+        return data
 
     def _note_dealt(self, digest: Digest, size_bytes: int) -> None:
         self._dealt_bytes[digest] = self._dealt_bytes.pop(digest, 0) + size_bytes
@@ -141,11 +194,18 @@ class Origin:
         """A snapshot of every open dealer."""
         return {key: table.dealer.core.statistics() for key, table in self._tables.items()}
 
-    def _read(self, table: _Table, pieces: list[int]) -> bytes:
-        spans = [table.spans[piece] for piece in pieces]
+    def _read(self, table: _Table, spans: list[PieceSpan]) -> bytes:
         return b"".join(
             self._store.read(table.blobs[span.blob_index], span.offset_bytes, span.size_bytes)
             for span in spans
+        )
+
+    def _outline(self, table: _Table, chunks: Sequence[ChunkPlace]) -> OutlineReply:
+        return OutlineReply(
+            outlines=tuple(
+                outline_of(self._store.read(table.blobs[blob_index], offset_bytes, size_bytes))
+                for blob_index, offset_bytes, size_bytes in map(msgspec.structs.astuple, chunks)
+            )
         )
 
     async def _table(self, digest: Digest, cell: CellId) -> _Table:

@@ -7,13 +7,17 @@ import os
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import Built, build
-from p2pdeploy.payload.delta import Older, local_pieces, pieces_on_disk
+from p2pdeploy.payload.delta import Delta, Older
+from p2pdeploy.payload.on_disk import pieces_on_disk
+from p2pdeploy.payload.outline import outline_of
 from p2pdeploy.payload.torrent import PieceSpan, piece_spans
+from tests.p2pdeploy.payload.local_pieces import local_pieces
 
 HELLO = ServiceName("hello")
 MIB = 1 << 20
@@ -114,6 +118,27 @@ def assert_right_beside(built: Built, root: Path, span: PieceSpan, gaps) -> None
         assert 0 <= start < end <= span.size_bytes
         found[start:end] = true[start:end]
     assert found == true
+
+
+def test_outlines_find_what_did_not_change_in_a_changed_chunk(
+    older: Older, new: Built, tmp_path: Path
+) -> None:
+    """What is lacking then is little more than what was changed: a MiB, and a word of 8 bytes."""
+    root = prepared(new, tmp_path / "store-new")
+    delta = Delta(new.manifest, root)
+    delta.copy_chunks(new.chunk_index, [older])
+    before = delta.result()
+    outlines = [
+        outline_of(new.sources.pread(*msgspec.structs.astuple(e.chunk))) for e in delta.edges
+    ]
+    delta.copy_parts(delta.edges, outlines)
+    result = delta.result()
+    renamed = MIB + len("inserted") + 9  # nothing is beside the file that was put in front
+    assert new.manifest.size_bytes - before.reused_bytes > renamed + 64 * 1024
+    assert renamed < new.manifest.size_bytes - result.reused_bytes < renamed + 24 * 1024
+    for number, (span, _) in enumerate(spans_had(new, result.have)):
+        if number in result.gaps:
+            assert_right_beside(new, root, span, result.gaps[number])
 
 
 def test_the_first_release_that_has_it_all_is_the_only_one_that_is_read(

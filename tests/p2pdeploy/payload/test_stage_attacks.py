@@ -15,7 +15,8 @@ from p2pdeploy.manifest import Manifest
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.build import Built
 from p2pdeploy.payload.check import check_manifest
-from p2pdeploy.payload.delta import Older, local_pieces
+from p2pdeploy.payload.delta import Older
+from tests.p2pdeploy.payload.local_pieces import local_pieces
 from tests.privileges import needs_root
 
 

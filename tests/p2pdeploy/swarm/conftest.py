@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.manifest import Blob, Manifest, digest_of
 from p2pdeploy.merkle import PieceTree
-from p2pdeploy.messages.deal import Deal, DealReply, DealRequest
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.payload.torrent import PieceCheck, piece_spans, torrent_bytes
 from p2pdeploy.swarm.deal import Dealer
@@ -23,6 +24,8 @@ from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
+from p2pdeploy.swarm.holdings import bitset_of
+from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA, swarm_identity
@@ -101,6 +104,8 @@ class Origin:
         self.down = False
         self.corrupt_left = 0
         self.requests: list[DealRequest] = []
+        self.filled: list[GapRequest] = []
+        self.sent_bytes = 0
         self.asked = trio.Event()  # once there is a request
 
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
@@ -112,11 +117,24 @@ class Origin:
         reply = self.dealer.handle(request, trio.current_time())
         if not isinstance(reply, Deal):
             return reply, b""
-        data = b"".join(self.release.piece(dealt.piece) for dealt in reply.pieces)
+        partly = bitset_of(request.partly, len(self.release.spans)) if request.partly else 0
+        pieces = [dealt.piece for dealt in reply.pieces if not partly >> dealt.piece & 1]
+        return reply, self._send(b"".join(self.release.piece(piece) for piece in pieces))
+
+    async def fill(self, request: GapRequest) -> bytes:
+        await trio.sleep(0.001)
+        self.filled.append(request)
+        assert all(self.dealer.is_dealt_to(request.host, gap.piece) for gap in request.gaps)
+        return self._send(
+            b"".join(self.release.piece(gap.piece)[gap.start : gap.end] for gap in request.gaps)
+        )
+
+    def _send(self, data: bytes) -> bytes:
         if self.corrupt_left:
             self.corrupt_left -= 1
             data = bytes(len(data))
-        return reply, data
+        self.sent_bytes += len(data)
+        return data
 
 
 class HostUnderTest:
@@ -144,6 +162,13 @@ class HostUnderTest:
             release.torrent, release.paths(self.root), have or [False] * len(release.spans), gaps
         )
 
+    def read_piece(self, release: Release, number: int) -> bytes:
+        """What lies of a piece, holes as zeros."""
+        span = release.spans[number]
+        with list(release.paths(self.root).values())[::-1][span.blob_index].open("rb") as file:
+            file.seek(span.offset_bytes)
+            return file.read(span.size_bytes).ljust(span.size_bytes, b"\0")
+
     async def fetch(
         self,
         torrent: Torrent,
@@ -152,6 +177,7 @@ class HostUnderTest:
         everybody: list[HostUnderTest] | None = None,
         config: FetchConfig | None = None,
         members: Members | None = None,
+        gaps: dict[int, tuple[tuple[int, int], ...]] | None = None,
     ) -> FetchReport:
         known = {other.name: other for other in everybody or others}
         return await fetch_release(
@@ -165,6 +191,7 @@ class HostUnderTest:
             verify_piece=origin.release.verify,
             members=lambda: members or {},
             jitter=random.Random(self.name),
+            partly=PartlyHere(gaps or {}, partial(self.read_piece, origin.release)),
             config=config,
         )
 

@@ -44,7 +44,7 @@ CHECKS = [status_code_conformance, content_type_conformance, response_schema_con
 # These need another machine: "not now" is their right answer when that is down.
 ASK_A_HOST = ("/v1/hosts/{host}/services/{service}/logs", "/v1/hosts/{host}/metrics")
 
-OF_HOSTS = ("/v1/deal", "/v1/cells/{cell}/sync")
+OF_HOSTS = ("/v1/deal", "/v1/deal/gaps", "/v1/outlines", "/v1/cells/{cell}/sync")
 
 bounded = settings(
     max_examples=EXAMPLES,

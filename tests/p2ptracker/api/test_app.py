@@ -36,6 +36,8 @@ async def test_the_openapi_document_describes_every_route(tracker) -> None:
         "/v1/cells/{cell}/hosts",
         "/v1/cells/{cell}/sync",
         "/v1/deal",
+        "/v1/deal/gaps",
+        "/v1/outlines",
         "/v1/fleet/{service}/versions",
         "/v1/fleet/{service}/where/{version}",
         "/v1/releases/{service}",

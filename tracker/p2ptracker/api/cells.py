@@ -1,4 +1,4 @@
-"""Routes that daemons call: time, the hosts of a cell, sync, deal."""
+"""Routes that daemons call: time, the hosts of a cell, sync, deal, outlines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from litestar.types import ControllerRouterHandler
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.ids import CellId
 from p2pdeploy.limits import FRAME_BYTES_MAX
-from p2pdeploy.messages.deal import DEAL_REQUEST_BYTES_MAX, DealRequest
+from p2pdeploy.messages.deal import (
+    DEAL_REQUEST_BYTES_MAX,
+    GAP_REQUEST_BYTES_MAX,
+    DealRequest,
+    GapRequest,
+)
+from p2pdeploy.messages.outline import OUTLINE_REQUEST_BYTES_MAX, OutlineRequest
 from p2pdeploy.messages.sync import SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.identity import HostId
@@ -52,7 +58,7 @@ def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
             require_member(peer.identity, hosts)
         return list(hosts.values())
 
-    return [get_time, get_cell_hosts, _sync_handler(plane), _deal_handler(plane)]
+    return [get_time, get_cell_hosts, _sync_handler(plane), *_deal_handlers(plane)]
 
 
 def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
@@ -77,7 +83,7 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
     return sync_cell
 
 
-def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
+def _deal_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     @post("/deal", "host", media_type=_OCTETS, body_bytes_max=DEAL_REQUEST_BYTES_MAX)
     async def deal_pieces(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
         """Deal pieces: the reply in the header X-Deal (msgpack, base64), their bytes the body."""
@@ -88,4 +94,18 @@ def _deal_handler(plane: ControlPlane) -> ControllerRouterHandler:
         header = base64.b64encode(encode(reply)).decode()
         return Response(data, headers={"X-Deal": header}, media_type=_OCTETS)
 
-    return deal_pieces
+    @post("/deal/gaps", "host", media_type=_OCTETS, body_bytes_max=GAP_REQUEST_BYTES_MAX)
+    async def fill_gaps(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
+        """Send what a host lacks of pieces that it was dealt and has in part."""
+        wanted = decode(body, GapRequest, bytes_max=GAP_REQUEST_BYTES_MAX)
+        require_host(peer_in(request.scope), wanted.host)
+        return Response(await plane.origin.fill(wanted), media_type=_OCTETS)
+
+    @post("/outlines", "host", media_type=_MSGPACK, body_bytes_max=OUTLINE_REQUEST_BYTES_MAX)
+    async def outline_chunks(request: Request[Any, Any, Any], body: RawBody) -> bytes:
+        """Say which small parts some chunks of a release consist of (messages/outline.py)."""
+        wanted = decode(body, OutlineRequest, bytes_max=OUTLINE_REQUEST_BYTES_MAX)
+        require_host(peer_in(request.scope), wanted.host)
+        return encode(await plane.origin.outline(wanted))
+
+    return [deal_pieces, fill_gaps, outline_chunks]
