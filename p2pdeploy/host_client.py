@@ -14,6 +14,7 @@ from p2pdeploy.errors import (
     RefusedError,
     UnavailableError,
 )
+from p2pdeploy.messages.cache import Cache, CacheRequest, Pruned, PruneRequest
 from p2pdeploy.messages.host import (
     HOST_REPLY_BYTES_MAX,
     HostReply,
@@ -31,12 +32,22 @@ from p2pdeploy.messages.host import (
 from p2pdeploy.trust.streams import open_stream
 from p2pdeploy.trust.tls import IdentityFiles, client_context, is_host
 
-__all__ = ["HostAddress", "ask_logs", "ask_metrics", "ask_status", "ask_why"]
+__all__ = [
+    "PRUNE_TIMEOUT_S",
+    "HostAddress",
+    "ask_cache",
+    "ask_logs",
+    "ask_metrics",
+    "ask_prune",
+    "ask_status",
+    "ask_why",
+]
 
 ASK_TIMEOUT_S = 5.0  # a daemon answers from memory, or from the end of a log file
+PRUNE_TIMEOUT_S = 60.0  # deleting ten releases of 100,000 files each
 _READ_BYTES = 64 * 1024
 
-Reply = TypeVar("Reply", Logs, Status, Metrics, Why)
+Reply = TypeVar("Reply", Logs, Status, Metrics, Why, Cache, Pruned)
 
 
 class HostAddress:
@@ -81,7 +92,19 @@ async def ask_why(host: HostAddress, request: WhyRequest) -> Why:
     return await _ask(host, request, Why)
 
 
-async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Reply:
+async def ask_cache(host: HostAddress) -> Cache:
+    """Which releases lie there, and how much room there is."""
+    return await _ask(host, CacheRequest(), Cache)
+
+
+async def ask_prune(host: HostAddress) -> Pruned:
+    """Have what is unused deleted there; only the control plane's identity is heard."""
+    return await _ask(host, PruneRequest(), Pruned, timeout_s=PRUNE_TIMEOUT_S)
+
+
+async def _ask(
+    host: HostAddress, request: HostRequest, kind: type[Reply], *, timeout_s: float = ASK_TIMEOUT_S
+) -> Reply:
     """One request, one reply.
 
     Raises:
@@ -91,10 +114,10 @@ async def _ask(host: HostAddress, request: HostRequest, kind: type[Reply]) -> Re
         ConfigError: our own identity is not usable.
     """
     try:
-        with trio.fail_after(ASK_TIMEOUT_S):
+        with trio.fail_after(timeout_s):
             payload = await _exchange(host, encode(request))
     except trio.TooSlowError as error:
-        raise UnavailableError(f"no answer within {ASK_TIMEOUT_S:g} s", where=str(host)) from error
+        raise UnavailableError(f"no answer within {timeout_s:g} s", where=str(host)) from error
     reply: HostReply = decode(payload, HostReply, bytes_max=HOST_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
     if isinstance(reply, Refusal):
         raise _refusal(reply)

@@ -35,8 +35,8 @@ Reading order:
 * :mod:`~p2pdaemon.control`, over :mod:`~p2pdaemon.answers`: the control plane's client;
   :mod:`~p2pdaemon.sync_cell`: a delegate's exchange; :mod:`~p2pdaemon.learn_cell`, over
   :mod:`~p2pdaemon.kept_inventory`: time and seeds; all by :mod:`~p2pdaemon.tries`
-* :mod:`~p2pdaemon.reporter`, :mod:`~p2pdaemon.metrics`, :mod:`~p2pdaemon.host_api`: what
-  operators are told
+* :mod:`~p2pdaemon.reporter`, :mod:`~p2pdaemon.metrics`, :mod:`~p2pdaemon.host_api`,
+  :mod:`~p2pdaemon.release_cache`: what operators are told
 * :mod:`~p2pdaemon.stop_services`: when the daemon is down
 * :mod:`~p2pdaemon.services`: the supervisor, health checks, restarts, logs, ports
 """

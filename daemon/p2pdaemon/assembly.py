@@ -27,6 +27,7 @@ from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.make_room import RoomMaker
 from p2pdaemon.mesh import Mesh
 from p2pdaemon.refused import Refused
+from p2pdaemon.release_cache import ReleaseCache
 from p2pdaemon.release_inventory import ReleaseInventory
 from p2pdaemon.reporter import Attester, Reporter
 from p2pdaemon.service_process import ServiceProcess
@@ -167,7 +168,13 @@ def assemble(ground: Ground) -> Daemon:
         control_side=ControlSide(learner=learner, sync=sync),
         trust=trust,
         reporter=reporter,
-        host_api=HostApi(reporter, releases.store, ground.serving, cell.refused.is_revoked),
+        host_api=HostApi(
+            reporter,
+            releases.store,
+            ReleaseCache(releases.maker, releases.room),
+            ground.serving,
+            cell.refused.is_revoked,
+        ),
     )
 
 

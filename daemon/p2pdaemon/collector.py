@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from p2pdeploy.ids import Digest, ServiceName
+from p2pdeploy.messages.cache import CacheState
 
 __all__ = ["Collector", "ReleaseOnDisk", "victims"]
 
@@ -26,12 +27,15 @@ assert EVICT_UNASKED_S < KEEP_UNASKED_S, "room that is needed is made sooner tha
 class ReleaseOnDisk(msgspec.Struct, frozen=True):
     """A release on this disk, whole or begun.
 
-    ``size_bytes`` is what its deletion frees.  ``used_at`` is when it was asked for last, in
-    seconds since the epoch.
+    ``service`` is empty while not even its manifest is there; ``size_bytes`` is what its deletion
+    frees.  ``staged_at`` is when it was whole, 0 before; ``used_at`` when it was asked for last.
+    Both in seconds since the epoch.
     """
 
     digest: Digest
+    service: ServiceName
     size_bytes: int
+    staged_at: float
     used_at: float
 
 
@@ -40,11 +44,15 @@ class Collector:
 
     def __init__(self) -> None:
         self._kept: dict[ServiceName, frozenset[Digest]] = {}
+        self._rollbacks: dict[ServiceName, Digest | None] = {}
         self._unasked_since: dict[Digest, float] = {}
         self._let_go: set[Digest] = set()  # asked for in this life of the daemon, and no more
 
-    def keep(self, service: ServiceName, digests: frozenset[Digest]) -> None:
-        """The core's latest word on *service*."""
+    def keep(
+        self, service: ServiceName, digests: frozenset[Digest], rollback: Digest | None = None
+    ) -> None:
+        """The core's latest word on *service*, which goes back to *rollback*."""
+        self._rollbacks[service] = rollback
         self._let_go |= self._kept.get(service, frozenset()) - digests
         self._kept[service] = digests
         self._let_go -= digests
@@ -75,6 +83,27 @@ class Collector:
             for digest, since in self._unasked(on_disk, in_use, now_s).items()
             if digest in self._let_go or now_s - since >= EVICT_UNASKED_S
         ]
+
+    def states(
+        self,
+        on_disk: Sequence[Digest],
+        *,
+        active: frozenset[Digest],
+        in_use: frozenset[Digest],
+        now_s: float,
+    ) -> dict[Digest, CacheState]:
+        """Why each release of *on_disk* is there.  As :meth:`collectable`; *active* are linked."""
+        states: dict[Digest, CacheState] = dict.fromkeys(on_disk, "unknown")
+        unused = self.unused(on_disk, in_use=in_use | active, now_s=now_s)
+        states |= dict.fromkeys(unused, "unused")
+        for digest in on_disk:
+            if digest in active:
+                states[digest] = "active"
+            elif self.keeps(digest) and digest in self._rollbacks.values():
+                states[digest] = "rollback"
+            elif digest in in_use or self.keeps(digest):
+                states[digest] = "planned"
+        return states
 
     def _unasked(
         self, on_disk: Sequence[Digest], in_use: frozenset[Digest], now_s: float

@@ -1,4 +1,4 @@
-"""The daemon's own small server: logs, status, metrics, and why nothing happens.
+"""The daemon's own small server: logs, status, metrics, why nothing happens, and its releases.
 
 One request and one reply per TLS stream (``messages/host.py``), on the host's own address.  A
 stream that is a stranger's, malformed, slow or one too many is closed without an answer, and
@@ -17,6 +17,7 @@ from functools import partial
 import trio
 
 from p2pdaemon.isolate import isolated
+from p2pdaemon.release_cache import ReleaseCache
 from p2pdaemon.reporter import Reporter
 from p2pdaemon.services.logs import tail
 from p2pdaemon.store import ReleaseStore
@@ -29,8 +30,10 @@ from p2pdeploy.errors import (
     TrustError,
     UnavailableError,
 )
+from p2pdeploy.host_client import PRUNE_TIMEOUT_S
 from p2pdeploy.ids import ServiceName, check_service
 from p2pdeploy.messages.api import ErrorBody
+from p2pdeploy.messages.cache import CacheRequest, PruneRequest
 from p2pdeploy.messages.host import (
     HOST_REQUEST_BYTES_MAX,
     LOG_BYTES_MAX,
@@ -65,6 +68,7 @@ class HostApi:
     Args:
         reporter: Knows status and metrics.
         store: Where the services' logs lie.
+        cache: Knows which releases are there.
         context: What we present; demands a certificate of this fleet.
         is_revoked: Whether a valid certificate is to be refused nevertheless.
     """
@@ -73,12 +77,14 @@ class HostApi:
         self,
         reporter: Reporter,
         store: ReleaseStore,
+        cache: ReleaseCache,
         context: ssl.SSLContext,
         is_revoked: Callable[[Peer], bool],
     ) -> None:
         self._reporter = reporter
         self._is_revoked = is_revoked
         self._store = store
+        self._cache = cache
         self._context = context
         self._strangers = Places(open_max=STREAMS_MAX, each_max=STREAMS_MAX)
         self._answers = 0
@@ -113,13 +119,17 @@ class HostApi:
     async def _serve_once(self, stream: trio.SocketStream) -> None:
         """Answer one request; what strangers can cause is counted and not logged."""
         try:
-            with trio.fail_after(STREAM_TIMEOUT_S):
+            with trio.fail_after(STREAM_TIMEOUT_S) as patience:
                 secure, peer = await self._shake_hands(stream)
                 _check_asker(peer)
                 if self._is_revoked(peer):
                     raise TrustError("the certificate was revoked", code="revoked")
                 with self._room_for_an_answer():
-                    reply = await self._answer(await self._receive(secure))
+                    request = await self._receive(secure)
+                    if isinstance(request, PruneRequest):
+                        _check_pruner(peer)
+                        patience.deadline += PRUNE_TIMEOUT_S
+                    reply = await self._answer(request)
                     await secure.send_all(frame(encode(reply)))
         except (P2PDeployError, trio.BrokenResourceError, trio.TooSlowError):
             self._reporter.requests_dropped += 1
@@ -164,6 +174,10 @@ class HostApi:
                     return self._why(request)
                 case StatusRequest():
                     return self._reporter.status()
+                case CacheRequest():
+                    return await self._cache.show()
+                case PruneRequest():
+                    return await self._cache.prune()
                 case MetricsRequest():
                     return Metrics(text=self._reporter.metrics())
         except P2PDeployError as error:
@@ -202,6 +216,12 @@ def _check_asker(peer: Peer) -> None:
     """Operators and the control plane may look; one host has no business with another's logs."""
     if not isinstance(peer.identity, ControlPlaneId | OperatorId):
         raise TrustError(f"{peer.identity} may not ask a daemon")
+
+
+def _check_pruner(peer: Peer) -> None:
+    """Who may have something deleted is the control plane's to judge, and to put on record."""
+    if not isinstance(peer.identity, ControlPlaneId):
+        raise TrustError(f"{peer.identity} may not have releases deleted")
 
 
 def _unknown(service: ServiceName) -> NotFoundError:

@@ -19,8 +19,9 @@ from p2pdaemon.release_inventory import ReleaseInventory
 from p2pdaemon.stage_build import BuildStager
 from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import P2PDeployError
-from p2pdeploy.ids import Digest, ServiceName
+from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import DISK_FULL
+from p2pdeploy.messages.cache import CacheState
 from p2pdeploy.messages.orders import Build
 
 __all__ = ["RoomMaker", "Stager"]
@@ -87,18 +88,23 @@ class RoomMaker:
                 with trio.move_on_after(EVICT_LOOK_S):
                     await self._room.wait(build.digest, needed)
 
+    async def releases(self) -> list[tuple[ReleaseOnDisk, CacheState]]:
+        """What lies on the disk, and why.  Raises OSError."""
+        releases = await self._inventory.releases()
+        active = await self._inventory.linked()
+        states = self._collector.states(
+            [release.digest for release in releases],
+            active=active,
+            in_use=self._stager.in_use(),
+            now_s=boottime_s(),
+        )
+        return [(release, states[release.digest]) for release in releases]
+
     async def unused(self) -> list[ReleaseOnDisk]:
         """What nobody needs.  Raises OSError."""
-        releases = await self._inventory.releases()
-        in_use = await self._inventory.linked() | self._stager.in_use()
-        may_go = frozenset(
-            self._collector.unused(
-                [release.digest for release in releases], in_use=in_use, now_s=boottime_s()
-            )
-        )
-        return [release for release in releases if release.digest in may_go]
+        return [release for release, state in await self.releases() if state == "unused"]
 
-    async def prune(self) -> list[Digest]:
+    async def prune(self) -> list[ReleaseOnDisk]:
         """Delete what nobody needs now; what was deleted.  Raises OSError."""
         return await self._delete(await self.unused())
 
@@ -106,12 +112,12 @@ class RoomMaker:
         """Whether there is more room now."""
         return bool(await self._delete(victims(await self.unused(), missing_bytes)))
 
-    async def _delete(self, releases: list[ReleaseOnDisk]) -> list[Digest]:
-        deleted: list[Digest] = []
+    async def _delete(self, releases: list[ReleaseOnDisk]) -> list[ReleaseOnDisk]:
+        deleted: list[ReleaseOnDisk] = []
         for release in releases:
             digest = release.digest
             # Deletions before this one took time: an order may have asked for it meanwhile.
             if await self._stager.delete(digest, is_kept=partial(self._collector.keeps, digest)):
                 _log.info("release evicted", digest=digest, size_bytes=release.size_bytes)
-                deleted.append(digest)
+                deleted.append(release)
         return deleted

@@ -1,16 +1,19 @@
 """What lies in this host's folder of releases, by size and last use (shell).
 
-Sizes of staged releases are remembered: their files never change, and walking 100,000 of them
-takes a third of a second.
+What is there of staged releases is remembered: they never change, and walking 100,000 files takes
+a third of a second.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import msgspec
 import trio
 
 from p2pdaemon.collector import ReleaseOnDisk
 from p2pdaemon.store import ReleaseStore
-from p2pdeploy.ids import Digest
+from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.payload.allocate import allocated_bytes
 
 __all__ = ["ReleaseInventory"]
@@ -27,7 +30,7 @@ class ReleaseInventory:
 
     def __init__(self, store: ReleaseStore) -> None:
         self._store = store
-        self._staged_bytes: dict[Digest, int] = {}
+        self._staged: dict[Digest, ReleaseOnDisk] = {}
 
     async def releases(self) -> list[ReleaseOnDisk]:
         """Every release, whole or begun, in digest order.  Raises OSError."""
@@ -39,23 +42,23 @@ class ReleaseInventory:
 
     def _releases(self) -> list[ReleaseOnDisk]:
         digests = self._store.digests()
-        self._staged_bytes = {d: self._staged_bytes[d] for d in digests if d in self._staged_bytes}
         found: list[ReleaseOnDisk] = []
         for digest in digests:
-            try:
-                release = ReleaseOnDisk(
-                    digest=digest,
-                    size_bytes=self._size_bytes(digest),
-                    used_at=self._store.used_at(digest),
-                )
-            except FileNotFoundError:
-                continue  # deleted meanwhile
-            found.append(release)
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                found.append(self._release(digest))
+        self._staged = {release.digest: release for release in found if release.staged_at}
         return found
 
-    def _size_bytes(self, digest: Digest) -> int:
-        if not self._store.is_staged(digest):
-            return allocated_bytes(self._store.root(digest))
-        if digest not in self._staged_bytes:
-            self._staged_bytes[digest] = allocated_bytes(self._store.root(digest))
-        return self._staged_bytes[digest]
+    def _release(self, digest: Digest) -> ReleaseOnDisk:
+        staged_at, used_at = self._store.staged_at(digest), self._store.used_at(digest)
+        known = self._staged.get(digest)
+        if known is not None and known.staged_at == staged_at:
+            return msgspec.structs.replace(known, used_at=used_at)
+        manifest = self._store.read_manifest(digest)
+        return ReleaseOnDisk(
+            digest=digest,
+            service=manifest.service if manifest else ServiceName(""),
+            size_bytes=allocated_bytes(self._store.root(digest)),
+            staged_at=staged_at,
+            used_at=used_at,
+        )

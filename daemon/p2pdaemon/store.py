@@ -75,6 +75,10 @@ class ReleaseStore:
         except FileNotFoundError:
             return root.stat().st_mtime  # it was only just begun
 
+    def staged_at(self, digest: Digest) -> float:
+        """When the release was whole, in seconds since the epoch; 0: it is not."""
+        return stage.staged_at(self.root(digest))
+
     def note_used(self, digest: Digest) -> None:
         """The release is asked for now; survives the daemon.  Does nothing if it is gone."""
         with suppress(FileNotFoundError):

@@ -191,8 +191,8 @@ class SvcMgr:
                 self._tasks(service, service_nursery).change(effect)
             case Run(service=service, build=build, start=start):
                 self._tasks(service, service_nursery).supervise(build, start=start)
-            case Keep(service=service, digests=digests):
-                self._collector.keep(service, digests)
+            case Keep(service=service, digests=digests, rollback=rollback):
+                self._collector.keep(service, digests, rollback)
             case Wake(at_boot_s=at_boot_s):
                 self._wake_at = at_boot_s
                 self._wake_moved.set()

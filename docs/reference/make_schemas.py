@@ -38,6 +38,7 @@ from p2pdeploy.messages.api import (
     WhereRow,
 )
 from p2pdeploy.messages.audit import AuditEntry
+from p2pdeploy.messages.cache import CacheView
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
 from p2pdeploy.messages.keys import KeyView, RotationAnswer
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
@@ -60,6 +61,7 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     ("releases", list[ReleaseView], "`p2pctl release list SVC`"),
     ("delegations", DelegationView, "`p2pctl release delegate SVC`"),
     ("hosts", list[HostView], "`p2pctl hosts`"),
+    ("cache", list[CacheView], "`p2pctl cache show|prune`"),
     ("versions", VersionsView, "`p2pctl fleet versions SVC`"),
     ("where", list[WhereRow], "`p2pctl fleet where SVC VER`"),
     ("logs", LogsView, "`p2pctl logs HOST SVC`"),

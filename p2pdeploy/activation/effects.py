@@ -85,10 +85,14 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Keep(msgspec.Struct, frozen=True):
-    """These builds must stay on disk; others of the service may be collected."""
+    """These builds must stay on disk; others of the service may be collected.
+
+    ``rollback`` is the one among them that the service goes back to; None: there is none.
+    """
 
     service: ServiceName
     digests: frozenset[Digest]
+    rollback: Digest | None = None
 
 
 class Wake(msgspec.Struct, frozen=True):

@@ -132,7 +132,7 @@ def _keep(slot: Slot) -> Keep:
     builds += [order.build for order in (slot.plan, slot.revert, slot.settled) if order]
     digests = frozenset(build.digest for build in builds if build)
     slot.staged &= digests
-    return Keep(record.service, digests)
+    return Keep(record.service, digests, record.previous.digest if record.previous else None)
 
 
 def _staged(slot: Slot, event: Staged, now: Now) -> list[Effect]:

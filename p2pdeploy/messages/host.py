@@ -1,4 +1,5 @@
-"""What an operator asks one host's daemon: logs, status, metrics, and why nothing happens.
+"""What an operator asks one host's daemon: logs, status, metrics, why nothing happens, and which
+releases lie there.
 
 One TLS stream, one request, one reply, one frame each way.  The daemon serves the control plane
 and operators; the caller demands the very host it asks.
@@ -13,6 +14,7 @@ import msgspec
 from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.messages.api import ErrorBody
 from p2pdeploy.messages.attestation import Attestation
+from p2pdeploy.messages.cache import Cache, CacheRequest, Pruned, PruneRequest
 
 __all__ = [
     "HOST_REPLY_BYTES_MAX",
@@ -60,7 +62,9 @@ class WhyRequest(msgspec.Struct, frozen=True, kw_only=True, tag="why?"):
     service: ServiceName
 
 
-HostRequest = LogsRequest | StatusRequest | MetricsRequest | WhyRequest
+HostRequest = (
+    LogsRequest | StatusRequest | MetricsRequest | WhyRequest | CacheRequest | PruneRequest
+)
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True, tag="logs"):
@@ -113,4 +117,4 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     error: ErrorBody
 
 
-HostReply = Logs | Status | Metrics | Why | Refusal
+HostReply = Logs | Status | Metrics | Why | Cache | Pruned | Refusal

@@ -37,6 +37,7 @@ __all__ = [
     "open_blob",
     "prepare",
     "remove",
+    "staged_at",
     "verify",
 ]
 
@@ -64,6 +65,14 @@ def open_blob(root: Path, manifest: Manifest, blob_index: int, flags: int = os.O
 def is_staged(root: Path) -> bool:
     """Whether the release is whole, verified and read-only."""
     return (root / MARKER).is_file()
+
+
+def staged_at(root: Path) -> float:
+    """When the release was whole, in seconds since the epoch; 0 when it is not."""
+    try:
+        return (root / MARKER).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def prepare(root: Path, manifest: Manifest) -> None:

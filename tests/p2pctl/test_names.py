@@ -18,6 +18,8 @@ from tests.trust_folder import add_trust
         ("rollout", "history", "{}"),
         ("logs", "{}", "hello"),
         ("logs", "h01", "{}"),
+        ("cache", "show", "{}"),
+        ("cache", "prune", "{}"),
         ("fleet", "versions", "{}"),
         ("release", "show", "{}", "1.0.0"),
         ("publish", "{}", "1.0.0", "tree"),

@@ -15,7 +15,7 @@ from p2pdaemon.collector import (
 from p2pdeploy.ids import Digest, ServiceName
 
 HELLO, OTHER = ServiceName("hello"), ServiceName("other")
-A, B, C = (Digest(letter * 64) for letter in "abc")
+A, B, C, D, E, F = (Digest(letter * 64) for letter in "abcdef")
 NOTHING: frozenset[Digest] = frozenset()
 
 
@@ -77,6 +77,33 @@ def test_a_release_that_was_deleted_and_came_back_is_not_taken_for_the_old_one()
     assert collector.unused([A], in_use=NOTHING, now_s=1) == []
 
 
+def test_each_release_is_there_for_one_reason() -> None:
+    collector = Collector()
+    collector.keep(HELLO, frozenset({A, B, C, D}))
+    collector.keep(HELLO, frozenset({A, B, C}), rollback=B)
+    states = collector.states(
+        [A, B, C, D, E, F], active=frozenset({A}), in_use=frozenset({E}), now_s=0
+    )
+    assert states == {
+        A: "active",
+        B: "rollback",
+        C: "planned",
+        D: "unused",
+        E: "planned",
+        F: "unknown",
+    }
+    later = collector.states([A, F], active=frozenset({A}), in_use=NOTHING, now_s=EVICT_UNASKED_S)
+    assert later == {A: "active", F: "unused"}
+
+
+def test_what_nobody_goes_back_to_any_more_is_no_rollback() -> None:
+    collector = Collector()
+    collector.keep(HELLO, frozenset({A, B}), rollback=B)
+    collector.keep(HELLO, frozenset({A}))
+    states = collector.states([A, B], active=frozenset({A}), in_use=NOTHING, now_s=0)
+    assert states == {A: "active", B: "unused"}
+
+
 DIGESTS = st.sampled_from([Digest(letter * 64) for letter in "abcdef"])
 
 
@@ -103,12 +130,19 @@ def test_what_any_service_keeps_or_anybody_uses_never_goes(
     unused = collector.unused(sorted(on_disk), in_use=in_use, now_s=now_s)
     assert not kept & set(unused)
     assert set(unused) <= on_disk
+    states = collector.states(sorted(on_disk), active=NOTHING, in_use=in_use, now_s=now_s)
+    assert {digest for digest in on_disk if states[digest] == "unused"} == set(unused)
     assert set(collector.collectable(sorted(on_disk), in_use=in_use, now_s=now_s)) <= set(unused)
 
 
 RELEASES = st.lists(
     st.builds(
-        ReleaseOnDisk, digest=DIGESTS, size_bytes=st.integers(0, 50), used_at=st.floats(0, 9)
+        ReleaseOnDisk,
+        digest=DIGESTS,
+        service=st.just(HELLO),
+        size_bytes=st.integers(0, 50),
+        staged_at=st.just(0.0),
+        used_at=st.floats(0, 9),
     ),
     unique_by=lambda release: release.digest,
 )

@@ -16,8 +16,16 @@ from p2pdaemon.host_api import STREAMS_MAX, HostApi
 from p2pdaemon.refused import Refused
 from p2pdeploy.codec import encode, frame
 from p2pdeploy.errors import NotFoundError, RefusedError, TrustError, UnavailableError
-from p2pdeploy.host_client import HostAddress, ask_logs, ask_status, ask_why
-from p2pdeploy.ids import HostName, ServiceName
+from p2pdeploy.host_client import (
+    HostAddress,
+    ask_cache,
+    ask_logs,
+    ask_prune,
+    ask_status,
+    ask_why,
+)
+from p2pdeploy.ids import Digest, HostName, ServiceName
+from p2pdeploy.messages.cache import Cache, CachedRelease, Pruned
 from p2pdeploy.messages.host import (
     HOST_REQUEST_BYTES_MAX,
     Logs,
@@ -50,15 +58,54 @@ def identity(config) -> IdentityFiles:
     return operator_files(fleet_of(config), "ann", "viewer")
 
 
+class SomeCache:
+    """One release that nobody needs."""
+
+    def __init__(self) -> None:
+        self.releases = [
+            CachedRelease(
+                digest=Digest("ab" * 32),
+                service=HELLO,
+                size_bytes=1,
+                state="unused",
+                staged_at=1.0,
+                used_at=1.0,
+            )
+        ]
+
+    async def show(self) -> Cache:
+        await trio.lowlevel.checkpoint()
+        return Cache(
+            releases=self.releases,
+            free_bytes=5,
+            reserve_bytes=1,
+            held_bytes=0,
+            waiting=0,
+            needed_bytes=0,
+        )
+
+    async def prune(self) -> Pruned:
+        await trio.lowlevel.checkpoint()
+        gone, self.releases = self.releases, []
+        return Pruned(releases=gone)
+
+
 @pytest.fixture
-async def reporter(config, store, nursery, identity):
+def cache() -> SomeCache:
+    return SomeCache()
+
+
+@pytest.fixture
+async def reporter(config, store, cache, nursery, identity):
     """Of a host that has never had a service."""
     silent = SimpleNamespace(requests_dropped=0, why=lambda _: None, attestation=lambda _: None)
     silent.refused = Refused("lab", config.cell)
     files = load_identity(config.identity_dir, config.name).files
     context = server_context(files, demands_certificate=True)
     await nursery.start(
-        HostApi(silent, store, context, silent.refused.is_revoked).serve, config.address, PORT
+        HostApi(silent, store, cache, context, silent.refused.is_revoked).serve,
+        config.address,
+        PORT,
     )
     return silent
 
@@ -110,6 +157,24 @@ async def test_an_operator_and_the_control_plane_are_answered(reporter, config, 
     files = control_plane_files(fleet_of(config))
     assert await is_answered(HostAddress(config.name, config.address, PORT, identity=files))
     assert reporter.requests_dropped == 0
+
+
+async def test_an_operator_sees_releases_and_has_none_deleted(reporter, config, cache, identity):
+    """Not even an admin: what is deleted is judged and put on record by the control plane."""
+    admin = operator_files(fleet_of(config), "root", "admin", "rollout-owner")
+    host = HostAddress(config.name, config.address, PORT, identity=admin)
+    assert (await ask_cache(host)).releases == cache.releases
+    with pytest.raises(UnavailableError):
+        await ask_prune(host)
+    assert reporter.requests_dropped == 1
+    assert len(cache.releases) == 1
+
+
+async def test_the_control_plane_has_releases_deleted(reporter, config, cache):
+    files = control_plane_files(fleet_of(config))
+    host = HostAddress(config.name, config.address, PORT, identity=files)
+    assert len((await ask_prune(host)).releases) == 1
+    assert cache.releases == []
 
 
 async def test_another_fleets_operator_is_not_answered(reporter, config, host, tmp_path):

@@ -16,7 +16,15 @@ import trio
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.service_process import ServiceProcess
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.host_client import HostAddress, ask_logs, ask_metrics, ask_status, ask_why
+from p2pdeploy.host_client import (
+    HostAddress,
+    ask_cache,
+    ask_logs,
+    ask_metrics,
+    ask_prune,
+    ask_status,
+    ask_why,
+)
 from p2pdeploy.ids import HostName
 from p2pdeploy.messages.attestation import Attestation, Rank
 from p2pdeploy.messages.host import LogsRequest, WhyRequest
@@ -24,7 +32,7 @@ from p2pdeploy.messages.orders import Build
 from p2pdeploy.trust.host_identity import load_identity
 from tests.p2pdaemon.cell_of_two import PATIENCE_S, Cell, as_host, serve_control_plane
 from tests.p2pdaemon.conftest import HELLO, fleet_of
-from tests.trust_folder import enrol
+from tests.trust_folder import control_plane_files, enrol
 
 pytestmark = pytest.mark.processes
 
@@ -80,6 +88,39 @@ async def test_services_outlive_every_end_of_their_daemon(
 
     assert await trio.to_thread.run_sync(cell.start("stop-services").wait) == 0
     assert await process.adopt() is None
+
+
+async def test_a_daemon_knows_why_each_release_is_there_and_deletes_what_nobody_needs(
+    cell: Cell, process: ServiceProcess, release: Callable[..., Build]
+) -> None:
+    first, second, third = release("1.0.0"), release("1.1.0"), release("1.2.0")
+    control_plane = HostAddress(
+        cell.host.name,
+        cell.host.address,
+        cell.host.port,
+        identity=control_plane_files(fleet_of(cell.config)),
+    )
+
+    async def states() -> dict[str, str]:
+        return {found.digest: found.state for found in (await ask_cache(cell.host)).releases}
+
+    async with cell.daemon():
+        for number, (build, before) in enumerate(((first, None), (second, first), (third, second))):
+            cell.order(build, before, 2 + 2 * number, 0.1)
+            await cell.attested(healthy(build.version))
+        kept = {third.digest: "active", second.digest: "rollback"}
+        with trio.fail_after(PATIENCE_S):
+            while await states() != {first.digest: "unused"} | kept:  # noqa: ASYNC110 its own word
+                await trio.sleep(0.05)
+        pid = await child_pid(process)
+        pruned = await ask_prune(control_plane)
+        assert [gone.digest for gone in pruned.releases] == [first.digest]
+        assert pruned.releases[0].service == HELLO
+        assert await states() == kept
+        assert (await ask_prune(control_plane)).releases == []
+        assert await child_pid(process) == pid
+        text = (await ask_metrics(cell.host)).text
+        assert 'p2pdaemon_disk_full{kind="waiting"} 0.0' in text
 
 
 async def test_nobody_else_may_look_at_what_the_daemon_keeps(

@@ -46,6 +46,7 @@ COMMANDS = {
     "release": LazyCommand("p2pctl.cmd_release:release", "Show what is published."),
     "rollout": LazyCommand("p2pctl.cmd_rollout:rollout", "Plan, start, watch and stop rollouts."),
     "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
+    "cache": LazyCommand("p2pctl.cmd_cache:cache", "Which releases lie on hosts, and why."),
     "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),
     "enroll": LazyCommand("p2pctl.cmd_enroll:enroll", "Let hosts in, and put them out."),
     "auth": LazyCommand("p2pctl.cmd_auth:auth", "People and jobs: who may do what."),

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from p2pctl.api.access import AccessCalls
+from p2pctl.api.caches import CacheCalls
 from p2pctl.api.enrolment import EnrolmentCalls
 from p2pctl.api.hosts import HostCalls
 from p2pctl.api.keys import KeyCalls
@@ -27,6 +28,7 @@ class ApiClient(
     ReleaseCalls,
     RolloutCalls,
     HostCalls,
+    CacheCalls,
     EnrolmentCalls,
     OperatorCalls,
     AccessCalls,

@@ -55,6 +55,13 @@ async def test_a_publisher_rolls_out_nothing(api: Callers) -> None:
         assert await status(api, operator("rollout-owner"), "POST", f"/v1/rollouts{path}") != 403
 
 
+async def test_only_who_rolls_out_has_releases_deleted_from_hosts(api: Callers) -> None:
+    for role in ("viewer", "publisher:*"):
+        assert await status(api, operator(role), "POST", "/v1/cache/prune") == 403
+        assert await status(api, operator(role), "GET", "/v1/cache?host=w99") == 409
+    assert await status(api, operator("rollout-owner"), "POST", "/v1/cache/prune") == 400
+
+
 async def test_a_hosts_certificate_opens_no_route_of_operators(api: Callers) -> None:
     refused = {"view", "operator", "publish", "rollout", "admin"}
     tried = 0

@@ -30,6 +30,11 @@ _LOOKS = {
     "failed": Look("✖", "red"),
     "rolling-back": Look("↩", "magenta"),
     "rolled-back": Look("↩", "magenta"),
+    # releases on a host
+    "active": Look("✔", "green"),
+    "rollback": Look("↩", "green"),
+    "unused": Look("○", "dim"),
+    "unknown": Look("?", "dim"),
     # rollouts
     "unsigned": Look("✎", "yellow"),
     "planned": Look("○", "dim"),

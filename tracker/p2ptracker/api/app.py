@@ -19,6 +19,7 @@ import p2pdeploy
 from p2pdeploy.messages.access import AccessRow
 from p2ptracker.api.audit import audit_handlers, health_handler
 from p2ptracker.api.body_room import bound_bodies
+from p2ptracker.api.caches import cache_handlers
 from p2ptracker.api.cells import cell_handlers
 from p2ptracker.api.enrolment import enrolment_handlers
 from p2ptracker.api.failures import exception_handlers
@@ -35,6 +36,7 @@ from p2ptracker.api.tls import TlsConfig
 from p2ptracker.api.unread_body import Application, finish_bodies, let_go
 from p2ptracker.audit.calls import audited
 from p2ptracker.audit.log import AuditLog
+from p2ptracker.cells.caches import Caches
 from p2ptracker.control_plane import ControlPlane
 
 __all__ = ["make_app", "serve_api"]
@@ -48,6 +50,7 @@ SHUTDOWN_S = 2.0
 def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = None) -> Litestar:
     """The routes, each with its permission.  Rollouts are there when somebody answers for them."""
     routers: list[ControllerRouterHandler] = [
+        *cache_handlers(Caches(plane.inventory, plane.daemons, plane.database)),
         *cell_handlers(plane),
         *enrolment_handlers(
             plane.enrolment, plane.revoker, plane.repository, plane.keys.waits.ask_every_s

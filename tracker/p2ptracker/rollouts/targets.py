@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Protocol
 
 import msgspec
 
@@ -21,9 +22,18 @@ from p2pdeploy.topology import Host
 __all__ = ["Baseline", "baseline_of", "hosts_by_cell", "limits_of", "refuse_one_too_many"]
 
 
-def hosts_by_cell(
-    request: RolloutRequest, inventory: Sequence[Host]
-) -> dict[CellId, tuple[Host, ...]]:
+class Target(Protocol):
+    """Hosts by their labels or by their names."""
+
+    @property
+    def environment(self) -> str: ...
+    @property
+    def machine_function(self) -> str: ...
+    @property
+    def hosts(self) -> tuple[HostName, ...]: ...
+
+
+def hosts_by_cell(request: Target, inventory: Sequence[Host]) -> dict[CellId, tuple[Host, ...]]:
     """The target hosts of each cell, in name order.
 
     Raises:
@@ -49,7 +59,7 @@ def hosts_by_cell(
     return {cell: tuple(hosts) for cell, hosts in sorted(cells.items())}
 
 
-def _labelled(request: RolloutRequest, inventory: Sequence[Host]) -> list[Host]:
+def _labelled(request: Target, inventory: Sequence[Host]) -> list[Host]:
     if not (request.environment and request.machine_function):
         raise RefusedError(
             "an environment and a machine function go together",

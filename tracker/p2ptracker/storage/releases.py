@@ -27,6 +27,7 @@ __all__ = [
     "list_releases",
     "manifest_row",
     "published_at",
+    "versions_of",
 ]
 
 _NAMES_PER_QUERY = 500  # SQLite's oldest limit is 999 variables per statement
@@ -75,6 +76,20 @@ def list_releases(
         query = query.where(position < sa.tuple_(last.published_at.timestamp(), after))
     query = query.order_by(releases.c.published_at.desc(), releases.c.version.desc())
     return [_release_view(row) for row in connection.execute(query.limit(limit))]
+
+
+def versions_of(
+    connection: sa.Connection, digests: Sequence[Digest]
+) -> dict[Digest, list[Version]]:
+    """The versions that were published with each of *digests*, the oldest first."""
+    found: dict[Digest, list[Version]] = {}
+    for first in range(0, len(digests), _NAMES_PER_QUERY):
+        batch = digests[first : first + _NAMES_PER_QUERY]
+        query = sa.select(releases.c.manifest_digest, releases.c.version)
+        query = query.where(releases.c.manifest_digest.in_(batch))
+        for row in connection.execute(query.order_by(releases.c.published_at)):
+            found.setdefault(Digest(row.manifest_digest), []).append(Version(row.version))
+    return found
 
 
 def insert_release(
