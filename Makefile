@@ -8,7 +8,7 @@ PYTHON_FOLDERS := $(PACKAGES) tests benchmarks examples
 # The full count is split so that a failing range names itself and memory stays flat.
 SOAK_STARTS := 0 250 500 750 1000 1250 1500 1750
 # All of benchmarks/ but demo_time, which installs a clone of its own.
-BENCHMARKS := cli_start daemon_memory publish egress swarm_tls enrolment release_metadata
+BENCHMARKS := cli_start daemon_memory publish egress swarm_tls enrolment release_metadata small_files
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check sim bench docs soak lock

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOT_IN_BENCH = {"demo_time", "swarm", "swarm_table"}  # a clone of its own; root, and an hour
+# A clone of its own, and root; swarm_table takes an hour.
+NOT_IN_BENCH = {"delta", "demo_time", "swarm", "swarm_table"}
 
 
 def test_make_bench_runs_every_benchmark_but_those_that_its_readme_names() -> None:
