@@ -43,6 +43,7 @@ from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
 from p2pdeploy.messages.keys import KeyView, RotationAnswer
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.messages.signing import DelegationView
+from p2pdeploy.messages.swarm import SpreadView
 from p2pdeploy.trust.key_files import KeyStatus
 
 FOLDER = Path(__file__).resolve().parent
@@ -73,6 +74,7 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         "with `get -w` one document a line",
     ),
     ("rollouts", list[RolloutView], "`p2pctl rollout history`, `p2pctl rollout sign --standing`"),
+    ("spread", SpreadView, "`p2pctl swarm plot ROLLOUT -o json`"),
     ("reasons", list[Reason], "`p2pctl rollout why`"),
     ("join-tokens", list[TokenView], "`p2pctl enroll token|import`"),
     ("enrolment", EnrolmentStatus, "`p2pctl enroll status`"),

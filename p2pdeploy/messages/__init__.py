@@ -5,6 +5,7 @@
 * :mod:`~p2pdeploy.messages.gossip`: what the members of a cell tell each other
 * :mod:`~p2pdeploy.messages.deal`: how a host draws pieces from the origin
 * :mod:`~p2pdeploy.messages.outline`: how it finds what of a changed chunk it has
+* :mod:`~p2pdeploy.messages.swarm`: how it fares, and how a release spreads over all of them
 * :mod:`~p2pdeploy.messages.sync`: a delegate and the control plane, one exchange
 * :mod:`~p2pdeploy.messages.upload`: a publish, and its chunks on their way
 * :mod:`~p2pdeploy.messages.host`: what one host's daemon is asked

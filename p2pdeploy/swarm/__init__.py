@@ -11,6 +11,10 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.groups`, :mod:`~p2pdeploy.swarm.stripes` and
   :mod:`~p2pdeploy.swarm.trunks`: the one way of a piece into a rack and a cell, and
   :mod:`~p2pdeploy.swarm.overlay`: what of it concerns one host (pure)
+* :mod:`~p2pdeploy.swarm.limit`: the time that the network itself needs, and
+  :mod:`~p2pdeploy.swarm.stragglers`: who is behind, and why (pure)
+* :mod:`~p2pdeploy.swarm.fetch_meter`: what a host measures of its fetch, by
+  :mod:`~p2pdeploy.swarm.peer_traffic` and :mod:`~p2pdeploy.swarm.rate_meter` (pure)
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
 * :mod:`~p2pdeploy.swarm.identity`: the leaf that a host presents, and whose torrents it joins
 * :mod:`~p2pdeploy.swarm.admission`: which addresses may connect

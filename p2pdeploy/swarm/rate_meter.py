@@ -7,7 +7,7 @@ from collections import deque
 __all__ = ["LinkPeaks", "RateMeter"]
 
 WINDOW_S = 4.0  # evens out bursts of a shaper and of single pieces
-SAMPLES_MAX = 64  # a window holds half as many steps, or a note a second for its seconds
+SAMPLES_MAX = 64  # a window's edges are as fine as a few of them
 STEPS_MIN = 32  # a total that grows in steps is wrong by one of them: 3 % of so many
 
 
@@ -22,7 +22,7 @@ class RateMeter:
     def __init__(self, step_bytes: int = 0, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
         self._window_bytes_min = step_bytes * STEPS_MIN
-        self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES_MAX)
+        self._samples: deque[tuple[float, int]] = deque()
         self.bytes_per_s = 0
         self.peak_bytes_per_s = 0
 
@@ -33,6 +33,8 @@ class RateMeter:
             return
         if not samples or total_bytes > samples[-1][1]:  # the moments at which it grew, no others
             samples.append((now, total_bytes))
+        if len(samples) > SAMPLES_MAX:  # a window is longer than that: every other one does
+            self._samples = samples = deque(list(samples)[::2])
         while len(samples) > 2 and self._is_window(samples[1], now, total_bytes):
             samples.popleft()
         began, before_bytes = samples[0]

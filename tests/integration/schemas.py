@@ -17,6 +17,7 @@ _OF_TWO_WORDS = {
     ("release", "list"): "releases",
     ("fleet", "versions"): "versions",
     ("fleet", "where"): "where",
+    ("swarm", "plot"): "spread",
     ("rollout", "plan"): "rollout-plan",
     ("rollout", "why"): "reasons",
     ("rollout", "history"): "rollouts",

@@ -45,6 +45,7 @@ COMMANDS = {
     "publish": LazyCommand("p2pctl.cmd_publish:publish", "Publish a payload as a release."),
     "release": LazyCommand("p2pctl.cmd_release:release", "Show what is published."),
     "rollout": LazyCommand("p2pctl.cmd_rollout:rollout", "Plan, start, watch and stop rollouts."),
+    "swarm": LazyCommand("p2pctl.cmd_swarm:swarm", "How releases spread over their hosts."),
     "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
     "cache": LazyCommand("p2pctl.cmd_cache:cache", "Which releases lie on hosts, and why."),
     "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),

@@ -30,7 +30,7 @@ def is_final(rollout: RolloutView) -> bool:
 
 
 def find_rollout(api: ApiClient, name: str, *, timeout_s: float = TIMEOUT_S) -> RolloutView:
-    """The rollout with id *name*, or the newest for ``latest``; one look.
+    """The rollout with id *name*, or the newest for ``latest``, whole.
 
     Waits *timeout_s* for the answer, but never less than a busy machine needs.
 
@@ -44,7 +44,7 @@ def find_rollout(api: ApiClient, name: str, *, timeout_s: float = TIMEOUT_S) -> 
     newest = max(seen, key=lambda rollout: rollout.created_at, default=None)
     if newest is None:
         raise NotFoundError("there is no rollout yet", hint="see 'p2pctl rollout apply --help'")
-    return newest
+    return api.rollout(newest.id, timeout_s=patience_s)  # whole: a list has no figures of its swarm
 
 
 def follow(

@@ -15,6 +15,7 @@ Reading order:
 * :mod:`~p2ptracker.keys`: signing keys that come and go
 * :mod:`~p2ptracker.cells`: what the cells say, how it is kept, and what people ask of it
 * :mod:`~p2ptracker.rollouts`: rollouts, accepted, conducted and steered
+* :mod:`~p2ptracker.spreads`: how their releases spread, against what the network allows
 * :mod:`~p2ptracker.api`: the HTTP API under ``/v1``
 * :mod:`~p2ptracker.audit`: what people had it do, on record
 * :mod:`~p2ptracker.announce`: the BitTorrent tracker protocol

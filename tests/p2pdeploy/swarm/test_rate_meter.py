@@ -47,6 +47,14 @@ def test_large_pieces_do_not_look_like_a_fast_link() -> None:
     assert 0 < meter.peak_bytes_per_s <= 1.04 * piece / 8
 
 
+@pytest.mark.parametrize("notes_per_s", [1, 7, 500])
+@pytest.mark.parametrize("step_bytes", [0, 16 * MB])
+def test_a_peak_is_found_however_often_a_total_is_noted(notes_per_s: int, step_bytes: int) -> None:
+    moments = (number / notes_per_s for number in range(900 * notes_per_s))
+    meter = metered([(at, int(at * MB)) for at in moments], step_bytes=step_bytes)
+    assert meter.peak_bytes_per_s == pytest.approx(MB, rel=0.01)
+
+
 def test_a_total_that_falls_and_a_clock_that_stands_change_nothing() -> None:
     meter = metered([(0.0, 0), (5.0, 5 * MB), (5.0, 50 * MB), (6.0, MB)])
     assert meter.bytes_per_s == meter.peak_bytes_per_s == MB

@@ -12,6 +12,7 @@ from p2pdeploy.messages.api import (
     RolloutView,
 )
 from p2pdeploy.messages.approval import ApprovalRequest, RolloutProposal, StandingView
+from p2pdeploy.messages.swarm import SpreadView
 
 __all__ = ["RolloutCalls"]
 
@@ -60,6 +61,10 @@ class RolloutCalls(Calls):
     def rollout_hosts(self, rollout_id: str) -> list[RolloutHost]:
         """The hosts of a rollout and how far each is with it."""
         return self._wire.get(api_path("rollouts", rollout_id, "hosts"), list[RolloutHost])
+
+    def rollout_spread(self, rollout_id: str) -> SpreadView:
+        """How the release of a rollout spread over time, against the limit."""
+        return self._wire.get(api_path("rollouts", rollout_id, "spread"), SpreadView)
 
     def order_rollout(self, rollout_id: str, verb: str) -> RolloutView:
         """``pause``, ``resume``, ``retry``, ``abort`` or ``revert`` a rollout."""

@@ -6,6 +6,7 @@
 * :mod:`~p2pctl.render.rollout`: a rollout live, and as plain lines
 * :mod:`~p2pctl.render.rollout_tree`: its fault domains, as wide and as high as there is room
 * :mod:`~p2pctl.render.swarm`: how its release spreads
+* :mod:`~p2pctl.render.coverage_svg`: the same over time, as a picture
 * :mod:`~p2pctl.render.trust`: who may do what, the state of the audit log
 * :mod:`~p2pctl.render.demo`: the table at the end of the demo
 """

@@ -15,6 +15,7 @@
 * :mod:`~p2ptracker.rollouts.steering`: an operator's word
 * :mod:`~p2ptracker.rollouts.view`: a rollout as it stands now
 * :mod:`~p2ptracker.rollouts.why`: why it stands there
+* :mod:`~p2ptracker.rollouts.spreading`: how its release spreads
 * :mod:`~p2ptracker.rollouts.host_rows`: how far each of its hosts is
 * :mod:`~p2ptracker.rollouts.store`: rollouts in the database
 

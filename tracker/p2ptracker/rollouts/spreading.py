@@ -26,6 +26,7 @@ __all__ = ["RolloutSpreads", "spreading_of"]
 log = structlog.get_logger(__name__)
 
 RECORD_EVERY_S = 1.0  # a curve's points are as far apart
+PAUSE_FACTOR = 20  # of what a look took: figures of the largest fleets cost a twentieth of a core
 
 
 class RolloutSpreads:
@@ -42,19 +43,25 @@ class RolloutSpreads:
     async def record_spreads(self) -> None:
         """Task: record how releases spread, and who is behind, once a second."""
         while True:
+            began_at = trio.current_time()
             try:
                 await self.look()
             except UnavailableError as error:  # kept in memory, and stored the next time
                 log.warning("spreads-not-stored", code=error.code, reason=str(error))
-            await trio.sleep(RECORD_EVERY_S)
+            took_s = trio.current_time() - began_at
+            await trio.sleep(max(RECORD_EVERY_S, took_s * PAUSE_FACTOR))
 
     async def look(self) -> None:
         """Record once how the release of every rollout under way stands on its hosts."""
+        under_way = dict(self._ledger.under_way)
+        complete = {rollout for rollout in under_way if self._recorder.is_complete(rollout)}
         found = [
             spreading_of(document, [self._ledger.sight(cell) for cell in document.cells])
-            for document in list(self._ledger.under_way.values())
+            for rollout, document in under_way.items()
+            if rollout not in complete
         ]
-        await self._recorder.look([spreading for spreading in found if spreading is not None])
+        spreading = [one for one in found if one is not None]
+        await self._recorder.look(spreading, complete)
 
     async def find(self, rollout: RolloutId) -> SpreadView:
         """The figures and the curve of one rollout; raises NotFoundError when there are none."""

@@ -5,7 +5,7 @@ What is stored is at most ``STORE_EVERY_S`` old; a kill loses no more of a curve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -76,8 +76,17 @@ class SpreadRecorder:
             if spread.digest == request.manifest_digest:
                 spread.hear(request.cell, request.host, request.progress, self._clock())
 
-    async def look(self, under_way: Sequence[Spreading]) -> None:
+    def is_complete(self, rollout: RolloutId) -> bool:
+        """Whether every host of a rollout under way has its release, and all of it is drawn."""
+        spread = self._open.get(rollout)
+        return spread is not None and spread.is_complete
+
+    async def look(self, under_way: Sequence[Spreading], complete: Collection[RolloutId]) -> None:
         """Take in every rollout that is under way, draw the curves on, and store what is due.
+
+        Args:
+            under_way: Those whose release still spreads.
+            complete: Those that are under way and complete.
 
         Raises:
             UnavailableError: the database; nothing is forgotten, it is stored next time.
@@ -87,11 +96,10 @@ class SpreadRecorder:
             if spreading.rollout not in self._open:
                 await self._begin(spreading, now)
             spread = self._open[spreading.rollout]
-            if not spread.is_complete:
-                if spread.look(spreading, now):
-                    self._unsaved.add(spreading.rollout)
-                self._note_complete(spreading.rollout, spread, now)
-        over = self._open.keys() - {spreading.rollout for spreading in under_way}
+            if spread.look(spreading, now):
+                self._unsaved.add(spreading.rollout)
+            self._note_complete(spreading.rollout, spread, now)
+        over = self._open.keys() - {spreading.rollout for spreading in under_way} - set(complete)
         self._unsaved |= over
         self._count_stragglers(now)
         if over or now - self._stored_at >= STORE_EVERY_S:
@@ -155,7 +163,8 @@ class SpreadRecorder:
                 self._x_of_limit.labels(hosts=hosts).observe(ratio)
 
     def _count_stragglers(self, now: float) -> None:
-        behind = [s for spread in self._open.values() for s in spread.stragglers(now)]
+        spreading = [spread for spread in self._open.values() if not spread.is_complete]
+        behind = [straggler for spread in spreading for straggler in spread.stragglers(now)]
         for cause, count in counts_by_cause(behind).items():
             self._stragglers.labels(cause=cause).set(count)
 

@@ -10,6 +10,7 @@
 * :mod:`~p2ptracker.storage.rollouts`: rollouts, plan numbers, orders
 * :mod:`~p2ptracker.storage.order_number` and :mod:`~p2ptracker.storage.numbers`: the highest
   numbers of orders, also of those that are gone
+* :mod:`~p2ptracker.storage.spreads`: how the releases of rollouts spread
 * :mod:`~p2ptracker.storage.observations`: what hosts said last
 * :mod:`~p2ptracker.storage.enrolment`: enrolments, revocations, alarms
 * :mod:`~p2ptracker.storage.rings_to_rotate`: cells that must get another gossip key
