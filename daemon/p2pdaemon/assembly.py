@@ -10,6 +10,8 @@ import ssl
 import time
 from dataclasses import dataclass
 
+import trio
+
 from p2pdaemon.cell_feed import CellFeed, make_gossip
 from p2pdaemon.clock import HostClock
 from p2pdaemon.collector import Collector
@@ -21,11 +23,14 @@ from p2pdaemon.follow_orders import OrderFollower
 from p2pdaemon.host_api import HostApi
 from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
+from p2pdaemon.keep_rates import RateKeeper
 from p2pdaemon.launch import Launches
 from p2pdaemon.learn_cell import CellLearner
 from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.make_room import RoomMaker
 from p2pdaemon.mesh import Mesh
+from p2pdaemon.pressure_signals import PressureSignals
+from p2pdaemon.rate_limits import KnownRateLimits
 from p2pdaemon.refused import Refused
 from p2pdaemon.release_cache import ReleaseCache
 from p2pdaemon.release_inventory import ReleaseInventory
@@ -43,6 +48,7 @@ from p2pdaemon.verify_release import ReleaseJudge
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import ServiceName
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.trust.host_identity import HostIdentity
 from p2pdeploy.trust.keyring import FleetVerifier
@@ -76,6 +82,7 @@ class Daemon:
     releases: Releases
     control_side: ControlSide
     trust: Trust
+    rates: Rates
     reporter: Reporter
     host_api: HostApi
 
@@ -130,6 +137,15 @@ class Trust:
     learner: TrustLearner
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """How much of the network this host uses."""
+
+    known: KnownRateLimits
+    pace: DealPace
+    keeper: RateKeeper
+
+
 def assemble(ground: Ground) -> Daemon:
     """Make every part, and count this boot on disk.
 
@@ -138,7 +154,8 @@ def assemble(ground: Ground) -> Daemon:
     """
     config, rng = ground.config, random.Random()
     life, cell = _begin_life(ground), _meet_cell(ground)
-    releases = _open_releases(ground, cell, rng)
+    rates = _make_rates(ground, cell, rng)
+    releases = _open_releases(ground, cell, rates.pace, rng)
     attester = Attester(cell.gossip, ground.identity.key, cell.verifier)
     svc_mgr = _make_svc_mgr(config, life, releases, attester, rng)
     tries = Tries(rng, releases.teller.tell_again)
@@ -154,10 +171,11 @@ def assemble(ground: Ground) -> Daemon:
         sync,
         releases.stager,
         releases.room,
+        rates.keeper.rates,
     )
     feed = CellFeed(cell.gossip.alive_members, svc_mgr.send)
     trust = _make_trust(ground, cell, releases.judge, feed, rng)
-    for hear in (feed.hear, cell.doorkeeper.hear, trust.learner.hear, sync.hear):
+    for hear in (feed.hear, cell.doorkeeper.hear, trust.learner.hear, sync.hear, rates.known.hear):
         cell.gossip.subscribe(hear)
     return Daemon(
         epoch=life.epoch,
@@ -167,6 +185,7 @@ def assemble(ground: Ground) -> Daemon:
         releases=releases,
         control_side=ControlSide(learner=learner, sync=sync),
         trust=trust,
+        rates=rates,
         reporter=reporter,
         host_api=HostApi(
             reporter,
@@ -203,12 +222,27 @@ def _meet_cell(ground: Ground) -> Cell:
     return Cell(refused=refused, verifier=verifier, gossip=gossip, doorkeeper=doorkeeper)
 
 
-def _open_releases(ground: Ground, cell: Cell, rng: random.Random) -> Releases:
+def _make_rates(ground: Ground, cell: Cell, rng: random.Random) -> Rates:
+    config, gossip = ground.config, cell.gossip
+    known = KnownRateLimits(config.cell, config.state_dir / "rate-limits", gossip.publish)
+    pace = DealPace(rng.random(), trio.current_time())
+    keeper = RateKeeper(
+        config.name,
+        known,
+        ground.session,
+        pace,
+        PressureSignals(config.state_dir) if config.yields else None,
+        lambda: len(gossip.alive_members()),
+    )
+    return Rates(known=known, pace=pace, keeper=keeper)
+
+
+def _open_releases(ground: Ground, cell: Cell, pace: DealPace, rng: random.Random) -> Releases:
     config, control = ground.config, ground.control
     store, mesh = ReleaseStore(config.state_dir), Mesh(config.name, cell.gossip.members)
     judge = ReleaseJudge(control, config.state_dir, ground.identity.bundle.release_root)
     room = DiskRoom(config.state_dir, config.disk_reserve_bytes)
-    stager = BuildStager(config, store, control, ground.session, mesh, rng, judge, room)
+    stager = BuildStager(config, store, control, ground.session, mesh, rng, judge, room, pace)
     collector = Collector()
     teller = SeedTeller(stager.torrents, control, config.cell, config.name, mesh.addresses, rng)
     return Releases(

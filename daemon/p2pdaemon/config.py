@@ -47,6 +47,9 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The control plane, ``https://ADDRESS:PORT``."""
     identity_dir: Path = Path("identity")
     """Keys and certificates of this host, as ``p2pdaemon join`` writes them."""
+    yields: bool = True
+    """Whether the swarm slows down while this host's other work waits for processor, memory or
+    disk.  Off where several hosts are one machine: each would yield to the others."""
     log_path: Path | None = None
     """The log as JSON lines; none: standard error."""
     service_path: str = SERVICE_PATH

@@ -30,6 +30,7 @@ from p2pdeploy.payload.delta import DeltaResult
 from p2pdeploy.payload.torrent import PieceCheck
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -63,6 +64,7 @@ class BuildFetcher:
         mesh: With whom.
         rng: Spreads retries.
         room: On the disk.
+        pace: Of all its fetches; None: as fast as can be.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class BuildFetcher:
         mesh: Mesh,
         rng: random.Random,
         room: DiskRoom,
+        pace: DealPace | None = None,
     ) -> None:
+        self._pace = pace
         self._cell = config.cell
         self._host = config.name
         self._store = store
@@ -165,6 +169,7 @@ class BuildFetcher:
             verify_piece=PieceCheck(manifest).is_right,
             members=self._mesh.addresses,
             jitter=self._rng,
+            pace=self._pace,
             reused_bytes=here.reused_bytes,
             partly=PartlyHere(here.gaps, self._store.piece_reader(digest, manifest).read),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from p2pdaemon.disk_room import DiskUsage
 from p2pdeploy.gossip.statistics import GossipStatistics, ShellStatistics
+from p2pdeploy.messages.rates import RateReason, RatesInForce
 from p2pdeploy.messages.swarm import SOURCES, SourceBytes
 from p2pdeploy.swarm.progress import Progress
 
@@ -36,6 +38,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     control_failures: int  # calls to the control plane without a usable answer
     orders_refused: int  # items of the control plane that did not verify
     requests_dropped: int  # of the host API
+    rates: RatesInForce
     lag_s: float
     lag_max_s: float
 
@@ -63,6 +66,7 @@ class _Collector:
         )
         yield from _disk(self._figures.disk)
         yield _sources(self._figures.received)
+        yield from _rates(self._figures.rates)
         yield from _process(self._figures)
 
 
@@ -147,6 +151,35 @@ def _sources(received: SourceBytes) -> Metric:
     for source in SOURCES:
         family.add_metric([source], getattr(received, source))
     return family
+
+
+def _rates(rates: RatesInForce) -> Iterator[Metric]:
+    limits = {
+        "download": rates.download_bytes_per_s,
+        "upload": rates.upload_bytes_per_s,
+        "uplink": rates.uplink_bytes_per_s,
+    }
+    yield _gauge(
+        "p2pdaemon_rate_limit_bytes_per_second",
+        "What the swarm keeps to; +Inf is no limit.",
+        {kind: float("inf") if rate is None else rate for kind, rate in limits.items()},
+    )
+    reasons = {"download": rates.download_reason, "upload": rates.upload_reason}
+    yield _gauge(
+        "p2pdaemon_rate_limited",
+        "Why: 1 for the reason that holds.",
+        {
+            f"{direction}-{reason}": float(held == reason)
+            for direction, held in reasons.items()
+            for reason in get_args(RateReason)
+        },
+    )
+    yield _gauge("p2pdaemon_pressure", "From 1 on the swarm yields.", {"now": rates.pressure})
+    yield _gauge(
+        "p2pdaemon_pressure_unknown",
+        "1 for signals that this kernel or container does not give.",
+        {signal: float(signal in rates.missing) for signal in ("psi", "cpu", "disk")},
+    )
 
 
 def _process(figures: Figures) -> Iterator[Metric]:

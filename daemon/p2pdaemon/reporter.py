@@ -7,6 +7,7 @@ them, spreads them, and keeps the newest of each to answer with.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 import trio
@@ -25,6 +26,7 @@ from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.host import ServiceStatus, Status
+from p2pdeploy.messages.rates import RatesInForce
 from p2pdeploy.trust.envelope import seal
 from p2pdeploy.trust.keyring import FleetVerifier
 from p2pdeploy.trust.signing import SigningKey
@@ -93,6 +95,7 @@ class Reporter:
         sync: The tasks towards the control plane.
         stager: What is fetched and seeded.
         room: On the disk, for releases.
+        rates: What the swarm keeps to now.
     """
 
     def __init__(
@@ -106,7 +109,9 @@ class Reporter:
         sync: CellSync,
         stager: BuildStager,
         room: DiskRoom,
+        rates: Callable[[], RatesInForce],
     ) -> None:
+        self._rates = rates
         self._config = config
         self._epoch = epoch
         self._core = core
@@ -145,6 +150,7 @@ class Reporter:
             alive=sorted(self._gossip.alive_members()),
             services=[self._service(word) for word in self._attester.newest().values()],
             staged=sorted(d for d, torrent in self._stager.torrents().items() if torrent.complete),
+            rates=self._rates(),
         )
 
     def _service(self, attestation: Attestation) -> ServiceStatus:
@@ -179,6 +185,7 @@ class Reporter:
                 control_failures=self._sync.failures,
                 orders_refused=self._sync.refusals,
                 requests_dropped=self.requests_dropped,
+                rates=self._rates(),
                 lag_s=self._lag_s,
                 lag_max_s=self._lag_max_s,
             )

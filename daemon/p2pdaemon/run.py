@@ -15,7 +15,7 @@ from functools import partial
 
 import trio
 
-from p2pdaemon.assembly import ControlSide, Daemon, Ground, Releases, Trust, assemble
+from p2pdaemon.assembly import ControlSide, Daemon, Ground, Rates, Releases, Trust, assemble
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import open_control_plane
 from p2pdaemon.housekeeping import tidy_up
@@ -68,12 +68,14 @@ async def _run_tasks(
     async with trio.open_nursery() as nursery:
         await nursery.start(daemon.gossip.run)
         daemon.trust.learner.restore()
+        daemon.rates.known.restore()
         await nursery.start(daemon.host_api.serve, config.address, config.host_port)
         _start_trust(daemon.trust, nursery)
         nursery.start_soon(daemon.svc_mgr.run)
         nursery.start_soon(daemon.feed.feed_core)
         _start_releases(daemon.releases, nursery)
         _start_control_side(daemon.control_side, nursery)
+        _start_rates(daemon.rates, nursery)
         nursery.start_soon(daemon.reporter.measure_loop_lag)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("daemon runs", host=config.name, cell=config.cell, epoch=daemon.epoch)
@@ -89,6 +91,11 @@ def _start_trust(trust: Trust, nursery: trio.Nursery) -> None:
     keep_identity = partial(trust.keeper.keep_identity, trust.renewed.take)
     nursery.start_soon(keep_going, "learn trust", trust.learner.learn_trust)
     nursery.start_soon(keep_going, "keep identity", keep_identity)
+
+
+def _start_rates(rates: Rates, nursery: trio.Nursery) -> None:
+    nursery.start_soon(keep_going, "keep rates", rates.keeper.keep_rates)
+    nursery.start_soon(keep_going, "keep rate limits", rates.known.keep_on_disk)
 
 
 def _start_releases(releases: Releases, nursery: trio.Nursery) -> None:

@@ -32,6 +32,7 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.messages.swarm import SourceBytes
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -52,6 +53,7 @@ class BuildStager:
         rng: Spreads retries.
         judge: Knows what publishers signed.
         room: On the disk, for what is fetched.
+        pace: Of all its fetches; None: as fast as can be.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class BuildStager:
         rng: random.Random,
         judge: Judge,
         room: DiskRoom,
+        pace: DealPace | None = None,
     ) -> None:
         self._store = store
         self._parts = ReleaseParts(store, control, judge)
         self._torrents = ReleaseTorrents(store, session, mesh.addresses)
-        self._fetcher = BuildFetcher(config, store, control, self._torrents, mesh, rng, room)
+        self._fetcher = BuildFetcher(config, store, control, self._torrents, mesh, rng, room, pace)
         self.reused = self._fetcher.reused
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used

@@ -41,6 +41,7 @@ from p2pdeploy.messages.audit import AuditEntry
 from p2pdeploy.messages.cache import CacheView
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
 from p2pdeploy.messages.keys import KeyView, RotationAnswer
+from p2pdeploy.messages.limits import HostLimitsView, LimitView
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
 from p2pdeploy.messages.signing import DelegationView
 from p2pdeploy.messages.swarm import SpreadView
@@ -96,6 +97,9 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         RotationAnswer,
         "`p2pctl keys rotate ROLE`, `p2pctl keys renew root|targets|SVC`",
     ),
+    ("limits", list[LimitView], "`p2pctl limits get`"),
+    ("limit", LimitView, "`p2pctl limits set|clear`"),
+    ("host-limits", HostLimitsView, "`p2pctl limits get --host H`"),
     ("audit-entry", AuditEntry, "`p2pctl audit export`, one document a line"),
     ("audit-report", AuditReport, "`p2pctl audit verify`"),
 ]

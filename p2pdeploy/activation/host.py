@@ -39,6 +39,7 @@ from p2pdeploy.activation.transitions import apply, boot, call_off, carry_out, p
 from p2pdeploy.ids import CellId, FaultDomain, HostName, ServiceName
 from p2pdeploy.limits import SERVICES_PER_HOST_MAX
 from p2pdeploy.messages.orders import Go
+from p2pdeploy.messages.rates import RateLimits
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
 from p2pdeploy.trust.revocations import Revocations
@@ -139,8 +140,8 @@ class HostActivation:
             if self._go is None or message.lease_seq > self._go.go.lease_seq:
                 self._go = ReceivedGo(message, now.boot_s)
             return effects
-        if isinstance(message, Credential | Revocations):
-            return effects  # says who may speak, nothing about a service
+        if isinstance(message, Credential | Revocations | RateLimits):
+            return effects  # says nothing about a service
         slot = self._slot(message.service, now)
         if slot is None:
             return effects

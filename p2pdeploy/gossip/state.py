@@ -11,6 +11,7 @@ key                       version
 ``plan/SERVICE``          plan_seq, 0 (also ``revert/``, ``roster/``)
 ``go``                    lease_seq, 0
 ``revocations``           seq, 0
+``rate-limits``           limits_seq, 0
 ``abort/SERVICE``         watermark, 0
 ``excuse/SERVICE``        plan_seq, excuse_seq
 ``retry/SERVICE``         plan_seq, attempt
@@ -43,11 +44,13 @@ from p2pdeploy.messages.orders import (
     Roster,
     Settled,
 )
+from p2pdeploy.messages.rates import RateLimits
 from p2pdeploy.trust.credential import Credential
 from p2pdeploy.trust.envelope import Sealed
 from p2pdeploy.trust.revocations import Revocations
 
 __all__ = [
+    "RATE_LIMITS_KEY",
     "REVOCATIONS_KEY",
     "URGENCIES",
     "CellState",
@@ -59,12 +62,13 @@ __all__ = [
 ]
 
 # Every host attests every service that it hears of, so a cell has no more names than a host.
-ORDER_KEYS_MAX = 8 * SERVICES_PER_HOST_MAX + 2
+ORDER_KEYS_MAX = 8 * SERVICES_PER_HOST_MAX + 3
 ATTESTATION_KEYS_MAX = CELL_HOSTS_MAX * SERVICES_PER_HOST_MAX
 # Four times the largest real one: bounds the table at ATTESTATION_KEYS_MAX * 4 KiB.
 ATTESTATION_BYTES_MAX = 4 * 1024
 
 REVOCATIONS_KEY = "revocations"
+RATE_LIMITS_KEY = "rate-limits"
 _NUMBER_MAX = 2**64 - 1  # what msgpack and the summary can hold
 _URGENCY = {"abort": 0, "revocations": 0, "go": 1, "att": 3}
 URGENCIES = 4
@@ -104,6 +108,8 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
         return "go", (message.lease_seq, 0)
     if isinstance(message, Revocations):
         return REVOCATIONS_KEY, (message.seq, 0)
+    if isinstance(message, RateLimits):
+        return RATE_LIMITS_KEY, (message.limits_seq, 0)
     if isinstance(message, Credential):
         raise ProtocolError("a Credential is no item of a cell")
     service = check_service(message.service)

@@ -92,7 +92,10 @@ class ServiceView(Document, frozen=True):
 
 
 class HostView(Document, frozen=True):
-    """One host.  Of one that is ``revoked`` or not ``alive``, ``services`` are its last word."""
+    """One host.  Of one that is ``revoked`` or not ``alive``, ``services`` are its last word.
+
+    ``*_limit_bytes_per_s``: the rate limit that it was told; None is unlimited.
+    """
 
     name: HostName
     address: str
@@ -103,6 +106,8 @@ class HostView(Document, frozen=True):
     alive: bool
     services: list[ServiceView]
     revoked: bool = False
+    download_limit_bytes_per_s: int | None = None
+    upload_limit_bytes_per_s: int | None = None
 
 
 class VersionsView(Document, frozen=True):

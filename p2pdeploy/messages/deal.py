@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, HostName
+from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.swarm import FetchProgress
 
 __all__ = [
@@ -58,7 +59,8 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     there are none: if they are dealt, it asks for their gaps, so no bytes of them follow.
     ``fresh``: the host has just looked at its disk; what it said before, and deals under way to
     it, count no more.  (Other requests may overtake each other, so they only ever add.)
-    ``completed``: the host has everything; it only reports.
+    ``completed``: the host has everything; it only reports.  ``paused``: so does one that may not
+    draw now, because it keeps to a rate.
     ``progress``: the host's own figures; no deal depends on them.
     """
 
@@ -72,6 +74,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     fresh: bool = False
     completed: bool = False
     progress: FetchProgress | None = None
+    paused: bool = False
 
 
 class DealtPiece(msgspec.Struct, frozen=True, array_like=True):
@@ -81,12 +84,19 @@ class DealtPiece(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: Annotated[int, msgspec.Meta(ge=1)]
 
 
+_Hosts = Annotated[int, msgspec.Meta(ge=0, le=CELL_HOSTS_MAX)]
+
+
 class Deal(msgspec.Struct, frozen=True, kw_only=True, tag="deal"):
-    """Take these pieces; their bytes follow in this order."""
+    """Take these pieces; their bytes follow in this order.
+
+    ``drawing``: how many hosts of the cell draw now, over all releases; 0 is not known.
+    """
 
     pieces: Annotated[
         tuple[DealtPiece, ...], msgspec.Meta(min_length=1, max_length=DEAL_PIECES_MAX)
     ]
+    drawing: _Hosts = 0
 
     @property
     def size_bytes(self) -> int:
@@ -129,11 +139,13 @@ class HolderHint(msgspec.Struct, frozen=True, kw_only=True, tag="holder"):
 class WaitDeal(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):
     """Nothing to deal now, but perhaps later: ask again after ``retry_after_s``.
 
-    ``exhausted``: every piece was dealt already; else it is others' turn.
+    ``exhausted``: every piece was dealt already; else it is others' turn.  ``drawing``: as of a
+    :class:`Deal`.
     """
 
     retry_after_s: float
     exhausted: bool = False
+    drawing: _Hosts = 0
 
 
 class AllDealt(msgspec.Struct, frozen=True, kw_only=True, tag="dealt"):

@@ -15,6 +15,7 @@ from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.messages.api import ErrorBody
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.cache import Cache, CacheRequest, Pruned, PruneRequest
+from p2pdeploy.messages.rates import RatesInForce
 
 __all__ = [
     "HOST_REPLY_BYTES_MAX",
@@ -83,7 +84,10 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
-    """One daemon.  ``clock_offset_s`` is None until the control plane has told the time."""
+    """One daemon.  ``clock_offset_s`` is None until the control plane has told the time.
+
+    ``rates``: what it keeps to in the swarm; None from a daemon that knows no limits.
+    """
 
     host: HostName
     cell: CellId
@@ -97,6 +101,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     alive: list[HostName]
     services: list[ServiceStatus]
     staged: list[Digest]
+    rates: RatesInForce | None = None
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):

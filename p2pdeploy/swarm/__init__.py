@@ -15,6 +15,9 @@ Reading order:
   :mod:`~p2pdeploy.swarm.stragglers`: who is behind, and why (pure)
 * :mod:`~p2pdeploy.swarm.fetch_meter`: what a host measures of its fetch, by
   :mod:`~p2pdeploy.swarm.peer_traffic` and :mod:`~p2pdeploy.swarm.rate_meter` (pure)
+* :mod:`~p2pdeploy.swarm.pressure`, :mod:`~p2pdeploy.swarm.yielding`,
+  :mod:`~p2pdeploy.swarm.rates`, :mod:`~p2pdeploy.swarm.bucket` and :mod:`~p2pdeploy.swarm.pace`:
+  how much a host may move each second (pure)
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
 * :mod:`~p2pdeploy.swarm.identity`: the leaf that a host presents, and whose torrents it joins
 * :mod:`~p2pdeploy.swarm.admission`: which addresses may connect

@@ -115,6 +115,9 @@ class Dealer:
         if host.completed:
             self._turns.leave(request.host)
             return AllDealt()
+        if request.paused:
+            self._turns.leave(request.host)
+            return WaitDeal(retry_after_s=WAIT_MAX_S)
         if now - self._first_heard_at < self._config.settle_s:
             return WaitDeal(retry_after_s=max(WAIT_MIN_S, self._config.settle_s / 4))
         if self._in_flight.open_of(request.host) >= self._config.deals_in_flight:

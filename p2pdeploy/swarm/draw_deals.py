@@ -7,6 +7,7 @@
   asked for by number.  (Before that most pieces are with nobody: they are not lost, just undealt.)
 * While the neighbours together have all that we lack, next to nothing is drawn: a dealer that was
   restarted has forgotten that they do.
+* A host that keeps to a rate draws no faster; meanwhile it reports, or it would be taken for dead.
 
 Memory: one deal per loop, plus what libtorrent queues (``settings``).
 """
@@ -34,6 +35,7 @@ from p2pdeploy.messages.swarm import FetchProgress, Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.nearby import Nearby
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere, bitmap_of_pieces
 from p2pdeploy.swarm.take_deals import DealTaker, Taken
 from p2pdeploy.swarm.torrent import Torrent
@@ -60,6 +62,7 @@ class DealLoops:
         partly: What is here in part.
         members: Where each address of the cell is, for the figures.
         jitter: Spreads retries.
+        pace: Says when to draw; of all fetches of this host.
         config: Times and numbers.
     """
 
@@ -72,6 +75,7 @@ class DealLoops:
         partly: PartlyHere,
         members: Callable[[], Members],
         jitter: Random,
+        pace: DealPace,
         config: FetchConfig,
     ) -> None:
         self._torrent = torrent
@@ -81,6 +85,8 @@ class DealLoops:
         self._partly = partly
         self._members = members
         self._jitter = jitter
+        self._pace = pace
+        self._pacing = trio.Lock()  # one loop waits and reports for all
         self._config = config
         self._exhausted = False  # the dealer had nothing new when it was last asked
         self._nearby = Nearby(torrent)
@@ -98,6 +104,8 @@ class DealLoops:
         neighbours: Callable[[], Sequence[Neighbour]],
         locate: Callable[[HostName], Neighbour | None],
     ) -> None:
+        piece_bytes = self._torrent.size_bytes // max(self._torrent.piece_count, 1)
+        self._pace.begin(piece_bytes, trio.current_time())
         async with trio.open_nursery() as nursery:
             for number in range(self._config.deal_loops):
                 nursery.start_soon(self._draw_deals, number, locate, nursery.cancel_scope)
@@ -123,7 +131,11 @@ class DealLoops:
             await trio.sleep(self._config.connect_s)
 
     def _request(
-        self, *, in_part: frozenset[int] = frozenset(), completed: bool = False
+        self,
+        *,
+        in_part: frozenset[int] = frozenset(),
+        completed: bool = False,
+        paused: bool = False,
     ) -> DealRequest:
         long_ago = trio.current_time() - self._config.missing_s
         missing = self._nearby.absent_since(long_ago)
@@ -138,6 +150,7 @@ class DealLoops:
             fresh=self._fresh,
             completed=completed,
             progress=self._progress(completed=completed),
+            paused=paused,
         )
 
     def _progress(self, *, completed: bool) -> FetchProgress | None:
@@ -161,10 +174,11 @@ class DealLoops:
             if not self._fresh and self._nearby.have_all():
                 self._exhausted = True
                 await self._pause(number, self._config.all_dealt_s)
-            in_part = frozenset(
-                piece for piece in self._partly.pieces() if not self._torrent.has(piece)
-            )
             try:
+                await self._keep_pace()
+                in_part = frozenset(
+                    piece for piece in self._partly.pieces() if not self._torrent.has(piece)
+                )
                 reply, data = await self._ask(in_part)
             except (P2PDeployError, trio.TooSlowError):
                 await self._pause(number, retry_s)
@@ -180,10 +194,29 @@ class DealLoops:
         )
         cancel_scope.cancel()
 
-    async def _ask(self, in_part: frozenset[int]) -> tuple[DealReply, bytes]:
-        request = self._request(in_part=in_part)
+    async def _keep_pace(self) -> None:
+        """Return when a deal may be drawn.
+
+        Raises:
+            P2PDeployError, TooSlowError: no answer to a report; it is tried again later.
+        """
+        async with self._pacing:
+            reported_at = float("-inf")
+            while (wait_s := self._pace.wait_s(trio.current_time())) > 0:
+                if trio.current_time() - reported_at >= self._config.all_dealt_s:
+                    reported_at = trio.current_time()
+                    await self._ask(frozenset(), paused=True)
+                await trio.sleep(min(wait_s, self._config.pace_s))
+
+    async def _ask(
+        self, in_part: frozenset[int], *, paused: bool = False
+    ) -> tuple[DealReply, bytes]:
+        request = self._request(in_part=in_part, paused=paused)
         with trio.fail_after(self._config.deal_timeout_s):
             reply, data = await self._dealer.deal(request)
+        self._pace.note_dealt(len(data), trio.current_time())
+        if isinstance(reply, Deal | WaitDeal):
+            self._pace.note_drawing(reply.drawing, trio.current_time())
         self._fresh = False
         self._dropped = [piece for piece in self._dropped if piece not in request.dropped]
         return reply, data

@@ -17,6 +17,7 @@ from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.draw_deals import DealLoops
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.take_deals import DealTaker
 from p2pdeploy.swarm.torrent import Torrent
@@ -47,6 +48,7 @@ async def fetch_release(
     verify_piece: Callable[[int, bytes], bool],
     members: Callable[[], Members],
     jitter: Random,
+    pace: DealPace | None = None,
     reused_bytes: int = 0,
     partly: PartlyHere | None = None,
     config: FetchConfig | None = None,
@@ -64,6 +66,7 @@ async def fetch_release(
         verify_piece: Whether bytes are those of a piece; pure, called in a thread if they are many.
         members: Where each address of the cell is, for the figures.
         jitter: Spreads the retries of many hosts.
+        pace: Of all fetches of this host; None: as fast as can be.
         reused_bytes: Only passed on into the report.
         partly: Pieces that are here in part, as the torrent was told.
         config: Times and numbers.
@@ -76,8 +79,9 @@ async def fetch_release(
     config = config or FetchConfig()
     partly = partly or PartlyHere({}, _no_piece)
     taker = DealTaker(torrent, dealer, key, verify_piece, partly, config.deal_timeout_s)
-    loops = DealLoops(torrent, dealer, key, taker, partly, members, jitter, config)
     started_at = trio.current_time()
+    pace = pace or DealPace(0.0, started_at)
+    loops = DealLoops(torrent, dealer, key, taker, partly, members, jitter, pace, config)
     dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
     torrent.clear_fault()
     await loops.run(neighbours, locate)

@@ -27,6 +27,7 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
     ``all_dealt_s``: how often to report when the dealer has nothing more; below the silence after
     which it takes a host for dead.
+    ``pace_s``: how soon another rate shows in a fetch that waits.
     """
 
     deal_loops: int = 2
@@ -35,6 +36,7 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     retry_min_s: float = 0.25
     retry_max_s: float = 5.0
     all_dealt_s: float = 3.0
+    pace_s: float = 1.0
     deal_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import libtorrent as lt
 import trio
@@ -27,17 +27,24 @@ from p2pdeploy.swarm.identity import (
     require_successor,
 )
 from p2pdeploy.swarm.rate_meter import LinkPeaks
-from p2pdeploy.swarm.settings import DISK_IO, session_settings
+from p2pdeploy.swarm.settings import DISK_IO, rate_settings, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
 from p2pdeploy.swarm.torrents import Torrents
 from p2pdeploy.trust.addresses import require_address
 
-__all__ = ["Session"]
+__all__ = ["Session", "Traffic"]
 
 REFRESH_S = 1.0  # how old a torrent's statistics and its view of neighbours may be
 LISTEN_S = 10.0  # binding takes milliseconds; longer means that libtorrent is stuck
 REMOVE_S = 30.0  # closing files waits for writes under way
+
+
+class Traffic(NamedTuple):
+    """Payload over peer connections since the session began, in bytes."""
+
+    received_bytes: int
+    sent_bytes: int
 
 
 class Session:
@@ -64,6 +71,8 @@ class Session:
         self._peaks = LinkPeaks()
         self._listening = trio.Event()
         self._listen_fault = ""
+        self._traffic = Traffic(0, 0)
+        self._counted = trio.Event()  # set when libtorrent has told the traffic that was asked for
         self._work = trio.Event()  # set while something may be downloading
         self._stack = contextlib.AsyncExitStack()
         self._session: Any = None  # libtorrent's, while we are entered
@@ -90,6 +99,7 @@ class Session:
             params.disk_io_constructor = DISK_IO
             params.ip_filter = self._admission.to_filter()
             self._session = lt.session(params)
+            self._session.set_peer_class_filter(_all_limited())
             stack.push_async_callback(self._close)
             self._session.set_alert_fd(sender.fileno())
             await start_tasks(stack, self._receive_alerts, self._refresh_torrents)
@@ -176,6 +186,18 @@ class Session:
         if self._admission.admit(addresses) and self._session is not None:
             self._session.set_ip_filter(self._admission.to_filter())
 
+    def limit_rates(self, download_bytes_per_s: int | None, upload_bytes_per_s: int | None) -> None:
+        """Move no more than this over peer connections, all torrents together; None: no limit."""
+        self._session.apply_settings(rate_settings(download_bytes_per_s, upload_bytes_per_s))
+
+    async def traffic(self) -> Traffic:
+        """What went over peer connections so far; libtorrent's own answer, or the last one."""
+        self._counted = trio.Event()
+        self._session.post_session_stats()
+        with trio.move_on_after(REFRESH_S):
+            await self._counted.wait()
+        return self._traffic
+
     async def _remove(self, torrent: Torrent, delete_files: bool) -> None:
         with self._torrents.leaving(torrent) as handle:
             if handle is None:
@@ -235,6 +257,12 @@ class Session:
     def _take(self, alert: Any) -> None:
         if isinstance(alert, lt.listen_succeeded_alert):
             self._listening.set()
+        elif isinstance(alert, lt.session_stats_alert):
+            values = alert.values
+            self._traffic = Traffic(
+                values["net.recv_payload_bytes"], values["net.sent_payload_bytes"]
+            )
+            self._counted.set()
         elif isinstance(alert, lt.listen_failed_alert):
             self._listen_fault = alert.error.message()
             self._listening.set()
@@ -245,3 +273,10 @@ class Session:
         """Refuse *address* for good: libtorrent's own ban covers one port, and peers call back."""
         self._admission.ban(address)
         self._session.set_ip_filter(self._admission.to_filter())
+
+
+def _all_limited() -> Any:
+    """Rate limits hold for every peer: by default libtorrent spares those of private networks."""
+    classes = lt.ip_filter()
+    classes.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)
+    return classes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import libtorrent as lt
 
-__all__ = ["ALERT_CATEGORIES", "DISK_IO", "PIECE_BYTES_MIN", "session_settings"]
+__all__ = ["ALERT_CATEGORIES", "DISK_IO", "PIECE_BYTES_MIN", "rate_settings", "session_settings"]
 
 # Plain pread/pwrite: 3.6 CPU s per GB moved against 5.1 for the default (mmap), and what is
 # written does not count as this process's resident memory.
@@ -100,3 +100,22 @@ def session_settings(address: str, port: int) -> dict[str, int | bool | str]:
         "listen_interfaces": f"{address}:{port}s",
         "outgoing_interfaces": address,
     }
+
+
+_RATE_MAX = 2**31 - 1  # libtorrent counts in 32 bits; a host that moves 17 Gbit/s has no limit
+
+
+def rate_settings(
+    download_bytes_per_s: int | None, upload_bytes_per_s: int | None
+) -> dict[str, int | bool | str]:
+    """The settings that change while a session runs; 0 is libtorrent's word for no limit."""
+    return {
+        "download_rate_limit": _or_none(download_bytes_per_s),
+        "upload_rate_limit": _or_none(upload_bytes_per_s),
+    }
+
+
+def _or_none(rate_bytes_per_s: int | None) -> int:
+    if rate_bytes_per_s is None or rate_bytes_per_s > _RATE_MAX:
+        return 0
+    return rate_bytes_per_s

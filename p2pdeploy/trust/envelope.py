@@ -27,6 +27,7 @@ from p2pdeploy.messages.orders import (
     Roster,
     Settled,
 )
+from p2pdeploy.messages.rates import RateLimits
 from p2pdeploy.trust.credential import CREDENTIAL_BYTES_MAX, Credential
 from p2pdeploy.trust.revocations import Revocations
 
@@ -54,6 +55,7 @@ Sealed = (
     | Excuse
     | Retry
     | Settled
+    | RateLimits
     | Attestation
     | Credential
     | Revocations
@@ -69,6 +71,7 @@ ROLE_OF: dict[type, str] = {
     Excuse: "deployer",
     Retry: "deployer",
     Settled: "deployer",
+    RateLimits: "deployer",
     Go: "go",
     Abort: "abort",
     Attestation: "host",

@@ -143,9 +143,10 @@ class Fleet(CommandLine):
     def holds(self, host: str, service: str) -> str:
         """The code of what holds a service's next step, by the daemon's own word."""
         request = WhyRequest(service=ServiceName(service))
-        return trio.run(ask_why, self._host_address(host), request).code
+        return trio.run(ask_why, self.address_of(host), request).code
 
-    def _host_address(self, host: str) -> HostAddress:
+    def address_of(self, host: str) -> HostAddress:
+        """Where a daemon answers its operator."""
         entry = self.file()["hosts"][host]
         identity = FleetDir(self.folder).identity()
         return HostAddress(host, entry["address"], entry["host_port"], identity=identity)
@@ -231,10 +232,14 @@ class Fleet(CommandLine):
 
     def start(self, *names: str) -> None:
         """Start programs with the command line that ``up`` uses, and wait until they serve."""
+        self.launch(*names)
+        wait_for(self._alive, f"{', '.join(names)} up", until=lambda alive: alive.issuperset(names))
+
+    def launch(self, *names: str) -> None:
+        """Start programs, and wait for nothing."""
         wanted = {program.name: program for program in self._programs()}
         for name in names:
             start_program(wanted[name])
-        wait_for(self._alive, f"{', '.join(names)} up", until=lambda alive: alive.issuperset(names))
 
     def restart(self, *names: str) -> None:
         """Kill -9, and start again."""

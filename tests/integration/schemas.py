@@ -26,6 +26,8 @@ _OF_TWO_WORDS = {
     ("keys", "renew"): "key-rotation",
     ("keys", "export-offline"): "key-files",
     ("enroll", "token"): "join-tokens",
+    ("limits", "set"): "limit",
+    ("limits", "clear"): "limit",
 }
 
 
@@ -35,6 +37,8 @@ def schema_of(words: Sequence[str], document: object) -> str:
         return "error"
     if words[:2] == ["rollout", "sign"] and isinstance(document, list):
         return "rollouts"  # --standing
+    if words[:2] == ["limits", "get"] and "--host" in words:
+        return "host-limits"
     return _OF_TWO_WORDS.get((words[0], words[1] if len(words) > 1 else ""), words[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -67,3 +68,11 @@ async def test_a_restart_of_a_host_is_told_to_the_dealer_once(autojump_clock: Mo
         await wait_all_tasks_blocked()
         nursery.start_soon(dealer.draw, request_of("late", 50, 51))
     assert dealer.core.statistics().held == 2, "the held request said nothing anew"
+
+
+async def test_who_only_reports_is_answered_at_once(autojump_clock: MockClock) -> None:
+    dealer = await full_house()
+    request = msgspec.structs.replace(request_of("h0", 0), paused=True)
+    began_at = trio.current_time()
+    assert isinstance(await dealer.draw(request), WaitDeal)
+    assert trio.current_time() == began_at

@@ -49,6 +49,7 @@ COMMANDS = {
     "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
     "cache": LazyCommand("p2pctl.cmd_cache:cache", "Which releases lie on hosts, and why."),
     "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),
+    "limits": LazyCommand("p2pctl.cmd_limits:limits", "How much of the network hosts may use."),
     "enroll": LazyCommand("p2pctl.cmd_enroll:enroll", "Let hosts in, and put them out."),
     "auth": LazyCommand("p2pctl.cmd_auth:auth", "People and jobs: who may do what."),
     "audit": LazyCommand("p2pctl.cmd_audit:audit", "What people did; check that it is all there."),

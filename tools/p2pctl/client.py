@@ -15,6 +15,7 @@ from p2pctl.api.caches import CacheCalls
 from p2pctl.api.enrolment import EnrolmentCalls
 from p2pctl.api.hosts import HostCalls
 from p2pctl.api.keys import KeyCalls
+from p2pctl.api.limits import LimitCalls
 from p2pctl.api.operators import OperatorCalls
 from p2pctl.api.releases import ReleaseCalls
 from p2pctl.api.rollouts import RolloutCalls
@@ -33,6 +34,7 @@ class ApiClient(
     OperatorCalls,
     AccessCalls,
     KeyCalls,
+    LimitCalls,
 ):
     """The API of one control plane.  Use it as a context manager.
 

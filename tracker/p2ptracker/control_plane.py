@@ -38,6 +38,7 @@ from p2ptracker.keys.rotator import KeyRotator
 from p2ptracker.metrics import Metrics
 from p2ptracker.operators.desk import OperatorDesk
 from p2ptracker.origin import Origin
+from p2ptracker.rates.desk import RateDesk
 from p2ptracker.registry.publish import Publisher
 from p2ptracker.releases.desk import ReleaseDesk
 from p2ptracker.releases.keeper import RepositoryKeeper
@@ -101,6 +102,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     held_offers: HeldOffers
     daemons: Daemons
     orchestrator: Orchestrator
+    rates: RateDesk
     origin: Origin
     spreads: SpreadRecorder
     lab: LabTorrents
@@ -150,6 +152,7 @@ async def open_control_plane(
         await plane.operators.open()
         await plane.cells.load()
         await plane.orchestrator.load()
+        await plane.rates.open()
         yield plane
         await _store_last_words(plane.cells)
     finally:
@@ -191,6 +194,7 @@ def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> Cont
         daemons=fleet.daemons,
         orchestrator=orchestrator,
         spreads=spreads,
+        rates=RateDesk(fleet.cells, database, ground.clock),
         origin=Origin(database, store, fleet.cells.is_host, ground.metrics.registry),
         lab=LabTorrents(enabled=config.lab),
         metrics=ground.metrics,

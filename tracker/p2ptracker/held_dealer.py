@@ -44,7 +44,7 @@ class HeldDealer:
             now = trio.current_time()
             reply = self.core.handle(request, now)
             self._call_due()
-            if not isinstance(reply, WaitDeal) or now >= until:
+            if request.paused or not isinstance(reply, WaitDeal) or now >= until:
                 return reply
             turn = self._held.setdefault(request.host, trio.Event())
             with trio.move_on_at(min(until, now + reply.retry_after_s)):

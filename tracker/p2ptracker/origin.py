@@ -15,14 +15,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from p2pdeploy.errors import ProtocolError, RefusedError, TrustError
 from p2pdeploy.ids import CellId, Digest
+from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.manifest import Manifest
-from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest, WaitDeal
 from p2pdeploy.messages.outline import ChunkPlace, OutlineReply, OutlineRequest
 from p2pdeploy.payload.outline import outline_of
 from p2pdeploy.payload.torrent import PieceSpan, gap_spans, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
 from p2pdeploy.swarm.holdings import bitset_of
+from p2ptracker.drawing_hosts import DrawingHosts
 from p2ptracker.held_dealer import HeldDealer
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import manifest_row, published_at
@@ -85,6 +87,7 @@ class Origin:
         self._dealt_bytes: dict[Digest, int] = {}  # dealt last, stands last
         # What was published before may have been dealt by a dealer that nobody remembers.
         self._remembers_since = time.time()
+        self._drawing = DrawingHosts()
         self._opening = trio.Lock()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._outliners = trio.CapacityLimiter(OUTLINERS_MAX)
@@ -120,6 +123,11 @@ class Origin:
         table.used_at = trio.current_time()
         reply = await table.dealer.draw(request)
         table.used_at = trio.current_time()
+        drawing = self._drawing.note(
+            request.cell, request.host, table.used_at, draws=not request.completed
+        )
+        if isinstance(reply, Deal | WaitDeal):
+            reply = msgspec.structs.replace(reply, drawing=min(drawing, CELL_HOSTS_MAX))
         self._deals_counter.labels(kind=type(reply).__name__).inc()
         if not isinstance(reply, Deal):
             return reply, b""

@@ -11,6 +11,7 @@
     rotate_rings               gossip keys of a cell, after a revocation
     rotate_keys                keys that sign orders come and go
     tell_cells                 revocations: each cell has them within seconds
+    tell_rate_limits           a cell that holds other limits than were set is put right
     keep_fresh                 release metadata: signed anew before it expires
     stop_on_signal             SIGTERM, SIGINT
 
@@ -91,6 +92,7 @@ async def run_tasks(
             plane.orchestrator.conduct_cells,
             plane.orchestrator.spreads.record_spreads,
             plane.revoker.tell_cells,
+            plane.rates.tell_rate_limits,
             plane.rotator.rotate_rings,
             plane.keys.rotate_keys,
             plane.repository.keep_fresh,

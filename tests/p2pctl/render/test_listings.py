@@ -90,3 +90,16 @@ def test_a_plan_tells_a_revoked_host_from_one_that_is_down() -> None:
     shown = drawn(view_plan(plan, revoked={"h8"}))
     assert "down now, converge later: h7\n" in shown
     assert "revoked, take no part: h8" in shown
+
+
+def test_hosts_have_a_column_of_limits_once_one_is_limited() -> None:
+    assert "LIMIT" not in drawn(view_hosts([H1]))
+    limited = msgspec.structs.replace(
+        H1, download_limit_bytes_per_s=25_000_000, upload_limit_bytes_per_s=25_000_000
+    )
+    shown = drawn(view_hosts([limited, H1]))
+    assert "LIMIT" in shown
+    assert "200 Mbit/s" in shown
+    assert "unlimited" in shown
+    one_way = msgspec.structs.replace(limited, upload_limit_bytes_per_s=None)
+    assert "200 Mbit/s down, unlimited up" in drawn(view_hosts([one_way]))

@@ -25,6 +25,7 @@ from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
 from p2pdeploy.swarm.holdings import bitset_of
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
@@ -178,6 +179,7 @@ class HostUnderTest:
         config: FetchConfig | None = None,
         members: Members | None = None,
         gaps: dict[int, tuple[tuple[int, int], ...]] | None = None,
+        pace: DealPace | None = None,
     ) -> FetchReport:
         known = {other.name: other for other in everybody or others}
         return await fetch_release(
@@ -192,6 +194,7 @@ class HostUnderTest:
             members=lambda: members or {},
             jitter=random.Random(self.name),
             partly=PartlyHere(gaps or {}, partial(self.read_piece, origin.release)),
+            pace=pace,
             config=config,
         )
 

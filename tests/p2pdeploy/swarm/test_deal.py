@@ -41,6 +41,7 @@ class Table:
         dropped: tuple[int, ...] = (),
         fresh: bool = False,
         completed: bool = False,
+        paused: bool = False,
     ) -> DealReply:
         return self.dealer.handle(
             DealRequest(
@@ -52,6 +53,7 @@ class Table:
                 dropped=dropped,
                 fresh=fresh,
                 completed=completed,
+                paused=paused,
             ),
             now,
         )
@@ -336,3 +338,23 @@ def test_what_only_an_evicted_host_held_is_dealt_again():
     for index in range(1, CELL_HOSTS_MAX):
         table.ask(f"h{index}", 0.1)
     assert piece_of(table.ask("late", 11.0)) == 0
+
+
+def test_a_host_that_may_not_draw_confirms_and_is_not_taken_for_dead():
+    table = Table(2)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    for second in range(1, 30):
+        assert isinstance(table.ask("a", float(second), (0,), paused=True), WaitDeal)
+        assert table.dealer.statistics().in_flight == 0
+    assert piece_of(table.ask("b", 30.0)) == 1  # not 0, which its holder still has
+    assert table.dealer.statistics().redeals == 0
+
+
+def test_a_host_that_may_not_draw_keeps_no_turn():
+    table = Table(AT_ONCE_MIN + 2)
+    for index in range(AT_ONCE_MIN):
+        table.ask(f"h{index}", 0.0)
+    assert isinstance(table.ask("slow", 0.1), WaitDeal)
+    assert isinstance(table.ask("slow", 0.2, paused=True), WaitDeal)
+    table.ask("h0", 0.3, (0,), paused=True)
+    assert table.dealer.due() == []

@@ -20,6 +20,7 @@ _LATER_TABLES = (
     "highest_numbers",
     "rings_to_rotate",
     "spreads",
+    "rate_limits",
 )
 
 

@@ -202,6 +202,7 @@ def _daemon_toml(host: Host, api: str) -> str:
             "state_dir": "state",
             "api": api,
             "service_path": _service_path(),
+            "yields": False,  # these hosts are one machine: each would yield to the others
         }
     )
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from p2pctl.documents import LintReport
 from p2pctl.durations import show_duration
+from p2pctl.rate_option import UNLIMITED_RATE, show_rate
 from p2pctl.render.glyphs import styled
 from p2pctl.render.tables import FactTable, plain_table
 from p2pdeploy.messages.api import HostView, ReleaseView, ServiceView, VersionsView, WhereRow
@@ -87,10 +88,14 @@ def view_hosts(hosts: Sequence[HostView]) -> RenderableType:
     """Hosts with their services, a line per service."""
     if not hosts:
         return Text("no hosts match")
-    table = plain_table("HOST", "ADDRESS", "CELL", "FAULT DOMAIN", "ALIVE", "SERVICES", "AGE")
+    is_limited = any(_limit(host) != UNLIMITED_RATE for host in hosts)
+    more = ("LIMIT",) if is_limited else ()  # most fleets have none
+    names = ("HOST", "ADDRESS", "CELL", "FAULT DOMAIN", "ALIVE", *more, "SERVICES", "AGE")
+    table = plain_table(*names)
     for host in hosts:
         alive = _alive(alive=host.alive, revoked=host.revoked)
-        head = (host.name, host.address, host.cell, host.fault_domain, alive)
+        limit = (_limit(host),) if is_limited else ()
+        head = (host.name, host.address, host.cell, host.fault_domain, alive, *limit)
         if not host.services:
             table.add_row(*head, "-", "-")
         for number, service in enumerate(host.services):
@@ -98,6 +103,14 @@ def view_hosts(hosts: Sequence[HostView]) -> RenderableType:
             age = "-" if service.age_s is None else show_duration(service.age_s)
             table.add_row(*lead, _service(service, is_old=_is_old(host)), age)
     return table
+
+
+def _limit(host: HostView) -> str:
+    """What it may move: down and up, once if that is the same."""
+    down, up = (
+        show_rate(rate) for rate in (host.download_limit_bytes_per_s, host.upload_limit_bytes_per_s)
+    )
+    return down if down == up else f"{down} down, {up} up"
 
 
 def _alive(*, alive: bool, revoked: bool) -> str:

@@ -27,6 +27,7 @@ from p2ptracker.api.fleet import fleet_handlers
 from p2ptracker.api.guard import Guard, authorise_route
 from p2ptracker.api.keys import key_routes
 from p2ptracker.api.lab import lab_handlers
+from p2ptracker.api.limits import limit_handlers
 from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.operators import operator_handlers
 from p2ptracker.api.releases import release_routes
@@ -58,6 +59,7 @@ def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = No
         *fleet_handlers(plane),
         *lab_handlers(plane),
         key_routes(plane),
+        *limit_handlers(plane),
         *log_handlers(plane),
         *operator_handlers(plane.operators),
         *release_routes(plane),

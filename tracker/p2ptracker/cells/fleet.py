@@ -123,6 +123,7 @@ def _host_view(
     host: Host, cell: CellReplica, alive: bool, wall_s: float, *, revoked: bool
 ) -> HostView:
     words = (of_host.get(host.name) for _, of_host in sorted(cell.evidence.items()))
+    limit = cell.rate_limit_of(host.name)
     return HostView(
         name=host.name,
         address=host.address,
@@ -133,6 +134,8 @@ def _host_view(
         alive=alive,
         services=[_service_view(host, cell, word, wall_s) for word in words if word],
         revoked=revoked,
+        download_limit_bytes_per_s=limit.download_bytes_per_s,
+        upload_limit_bytes_per_s=limit.upload_bytes_per_s,
     )
 
 

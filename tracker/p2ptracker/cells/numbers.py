@@ -5,6 +5,7 @@ from __future__ import annotations
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.limits import NUMBER_FOLLOWED_MAX
 from p2pdeploy.messages.orders import Abort, Go, Plan, Revert, Rollout, Settled
+from p2pdeploy.messages.rates import RateLimits
 from p2pdeploy.trust.envelope import Sealed
 from p2ptracker.storage.order_number import OrderNumber
 
@@ -33,5 +34,7 @@ def numbers_in(message: Sealed) -> tuple[OrderNumber, ...]:
                 OrderNumber("plan", message.service, message.watermark),
                 OrderNumber("rollout", message.service, message.rollout_seq),
             )
+        case RateLimits():
+            return (OrderNumber("limits", ServiceName(""), message.limits_seq),)
         case _:
             return ()

@@ -16,10 +16,11 @@ from p2pdeploy.gossip.anti_entropy import (
     drop_unverified,
     open_item,
 )
-from p2pdeploy.gossip.state import CellState
+from p2pdeploy.gossip.state import RATE_LIMITS_KEY, CellState
 from p2pdeploy.ids import CellId, HostName, ServiceName
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.gossip import Item, Status
+from p2pdeploy.messages.rates import UNLIMITED, RateLimit, RateLimits
 from p2pdeploy.messages.sync import (
     HELD_S_MAX,
     MemberView,
@@ -133,6 +134,15 @@ class CellReplica:
     def lease_seq_max(self) -> int:
         """The highest lease of a GO that this cell ever had; 0 when there was none."""
         return self._numbers.get(("lease", ServiceName("")), 0)
+
+    def rate_limit_of(self, host: HostName) -> RateLimit:
+        """What *host* alone may move, as the cell was told."""
+        told = self.order(RATE_LIMITS_KEY)
+        return told.of_host(host) if isinstance(told, RateLimits) else UNLIMITED
+
+    def limits_seq_max(self) -> int:
+        """The highest number of rate limits that this cell ever had; 0 when there were none."""
+        return self._numbers.get(("limits", ServiceName("")), 0)
 
     # -- what comes in -----------------------------------------------------------------------
 

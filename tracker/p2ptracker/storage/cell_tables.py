@@ -10,6 +10,7 @@ __all__ = [
     "key_rotations",
     "observations",
     "orders",
+    "rate_limits",
     "rollouts",
     "spreads",
     "tables",
@@ -62,7 +63,7 @@ highest_numbers = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 """The highest verified number of orders, also of those that are gone.  Never deleted; a rotation
-adds at most what a cell's state has room for.  ``service``: empty for leases."""
+adds at most what a cell's state has room for.  ``service``: empty for leases and rate limits."""
 
 key_rotations = sa.Table(
     "key_rotations",
@@ -79,6 +80,18 @@ spreads = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
 """How a rollout's release spread: ``p2ptracker.spreads.spread.SpreadRecord``."""
+
+rate_limits = sa.Table(
+    "rate_limits",
+    tables,
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("download_bytes_per_s", sa.BigInteger),
+    sa.Column("upload_bytes_per_s", sa.BigInteger),
+    sa.Column("set_at", sa.Float, nullable=False),
+)
+"""What people set (``p2pdeploy.messages.limits``); NULL is unlimited."""
 
 observations = sa.Table(
     "observations",

@@ -10,11 +10,13 @@ from p2pdeploy.ids import ServiceName
 
 __all__ = ["NumberKind", "OrderNumber"]
 
-NumberKind = Literal["rollout", "plan", "lease"]
+NumberKind = Literal["rollout", "plan", "lease", "limits"]
 
 
 class OrderNumber(msgspec.Struct, frozen=True):
-    """How far a count has come: ``rollout_seq``, ``plan_seq``, or ``lease_seq`` (no service)."""
+    """How far a count has come: ``rollout_seq``, ``plan_seq``, or, without a service,
+    ``lease_seq`` and ``limits_seq``.
+    """
 
     kind: NumberKind
     service: ServiceName

@@ -65,6 +65,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE rings_to_rotate (cell TEXT NOT NULL PRIMARY KEY, revocations BIGINT NOT NULL)",),
     ("CREATE TABLE spreads (rollout TEXT NOT NULL PRIMARY KEY, document BLOB NOT NULL)",),
+    (
+        "CREATE TABLE rate_limits (scope TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,"
+        " download_bytes_per_s BIGINT, upload_bytes_per_s BIGINT, set_at FLOAT NOT NULL,"
+        " PRIMARY KEY (scope, name, kind))",
+    ),
 )
 VERSION = len(STEPS) + 1
 
