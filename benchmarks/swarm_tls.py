@@ -191,7 +191,9 @@ def join(address: str, setup: dict[str, Any], data: Path, *, have: bool) -> tupl
     params.disk_io_constructor = DISK_IO
     session: Any = lt.session(params)
     torrent = Path(setup["torrent"]).read_bytes()
-    handle = session.add_torrent(params_of(torrent, {"data": data}, [have] * setup["pieces"], {}))
+    handle = session.add_torrent(
+        params_of(torrent, {"data": data}, [have] * setup["pieces"], {}, wants_all=True)
+    )
     if is_tls:
         present(handle, identity_in(setup))
     return session, handle

@@ -28,7 +28,7 @@ from p2pdaemon.launch import Launches
 from p2pdaemon.learn_cell import CellLearner
 from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.make_room import RoomMaker
-from p2pdaemon.mesh import Mesh
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.pressure_signals import PressureSignals
 from p2pdaemon.rate_limits import KnownRateLimits
 from p2pdaemon.refused import Refused
@@ -105,6 +105,7 @@ class Cell:
     verifier: FleetVerifier
     gossip: GossipShell
     doorkeeper: Doorkeeper
+    mesh: CellMesh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +176,8 @@ def assemble(ground: Ground) -> Daemon:
     )
     feed = CellFeed(cell.gossip.alive_members, svc_mgr.send)
     trust = _make_trust(ground, cell, releases.judge, feed, rng)
-    for hear in (feed.hear, cell.doorkeeper.hear, trust.learner.hear, sync.hear, rates.known.hear):
+    told = (feed.hear, cell.doorkeeper.hear, cell.mesh.hear, trust.learner.hear, sync.hear)
+    for hear in (*told, rates.known.hear):
         cell.gossip.subscribe(hear)
     return Daemon(
         epoch=life.epoch,
@@ -219,7 +221,8 @@ def _meet_cell(ground: Ground) -> Cell:
     verifier = FleetVerifier(identity.known_orders.orders, refused.floors)
     gossip = make_gossip(config, identity.cell_keys, verifier)
     doorkeeper = Doorkeeper(gossip.members, ground.session)
-    return Cell(refused=refused, verifier=verifier, gossip=gossip, doorkeeper=doorkeeper)
+    mesh = CellMesh(config.name, gossip.members)
+    return Cell(refused=refused, verifier=verifier, gossip=gossip, doorkeeper=doorkeeper, mesh=mesh)
 
 
 def _make_rates(ground: Ground, cell: Cell, rng: random.Random) -> Rates:
@@ -239,7 +242,7 @@ def _make_rates(ground: Ground, cell: Cell, rng: random.Random) -> Rates:
 
 def _open_releases(ground: Ground, cell: Cell, pace: DealPace, rng: random.Random) -> Releases:
     config, control = ground.config, ground.control
-    store, mesh = ReleaseStore(config.state_dir), Mesh(config.name, cell.gossip.members)
+    store, mesh = ReleaseStore(config.state_dir), cell.mesh
     judge = ReleaseJudge(control, config.state_dir, ground.identity.bundle.release_root)
     room = DiskRoom(config.state_dir, config.disk_reserve_bytes)
     stager = BuildStager(config, store, control, ground.session, mesh, rng, judge, room, pace)

@@ -17,7 +17,7 @@ from p2pdaemon.control import ControlPlane
 from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.follow_outlines import OutlineReader
 from p2pdaemon.log import get_logger
-from p2pdaemon.mesh import Mesh
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.release_parts import disk_hop
 from p2pdaemon.release_torrents import ReleaseTorrents
 from p2pdaemon.store import ReleaseStore
@@ -73,7 +73,7 @@ class BuildFetcher:
         store: ReleaseStore,
         control: ControlPlane,
         torrents: ReleaseTorrents,
-        mesh: Mesh,
+        mesh: CellMesh,
         rng: random.Random,
         room: DiskRoom,
         pace: DealPace | None = None,
@@ -164,12 +164,12 @@ class BuildFetcher:
             torrent,
             self._control,
             key=self._key(digest),
-            neighbours=self._mesh.neighbours,
-            locate=self._mesh.locate,
+            mesh=self._mesh,
             verify_piece=PieceCheck(manifest).is_right,
             members=self._mesh.addresses,
             jitter=self._rng,
             pace=self._pace,
+            trunk=self._torrents.trunk_of(digest, manifest),
             reused_bytes=here.reused_bytes,
             partly=PartlyHere(here.gaps, self._store.piece_reader(digest, manifest).read),
         )

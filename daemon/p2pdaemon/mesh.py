@@ -1,21 +1,23 @@
-"""Who this host exchanges pieces with: the mesh, as membership sees the cell now."""
+"""Who this host exchanges pieces with: the mesh and the trunk, as membership sees the cell now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from p2pdeploy.gossip.effects import MemberChanged, Notice
 from p2pdeploy.gossip.members import is_alive
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import FaultDomain, HostName
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.fetch_terms import Neighbour
 from p2pdeploy.swarm.neighbours import neighbours_of
+from p2pdeploy.swarm.overlay import Place, place_of, plan_cell
 
-__all__ = ["Mesh"]
+__all__ = ["CellMesh"]
 
 
-class Mesh:
-    """Names neighbours.
+class CellMesh:
+    """Names neighbours; a :class:`p2pdeploy.swarm.fetch_terms.Mesh`.
 
     Args:
         me: This host.
@@ -25,14 +27,51 @@ class Mesh:
     def __init__(self, me: HostName, members: Callable[[], tuple[Member, ...]]) -> None:
         self._me = me
         self._members = members
+        self._alive: dict[HostName, FaultDomain] = {}  # as they were when we took our place
+        self._place = Place(neighbours=())
+        self._is_stale = True
+
+    def hear(self, effect: Notice) -> None:
+        """Take note of a change of membership; called by gossip, never waits."""
+        if isinstance(effect, MemberChanged):
+            self._is_stale = True
+
+    def place(self) -> Place:
+        """Where this host stands; every host that seems alive counts.
+
+        A host that has just said that it leaves stands alone.
+        """
+        if not self._is_stale:
+            return self._place
+        self._is_stale = False
+        alive = {member.name: member.fault_domain for member in self._members() if is_alive(member)}
+        if alive != self._alive:
+            self._alive = alive
+            self._place = Place(neighbours=())
+            if self._me in alive:
+                self._place = place_of(self._me, plan_cell(alive), has_other_cells=False)
+        return self._place
+
+    def has_trunk(self) -> bool:
+        """Whether there are other groups."""
+        return self.place().has_trunk
+
+    def stripes(self) -> int:
+        """The stripes that this host draws and carries."""
+        return self.place().stripes
 
     def neighbours(self) -> list[Neighbour]:
-        """The hosts to be connected with; every host that seems alive counts."""
-        alive = {member.name: member for member in self._members() if is_alive(member)}
-        domains = {name: member.fault_domain for name, member in alive.items()}
-        if self._me not in domains:
-            return []  # this host has just said that it leaves
-        return [_neighbour(alive[name]) for name in neighbours_of(self._me, domains)]
+        """The hosts of its group that it is linked with."""
+        return self._known(self.place().neighbours)
+
+    def trunk(self) -> list[Neighbour]:
+        """The carriers of its stripes in other groups."""
+        return self._known(self.place().trunk)
+
+    def farther(self) -> list[Neighbour]:
+        """The neighbours that it would have if the cell were one group."""
+        self.place()
+        return self._known(neighbours_of(self._me, self._alive) if self._me in self._alive else ())
 
     def addresses(self) -> Members:
         """Where each host of the cell is: in this one's fault domain, its rack, or elsewhere."""
@@ -42,11 +81,9 @@ class Mesh:
 
     def locate(self, host: HostName) -> Neighbour | None:
         """Where *host* listens for peers; None when nobody has heard of it."""
-        for member in self._members():
-            if member.name == host:
-                return _neighbour(member)
-        return None
+        return next(iter(self._known([host])), None)
 
-
-def _neighbour(member: Member) -> Neighbour:
-    return Neighbour(member.name, member.address, member.swarm_port)
+    def _known(self, names: Iterable[HostName]) -> list[Neighbour]:
+        wanted = set(names)
+        found = (member for member in self._members() if member.name in wanted)
+        return [Neighbour(member.name, member.address, member.swarm_port) for member in found]

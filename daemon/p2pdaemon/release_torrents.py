@@ -1,41 +1,47 @@
-"""The releases that this host fetches or seeds, each as a torrent in its one session."""
+"""The releases that this host fetches or seeds, each as a torrent in its one session.
+
+Where the cell has groups, each has a second torrent over the same files: the trunk's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import trio
 
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.release_parts import disk_hop
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import Manifest
-from p2pdeploy.messages.swarm import Members, SourceBytes
+from p2pdeploy.messages.swarm import SourceBytes
 from p2pdeploy.payload import stage
 from p2pdeploy.payload.delta import Gaps
 from p2pdeploy.payload.torrent import piece_count, torrent_bytes
+from p2pdeploy.payload.verified_pieces import VerifiedPieces
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.swarm.trunk import Trunk, trunk_bytes
 
 __all__ = ["ReleaseTorrents"]
 
 
 class ReleaseTorrents:
-    """One torrent per release at most.
+    """One torrent per release at most, and one trunk.
 
     Args:
         store: Where the releases lie.
         session: Where the torrents are.
-        members: Where each address of the cell is, for the figures.
+        mesh: Whether there are groups, and where each address of the cell is.
     """
 
-    def __init__(
-        self, store: ReleaseStore, session: Session, members: Callable[[], Members]
-    ) -> None:
+    def __init__(self, store: ReleaseStore, session: Session, mesh: CellMesh) -> None:
         self._store = store
         self._session = session
-        self._members = members
+        self._mesh = mesh
         self._torrents: dict[Digest, Torrent] = {}
+        self._trunks: dict[Digest, Torrent] = {}
         self._left = SourceBytes()  # of torrents that were dropped
         self._adding = trio.Lock()  # the session refuses one torrent twice
 
@@ -43,12 +49,13 @@ class ReleaseTorrents:
         return len(self._torrents)
 
     def by_digest(self) -> dict[Digest, Torrent]:
-        """All of them now."""
+        """All of them now, without trunks."""
         return dict(self._torrents)
 
     def received(self) -> SourceBytes:
         """What was fetched since this daemon began, by source; only rises."""
-        return sum(map(self._received, self._torrents.values()), self._left)
+        trunks = (trunk_bytes(trunk, self._mesh.addresses()) for trunk in self._trunks.values())
+        return sum((*map(self._received, self._torrents.values()), *trunks), self._left)
 
     async def add(
         self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
@@ -65,7 +72,15 @@ class ReleaseTorrents:
             As ``Session.add``.
         """
         async with self._adding:
-            return await self._add(digest, manifest, have, gaps)
+            return await self._add_both(digest, manifest, have, gaps)
+
+    def trunk_of(self, digest: Digest, manifest: Manifest) -> Trunk | None:
+        """The way of a release between groups; None when it was added while there was one."""
+        trunk = self._trunks.get(digest)
+        if trunk is None:
+            return None
+        reader = VerifiedPieces(manifest, list(self._paths(digest, manifest).values()))
+        return Trunk(self._torrents[digest], trunk, self._mesh, reader.read)
 
     async def seed(self, digest: Digest, manifest: Manifest) -> None:
         """Offer a release that is staged whole; nothing happens when it is offered already.
@@ -75,27 +90,79 @@ class ReleaseTorrents:
         """
         async with self._adding:
             if digest not in self._torrents:
-                await self._add(digest, manifest, [True] * piece_count(manifest), {})
+                await self._add_both(digest, manifest, [True] * piece_count(manifest), {})
+
+    def without_whole_trunk(self) -> list[Digest]:
+        """What is here whole, and between groups in part or not at all."""
+        if not self._mesh.has_trunk():
+            return []
+        return [
+            digest
+            for digest, torrent in self._torrents.items()
+            if torrent.complete
+            and (digest not in self._trunks or not self._trunks[digest].complete)
+        ]
+
+    async def seed_trunk(self, digest: Digest, manifest: Manifest) -> None:
+        """Offer the whole of a release between groups too: others may come to be carriers.
+
+        Raises:
+            As ``Session.add``.
+        """
+        async with self._adding:
+            if digest in self.without_whole_trunk():
+                await self._drop_trunk(digest)
+                have = [True] * piece_count(manifest)
+                self._trunks[digest] = await self._add_trunk(digest, manifest, have, {})
 
     async def drop(self, digest: Digest) -> None:
         """Leave the swarm of *digest*; what was fetched stays on the disk, and counts on."""
+        await self._drop_trunk(digest)
         torrent = self._torrents.pop(digest, None)
         if torrent is not None:
             self._left += self._received(torrent)
             await torrent.remove()
 
     def _received(self, torrent: Torrent) -> SourceBytes:
-        progress = torrent.fetch_progress(self._members())
+        progress = torrent.fetch_progress(self._mesh.addresses())
         return progress.received if progress is not None else SourceBytes()
+
+    async def _add_both(
+        self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
+    ) -> Torrent:
+        torrent = await self._add(digest, manifest, have, gaps)
+        try:
+            if self._mesh.has_trunk():
+                self._trunks[digest] = await self._add_trunk(digest, manifest, have, gaps)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await torrent.remove()
+            raise
+        self._torrents[digest] = torrent
+        return torrent
+
+    async def _drop_trunk(self, digest: Digest) -> None:
+        trunk = self._trunks.pop(digest, None)
+        if trunk is not None:
+            self._left += trunk_bytes(trunk, self._mesh.addresses())
+            await trunk.remove()
+
+    def _paths(self, digest: Digest, manifest: Manifest) -> dict[str, Path]:
+        root = self._store.root(digest)
+        return {
+            blob.path: stage.blob_path(root, manifest, number)
+            for number, blob in enumerate(manifest.blobs)
+        }
 
     async def _add(
         self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
     ) -> Torrent:
-        root = self._store.root(digest)
-        paths = {
-            blob.path: stage.blob_path(root, manifest, number)
-            for number, blob in enumerate(manifest.blobs)
-        }
         data = await disk_hop(torrent_bytes, manifest, digest, self._session.authority_pem)
-        torrent = self._torrents[digest] = await self._session.add(data, paths, have, gaps)
-        return torrent
+        return await self._session.add(data, self._paths(digest, manifest), have, gaps)
+
+    async def _add_trunk(
+        self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
+    ) -> Torrent:
+        make = partial(torrent_bytes, manifest, digest, self._session.authority_pem, trunk=True)
+        paths = self._paths(digest, manifest)
+        return await self._session.add(await disk_hop(make), paths, have, gaps, wants_all=False)

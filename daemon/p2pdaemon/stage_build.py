@@ -23,7 +23,7 @@ from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.fetch_build import BuildFetcher
 from p2pdaemon.isolate import isolated
 from p2pdaemon.log import get_logger
-from p2pdaemon.mesh import Mesh
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.release_parts import Judge, ReleaseParts, disk_hop
 from p2pdaemon.release_torrents import ReleaseTorrents
 from p2pdaemon.store import ReleaseStore
@@ -37,6 +37,9 @@ from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
 
 __all__ = ["BuildStager"]
+
+# Groups come and go with racks; and the hosts of a fetch that has ended here go on for so long.
+KEEP_TRUNKS_S = 60.0
 
 _log = get_logger("stage")
 
@@ -62,7 +65,7 @@ class BuildStager:
         store: ReleaseStore,
         control: ControlPlane,
         session: Session,
-        mesh: Mesh,
+        mesh: CellMesh,
         rng: random.Random,
         judge: Judge,
         room: DiskRoom,
@@ -70,7 +73,7 @@ class BuildStager:
     ) -> None:
         self._store = store
         self._parts = ReleaseParts(store, control, judge)
-        self._torrents = ReleaseTorrents(store, session, mesh.addresses)
+        self._torrents = ReleaseTorrents(store, session, mesh)
         self._fetcher = BuildFetcher(config, store, control, self._torrents, mesh, rng, room, pace)
         self.reused = self._fetcher.reused
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
@@ -122,6 +125,19 @@ class BuildStager:
     async def seed_all(self) -> None:
         """Seed every release that is staged on this disk; log what cannot be read."""
         await isolated("seed", self._seed_staged)
+
+    async def keep_trunks(self) -> None:
+        """As membership changes, offer releases between groups as well; never returns."""
+        while True:
+            await trio.sleep(KEEP_TRUNKS_S)
+            for digest in self._torrents.without_whole_trunk():
+                await isolated(f"trunk {digest}", partial(self._keep_trunk, digest))
+
+    async def _keep_trunk(self, digest: Digest) -> None:
+        async with self._using(digest):
+            manifest = await disk_hop(self._store.read_manifest, digest)
+            if manifest is not None:
+                await self._torrents.seed_trunk(digest, manifest)
 
     async def _seed_staged(self) -> None:
         for digest in await disk_hop(self._store.digests):

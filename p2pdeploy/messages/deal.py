@@ -62,6 +62,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     ``completed``: the host has everything; it only reports.  ``paused``: so does one that may not
     draw now, because it keeps to a rate.
     ``progress``: the host's own figures; no deal depends on them.
+    ``stripes``: those it draws pieces of, one bit each; all where the cell has no groups.
     """
 
     cell: CellId
@@ -75,6 +76,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     completed: bool = False
     progress: FetchProgress | None = None
     paused: bool = False
+    stripes: Annotated[int, msgspec.Meta(ge=0, le=255)] = 255
 
 
 class DealtPiece(msgspec.Struct, frozen=True, array_like=True):

@@ -48,7 +48,11 @@ class PieceSpan(NamedTuple):
 
 
 def torrent_bytes(
-    manifest: Manifest, manifest_digest: Digest, swarm_authority_pem: bytes = b""
+    manifest: Manifest,
+    manifest_digest: Digest,
+    swarm_authority_pem: bytes = b"",
+    *,
+    trunk: bool = False,
 ) -> bytes:
     """The .torrent file of a release.  The same arguments give the same bytes everywhere.
 
@@ -56,6 +60,7 @@ def torrent_bytes(
         manifest: Judged by ``check_manifest``.
         manifest_digest: Its digest; the torrent's name.
         swarm_authority_pem: The swarm CA.  Empty makes a plain torrent, until the switch.
+        trunk: Make the trunk's torrent: same files and pieces, another info-hash.
     """
     tree: dict[str, Any] = {}
     layers: dict[bytes, bytes] = {}
@@ -75,6 +80,8 @@ def torrent_bytes(
     }
     if swarm_authority_pem:
         info["ssl-cert"] = swarm_authority_pem
+    if trunk:
+        info["trunk"] = 1
     return bencode.encode({"info": info, "piece layers": layers})
 
 

@@ -30,6 +30,7 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.faults`: what its disk errors mean (shell)
 * :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer
 * :mod:`~p2pdeploy.swarm.fetch_terms`: what a fetch is told
+* :mod:`~p2pdeploy.swarm.trunk`: a release's second torrent, between groups (shell)
 * :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell), in the loops of
   :mod:`~p2pdeploy.swarm.draw_deals`, which ask :mod:`~p2pdeploy.swarm.nearby` and leave deals to
   :mod:`~p2pdeploy.swarm.take_deals`; of pieces that are :mod:`~p2pdeploy.swarm.partly_here` only

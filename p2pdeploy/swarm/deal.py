@@ -6,6 +6,8 @@ One :class:`Dealer` serves one (release, cell).
   *planted* once two hosts do (or the cell's only live host does).
 * A deal that is not confirmed in time is dealt again: 4 x what the host's deals take, at least 2 s.
 * A holder that falls silent before its piece is planted: the piece is dealt again.
+* Where there are groups, a host draws the stripes that it carries; those that nobody has asked for
+  lately go to whoever asks.
 * A host that names a missing piece gets a holder's name first and the bytes when that did not help.
 * The state is soft.  It is rebuilt from the hosts' bitmaps, which come with every request.
 * Pieces go out in number order, those dealt least often first: a replay gives the same deals.
@@ -46,7 +48,8 @@ from p2pdeploy.swarm.deal_terms import (
 )
 from p2pdeploy.swarm.holdings import Holdings
 from p2pdeploy.swarm.in_flight import InFlight
-from p2pdeploy.swarm.piece_queue import PieceQueue
+from p2pdeploy.swarm.piece_queue import Claims, PieceQueue
+from p2pdeploy.swarm.stripes import stripe_of
 from p2pdeploy.swarm.turns import Turns
 
 __all__ = ["Dealer"]
@@ -82,6 +85,7 @@ class Dealer:
         self._in_flight = InFlight()
         self._queue = PieceQueue(len(piece_sizes))
         self._turns = Turns(deal_s=self._config.deal_s, stale_s=self._config.turn_s)
+        self._claims = Claims()
         self._first_heard_at = self._heard_at = self._swept_at = -1.0
         self._sweep_not_before = 0.0
         self._deals = self._dealt_bytes = self._hints = 0
@@ -124,7 +128,7 @@ class Dealer:
             return WaitDeal(retry_after_s=WAIT_MIN_S)
         return (
             self._answer_missing(request, host, now)
-            or self._deal_next(request.host, host, now)
+            or self._deal_next(request, host, now)
             or self._nothing_left(request.host, now)
         )
 
@@ -234,6 +238,8 @@ class Dealer:
         for piece in request.missing:
             if self._holdings.has(request.host, piece) or piece in self._in_flight:
                 continue  # the latter is on its way to somebody; its deal ends or is confirmed
+            if self._queue.is_new(piece) and not request.stripes >> stripe_of(piece) & 1:
+                continue  # its carriers will draw it
             hinted_at = host.hinted.get(piece)
             if hinted_at is not None and now - hinted_at < self._config.hint_s:
                 continue
@@ -257,20 +263,22 @@ class Dealer:
         )
         return holders[self._hints % len(holders)] if holders else None
 
-    def _deal_next(self, name: HostName, host: _Host, now: float) -> Deal | WaitDeal | None:
-        if not self._turns.take(name, self._in_flight.open_deals, now):
+    def _deal_next(self, request: DealRequest, host: _Host, now: float) -> Deal | WaitDeal | None:
+        if not self._turns.take(request.host, self._in_flight.open_deals, now):
             return WaitDeal(retry_after_s=WAIT_MAX_S)
-        pieces = self._next_pieces(host)
-        return self._deal(name, host, pieces, now) if pieces else None
+        self._claims.note(request.stripes, now)
+        unclaimed = self._claims.unclaimed(now, self._config.unclaimed_s)
+        pieces = self._next_pieces(host, request.stripes) or self._next_pieces(host, unclaimed)
+        return self._deal(request.host, host, pieces, now) if pieces else None
 
-    def _next_pieces(self, host: _Host) -> list[int]:
-        """One piece to whom nothing was dealt yet, later several, fewer when few are left."""
+    def _next_pieces(self, host: _Host, stripes: int) -> list[int]:
+        """Of *stripes*: one to who was dealt none yet, later several, fewer when few are left."""
         pieces: list[int] = []
         room_bytes = self._config.deal_bytes
         count_max = min(DEAL_PIECES_MAX, max(1, len(self._queue) // self._turns.at_once))
         if not host.last_deal_s:
             count_max = 1
-        while len(pieces) < count_max and (piece := self._queue.pop()) is not None:
+        while len(pieces) < count_max and (piece := self._queue.pop(stripes)) is not None:
             if piece in self._in_flight or not self._holdings.is_dealable(piece):
                 continue
             if pieces and self._sizes[piece] > room_bytes:
@@ -298,4 +306,6 @@ class Dealer:
             return AllDealt()
         expires_at = self._in_flight.first_expiry()
         until_s = WAIT_MAX_S if expires_at is None else expires_at - now
-        return WaitDeal(retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S), exhausted=True)
+        return WaitDeal(
+            retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S), exhausted=not len(self._queue)
+        )

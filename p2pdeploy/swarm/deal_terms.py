@@ -24,6 +24,7 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``deal_s``: how long a deal should take; see :mod:`p2pdeploy.swarm.turns`.
     ``turn_s``: who waits for a turn asks again within this.
     ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
+    ``unclaimed_s``: how long no carrier of a stripe must have asked before others draw its pieces.
     ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
     was restarted in the middle of a distribution, so that it does not deal what hosts hold.
     """
@@ -38,6 +39,7 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     first_deal_timeout_s: float = 10.0
     silent_s: float = 10.0
     hint_s: float = 5.0
+    unclaimed_s: float = 3.0
     settle_s: float = 0.0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,9 @@
 
 * Two to four loops draw deals, each of one piece or of several small ones.  When there is nothing
   to draw, or the origin is down, one loop goes on asking for all, with jitter.
-* The neighbours are pushed into libtorrent again and again; it connects to those it lacks.
+* The neighbours are pushed into libtorrent again and again; it connects to those it lacks.  When
+  the group gets nothing for ten seconds, so are hosts of other groups.
+* Where there are groups, the trunk brings this host's stripes from other groups meanwhile.
 * Once the dealer has nothing new, pieces that no connected neighbour had for five seconds are
   asked for by number.  (Before that most pieces are with nobody: they are not lost, just undealt.)
 * While the neighbours together have all that we lack, next to nothing is drawn: a dealer that was
@@ -15,13 +17,13 @@ Memory: one deal per loop, plus what libtorrent queues (``settings``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec.structs import replace
 
 from p2pdeploy.errors import IntegrityError, P2PDeployError, UnavailableError
-from p2pdeploy.ids import HostName
 from p2pdeploy.messages.deal import (
     MISSING_MAX,
     AllDealt,
@@ -33,12 +35,13 @@ from p2pdeploy.messages.deal import (
 )
 from p2pdeploy.messages.swarm import FetchProgress, Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
-from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
+from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh
 from p2pdeploy.swarm.nearby import Nearby
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere, bitmap_of_pieces
 from p2pdeploy.swarm.take_deals import DealTaker, Taken
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.swarm.trunk import Trunk
 
 if TYPE_CHECKING:
     from random import Random
@@ -58,12 +61,14 @@ class DealLoops:
         torrent: What is fetched; added already.
         dealer: The way to the origin.
         key: Who fetches what.
+        mesh: Whom to exchange pieces with.
         taker: Verifies what was dealt.
         partly: What is here in part.
         members: Where each address of the cell is, for the figures.
         jitter: Spreads retries.
         pace: Says when to draw; of all fetches of this host.
         config: Times and numbers.
+        trunk: Between groups, if there are several.
     """
 
     def __init__(
@@ -71,16 +76,20 @@ class DealLoops:
         torrent: Torrent,
         dealer: DealerClient,
         key: ReleaseKey,
+        mesh: Mesh,
         taker: DealTaker,
         partly: PartlyHere,
         members: Callable[[], Members],
         jitter: Random,
         pace: DealPace,
         config: FetchConfig,
+        trunk: Trunk | None = None,
     ) -> None:
         self._torrent = torrent
         self._dealer = dealer
         self._key = key
+        self._mesh = mesh
+        self._trunk = trunk
         self._taker = taker
         self._partly = partly
         self._members = members
@@ -99,17 +108,15 @@ class DealLoops:
         self.refused = 0
         self._fault: P2PDeployError | None = None
 
-    async def run(
-        self,
-        neighbours: Callable[[], Sequence[Neighbour]],
-        locate: Callable[[HostName], Neighbour | None],
-    ) -> None:
+    async def run(self) -> None:
         piece_bytes = self._torrent.size_bytes // max(self._torrent.piece_count, 1)
         self._pace.begin(piece_bytes, trio.current_time())
         async with trio.open_nursery() as nursery:
             for number in range(self._config.deal_loops):
-                nursery.start_soon(self._draw_deals, number, locate, nursery.cancel_scope)
-            nursery.start_soon(self._push_neighbours, neighbours)
+                nursery.start_soon(self._draw_deals, number, nursery.cancel_scope)
+            nursery.start_soon(self._push_neighbours)
+            if self._trunk is not None:
+                nursery.start_soon(self._carry, self._trunk, nursery.cancel_scope)
             try:
                 await self._torrent.wait_complete()
             except UnavailableError as error:
@@ -119,15 +126,29 @@ class DealLoops:
             raise self._fault
         await self._torrent.refresh()
         await self._torrent.look_at_peers()
+        if self._trunk is not None:
+            await self._trunk.look_at_peers()
         await self._report_completed()
 
-    async def _push_neighbours(self, neighbours: Callable[[], Sequence[Neighbour]]) -> None:
+    async def _carry(self, trunk: Trunk, cancel_scope: trio.CancelScope) -> None:
+        try:
+            await trunk.carry()
+        except* UnavailableError as errors:
+            self._fault = UnavailableError(str(errors.exceptions[0]), code="trunk-failed")
+            cancel_scope.cancel()
+
+    async def _push_neighbours(self) -> None:
         while True:
-            for neighbour in neighbours():
+            now = trio.current_time()
+            self._nearby.note_absent(now, exhausted=self._exhausted)
+            stalled = self._nearby.is_stalled(now - self._config.stalled_s)
+            for neighbour in (*self._mesh.neighbours(), *(self._mesh.farther() if stalled else ())):
                 if neighbour.name != self._key.host:
                     self._torrent.connect(neighbour.address, neighbour.port)
-            self._nearby.note_absent(trio.current_time(), exhausted=self._exhausted)
             await self._torrent.look_at_peers()
+            if self._trunk is not None:
+                self._trunk.look_again()
+                await self._trunk.look_at_peers()
             await trio.sleep(self._config.connect_s)
 
     def _request(
@@ -147,6 +168,7 @@ class DealLoops:
             missing=tuple(missing[:MISSING_MAX]),
             dropped=tuple(self._dropped[:MISSING_MAX]),
             partly=bitmap_of_pieces(in_part, self._torrent.piece_count),
+            stripes=self._mesh.stripes(),
             fresh=self._fresh,
             completed=completed,
             progress=self._progress(completed=completed),
@@ -159,12 +181,14 @@ class DealLoops:
         if not completed and now - self._told_at < PROGRESS_EVERY_S:
             return None
         self._told_at = now
-        return self._torrent.fetch_progress(self._members())
+        progress = self._torrent.fetch_progress(self._members())
+        if progress is None or self._trunk is None:
+            return progress
+        return replace(progress, received=progress.received + self._trunk.received(self._members()))
 
     async def _draw_deals(
         self,
         number: int,
-        locate: Callable[[HostName], Neighbour | None],
         cancel_scope: trio.CancelScope,
     ) -> None:
         retry_s = self._config.retry_min_s
@@ -188,7 +212,7 @@ class DealLoops:
             if isinstance(reply, Deal):
                 await self._take(number, await self._taker.take(reply, data, in_part))
             else:
-                await self._take_word(number, reply, locate)
+                await self._take_word(number, reply)
         self._fault = IntegrityError(
             f"the origin sent {REFUSALS_MAX} wrong pieces in a row", code="origin-corrupt"
         )
@@ -225,12 +249,11 @@ class DealLoops:
         self,
         number: int,
         reply: HolderHint | WaitDeal | AllDealt,
-        locate: Callable[[HostName], Neighbour | None],
     ) -> None:
         """Nothing was dealt: ask the host that was named, or wait."""
         match reply:
             case HolderHint():
-                holder = locate(reply.host)
+                holder = self._mesh.locate(reply.host)
                 if holder is not None:
                     self._torrent.connect(holder.address, holder.port)
             case WaitDeal():

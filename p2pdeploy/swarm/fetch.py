@@ -6,21 +6,21 @@ Without the origin the fetch goes on as long as neighbours have pieces.  How it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
-from p2pdeploy.ids import HostName
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
 from p2pdeploy.swarm.draw_deals import DealLoops
-from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
+from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.take_deals import DealTaker
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.swarm.trunk import Trunk
 
 if TYPE_CHECKING:
     from random import Random
@@ -43,12 +43,12 @@ async def fetch_release(
     dealer: DealerClient,
     *,
     key: ReleaseKey,
-    neighbours: Callable[[], Sequence[Neighbour]],
-    locate: Callable[[HostName], Neighbour | None],
+    mesh: Mesh,
     verify_piece: Callable[[int, bytes], bool],
     members: Callable[[], Members],
     jitter: Random,
     pace: DealPace | None = None,
+    trunk: Trunk | None = None,
     reused_bytes: int = 0,
     partly: PartlyHere | None = None,
     config: FetchConfig | None = None,
@@ -61,12 +61,12 @@ async def fetch_release(
         torrent: Already added, with what the host has.
         dealer: The way to the origin.
         key: Who fetches what.
-        neighbours: The mesh as it is now; asked every ``connect_s``.
-        locate: Where any host of the cell listens, for a holder that the dealer names.
+        mesh: Whom to exchange pieces with; asked every ``connect_s``.
         verify_piece: Whether bytes are those of a piece; pure, called in a thread if they are many.
         members: Where each address of the cell is, for the figures.
         jitter: Spreads the retries of many hosts.
         pace: Of all fetches of this host; None: as fast as can be.
+        trunk: Between groups; None while there is one group.
         reused_bytes: Only passed on into the report.
         partly: Pieces that are here in part, as the torrent was told.
         config: Times and numbers.
@@ -81,13 +81,15 @@ async def fetch_release(
     taker = DealTaker(torrent, dealer, key, verify_piece, partly, config.deal_timeout_s)
     started_at = trio.current_time()
     pace = pace or DealPace(0.0, started_at)
-    loops = DealLoops(torrent, dealer, key, taker, partly, members, jitter, pace, config)
-    dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
+    loops = DealLoops(
+        torrent, dealer, key, mesh, taker, partly, members, jitter, pace, config, trunk
+    )
+    dealt_bytes, peer_bytes = torrent.dealt_bytes, _peer_bytes(torrent, trunk)
     torrent.clear_fault()
-    await loops.run(neighbours, locate)
+    await loops.run()
     return FetchReport(
         dealt_bytes=torrent.dealt_bytes - dealt_bytes,
-        peer_bytes=torrent.peer_bytes - peer_bytes,
+        peer_bytes=_peer_bytes(torrent, trunk) - peer_bytes,
         reused_bytes=reused_bytes,
         duration_s=trio.current_time() - started_at,
         refused_deals=loops.refused,
@@ -96,3 +98,7 @@ async def fetch_release(
 
 def _no_piece(piece: int) -> bytes:
     raise AssertionError(f"piece {piece} is not here in part")
+
+
+def _peer_bytes(torrent: Torrent, trunk: Trunk | None) -> int:
+    return torrent.peer_bytes + (trunk.peer_bytes if trunk else 0)

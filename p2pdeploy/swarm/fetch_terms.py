@@ -1,14 +1,15 @@
-"""What a fetch is told: its times and numbers, and where a neighbour is."""
+"""What a fetch is told: its times and numbers, and whom to exchange pieces with."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from p2pdeploy.ids import HostName
 
-__all__ = ["FetchConfig", "Neighbour"]
+__all__ = ["FetchConfig", "Mesh", "Neighbour"]
 
 
 class Neighbour(NamedTuple):
@@ -19,11 +20,36 @@ class Neighbour(NamedTuple):
     port: int
 
 
+class Mesh(Protocol):
+    """Whom this host exchanges pieces with, as membership sees it now."""
+
+    def neighbours(self) -> Sequence[Neighbour]:
+        """The hosts of its group that it is linked with."""
+        ...
+
+    def farther(self) -> Sequence[Neighbour]:
+        """Hosts of any group of its cell, for when its own group gets nothing."""
+        ...
+
+    def trunk(self) -> Sequence[Neighbour]:
+        """The carriers in other groups that it exchanges its stripes with."""
+        ...
+
+    def stripes(self) -> int:
+        """The stripes that it draws and carries, one bit each; all where there is no trunk."""
+        ...
+
+    def locate(self, host: HostName) -> Neighbour | None:
+        """Where any host of the cell listens, for a holder that the dealer names."""
+        ...
+
+
 class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds.
 
     ``deal_loops``: deals drawn at once, 2 to 4.  ``connect_s``: how often neighbours are pushed.
-    ``missing_s``: how long nobody near must lack a piece before it is asked for by number.
+    ``missing_s``: how long nobody near must have had a piece before it is asked for by number.
+    ``stalled_s``: without a new piece for so long, hosts of other groups are neighbours as well.
     ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
     ``all_dealt_s``: how often to report when the dealer has nothing more; below the silence after
     which it takes a host for dead.
@@ -33,6 +59,7 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     deal_loops: int = 2
     connect_s: float = 1.5
     missing_s: float = 5.0
+    stalled_s: float = 10.0
     retry_min_s: float = 0.25
     retry_max_s: float = 5.0
     all_dealt_s: float = 3.0

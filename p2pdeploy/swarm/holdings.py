@@ -13,7 +13,7 @@ import msgspec
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import HostName
 
-__all__ = ["Change", "Holdings", "bitset_of"]
+__all__ = ["Change", "Holdings", "bits_of", "bitset_of"]
 
 # Turns "first piece in the highest bit" into "piece k is bit k" byte by byte.
 _MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -56,10 +56,10 @@ class Holdings:
             self._have[host] = have
         else:
             self._have.pop(host, None)
-        gained = _bits(have & ~before)
+        gained = bits_of(have & ~before)
         for piece in gained:
             self._add(piece)
-        orphaned = [piece for piece in _bits(before & ~have) if self._subtract(piece)]
+        orphaned = [piece for piece in bits_of(before & ~have) if self._subtract(piece)]
         return Change(gained, orphaned)
 
     def add(self, host: HostName, have: int) -> Change:
@@ -96,7 +96,7 @@ def bitset_of(bitmap: bytes, piece_count: int) -> int:
     return bitset
 
 
-def _bits(bitset: int) -> list[int]:
+def bits_of(bitset: int) -> list[int]:
     """The numbers of the set bits in rising order; O(bytes of the bitset + set bits)."""
     found: list[int] = []
     if not bitset:

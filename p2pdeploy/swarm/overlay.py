@@ -13,7 +13,7 @@ import msgspec
 from p2pdeploy.ids import FaultDomain, HostName
 from p2pdeploy.swarm.groups import groups_of
 from p2pdeploy.swarm.neighbours import neighbours_of
-from p2pdeploy.swarm.stripes import STRIPES, carriers_of, key_of
+from p2pdeploy.swarm.stripes import ALL_STRIPES, STRIPES, carriers_of, key_of
 from p2pdeploy.swarm.trunks import gateways_of, linked_with
 
 __all__ = ["CellPlan", "Place", "place_of", "plan_cell"]
@@ -43,13 +43,15 @@ class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where one host stands.
 
-    ``neighbours``: in the mesh of its group.  ``stripes``: what it carries, one bit each; 0 when
-    there is no other group to carry to.  ``trunk``: whom it exchanges its stripes with in its
-    cell.  ``gateway_of``: the stripes that it also exchanges with other cells.
+    ``neighbours``: in the mesh of its group.  ``has_trunk``: there are other groups, so that pieces
+    come in by stripes.  ``stripes``: those it draws and carries, one bit each; all without a trunk.
+    ``trunk``: whom it exchanges its stripes with in its cell.  ``gateway_of``: the stripes that it
+    also exchanges with other cells.
     """
 
     neighbours: tuple[HostName, ...]
-    stripes: int = 0
+    has_trunk: bool = False
+    stripes: int = ALL_STRIPES
     trunk: tuple[HostName, ...] = ()
     gateway_of: int = 0
 
@@ -96,6 +98,7 @@ def place_of(host: HostName, plan: CellPlan, *, has_other_cells: bool, degree: i
     led = [stripe for stripe in carried if plan.gateways(stripe) == [host]]
     return Place(
         neighbours=neighbours,
+        has_trunk=True,
         stripes=_set_of(carried),
         trunk=tuple(sorted(trunk)),
         gateway_of=_set_of(led) if has_other_cells else 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, cast
@@ -121,6 +122,8 @@ class Session:
         paths: Mapping[str, Path],
         have: list[bool],
         gaps: Mapping[int, Sequence[tuple[int, int]]] | None = None,
+        *,
+        wants_all: bool = True,
     ) -> Torrent:
         """Fetch and seed one release until it is removed.
 
@@ -133,6 +136,7 @@ class Session:
             gaps: Of pieces that are on disk in part, by number: the ranges that are missing, from
                 a first byte of the piece to the one after the last.  Everything else of such a
                 piece must be right: when it is not, who sends the rest is taken for a liar.
+            wants_all: Whether it asks its peers for every piece; else for what it is told to want.
 
         Returns:
             The torrent, checked, connected to nobody.
@@ -145,7 +149,8 @@ class Session:
             UnavailableError: the files cannot be read, or not in time (``check-timeout``).
         """
         params = await trio.to_thread.run_sync(
-            params_of, torrent_bytes, paths, have, gaps or {}, limiter=self._limiter
+            partial(params_of, torrent_bytes, paths, have, gaps or {}, wants_all=wants_all),
+            limiter=self._limiter,
         )
         require_ours(params.ti.ssl_cert().encode(), self._identity)
         if self._session.find_torrent(params.ti.info_hashes().get_best()).is_valid():

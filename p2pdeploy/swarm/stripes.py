@@ -11,11 +11,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-__all__ = ["ALL_STRIPES", "STRIPES", "carriers_of", "key_of", "score", "stripe_of"]
+__all__ = [
+    "ALL_STRIPES",
+    "STRIPES",
+    "carriers_of",
+    "key_of",
+    "pieces_of",
+    "score",
+    "stripe_of",
+]
 
 # Simulated at 3 million hosts: 4 carry enough, 8 leave room for the death of half of them.
 STRIPES = 8
 ALL_STRIPES = (1 << STRIPES) - 1  # a set of stripes is an integer, bit s for stripe s
+
+assert STRIPES == 8  # pieces_of lays one byte of stripes beside the other
 
 _MASK = (1 << 64) - 1
 
@@ -36,6 +46,12 @@ def score(key: int, salt: int) -> int:
 def stripe_of(piece: int) -> int:
     """The stripe of piece number *piece*."""
     return piece % STRIPES
+
+
+def pieces_of(stripes: int, piece_count: int) -> int:
+    """The pieces of a set of stripes, bit k for piece k, of a release of *piece_count* pieces."""
+    whole = int.from_bytes(bytes([stripes]) * (piece_count // STRIPES + 1), "little")
+    return whole & ((1 << piece_count) - 1)
 
 
 def carriers_of(keys: Sequence[int]) -> list[int]:

@@ -19,9 +19,11 @@ from p2pdeploy.messages.deal import bitmap_of
 from p2pdeploy.messages.swarm import FetchProgress, Members
 from p2pdeploy.swarm.faults import disk_fault
 from p2pdeploy.swarm.fetch_meter import FetchMeter
+from p2pdeploy.swarm.holdings import bits_of, bitset_of
 from p2pdeploy.swarm.peer_traffic import PeerSeen
 from p2pdeploy.swarm.progress import Progress
 from p2pdeploy.swarm.rate_meter import LinkPeaks
+from p2pdeploy.swarm.torrent_params import UNWANTED, WANTED
 from p2pdeploy.swarm.waits import ALL, Waits
 
 __all__ = ["Torrent"]
@@ -52,6 +54,8 @@ class Torrent:
         self._have_count = 0
         self._unsure: list[set[int]] = []  # finished while a refresh was under way, one set each
         self._availability: list[int] = [0] * self.piece_count
+        self.near = 0  # the pieces that connected peers have, bit k for piece k
+        self._wanted = 0  # what it was told to want, one bit per piece
         self._waits = Waits()
         self._peer_bytes = self._dealt_bytes = 0
         self._rates = (0, 0)
@@ -91,6 +95,10 @@ class Torrent:
         """The verified pieces as a BEP 3 bitmap."""
         return bytes(self._bitmap)
 
+    def have(self) -> int:
+        """The verified pieces, bit k for piece k."""
+        return bitset_of(bytes(self._bitmap), self.piece_count)
+
     def peers_have(self, piece: int) -> int:
         """How many connected peers have *piece*, as of ``availability_at`` (about 1 s old)."""
         return self._availability[piece]
@@ -106,6 +114,20 @@ class Torrent:
             self._dealt_bytes += len(data) if sent_bytes is None else sent_bytes
             if not self.has(piece):
                 self.meter.note_handed_in(piece, trio.current_time())
+
+    def want(self, pieces: int) -> None:
+        """Ask peers for these pieces and no others; it was added as one that does not want all.
+
+        Args:
+            pieces: One bit each, bit k for piece k.
+        """
+        changed = bits_of(pieces ^ self._wanted)
+        if changed:
+            priorities = [(k, WANTED if pieces >> k & 1 else UNWANTED) for k in changed]
+            with self._while_there():
+                self._handle.prioritize_pieces(priorities)
+                self._wanted = pieces
+                self._touch()
 
     def connect(self, address: str, port: int) -> None:
         """Ask libtorrent to connect; nothing happens when it is connected or banned already."""
@@ -147,11 +169,7 @@ class Torrent:
 
     def _offered_pieces(self) -> int:
         if self._offered[0] != self.availability_at:  # counted once per word from neighbours
-            count = sum(
-                1
-                for piece, holders in enumerate(self._availability)
-                if holders and not self.has(piece)
-            )
+            count = (self.near & ~self.have()).bit_count()
             self._offered = (self.availability_at, count)
         return min(self._offered[1], self.piece_count - self._have_count)
 
@@ -301,6 +319,8 @@ class Torrent:
     def note_availability(self, availability: list[int], now: float) -> None:
         if len(availability) == self.piece_count:
             self._availability = availability
+            near = bitmap_of([count > 0 for count in availability])
+            self.near = bitset_of(near, self.piece_count)
             self.availability_at = now
             self._waits.wake()
 

@@ -12,7 +12,9 @@ from p2pdeploy.errors import IntegrityError
 from p2pdeploy.merkle import BLOCK_BYTES, HASH_BYTES
 from p2pdeploy.swarm.settings import PIECE_BYTES_MIN
 
-__all__ = ["params_of"]
+__all__ = ["UNWANTED", "WANTED", "params_of"]
+
+UNWANTED, WANTED = 0, 4  # libtorrent's priorities of a piece
 
 
 def params_of(
@@ -20,6 +22,8 @@ def params_of(
     paths: Mapping[str, Path],
     have: list[bool],
     gaps: Mapping[int, Sequence[tuple[int, int]]],
+    *,
+    wants_all: bool,
 ) -> Any:
     """Parse a .torrent and say where its blobs lie.  Blocking: a torrent can be large.
 
@@ -45,6 +49,8 @@ def params_of(
         piece: [_is_whole(block, missing) for block in range(blocks)]
         for piece, missing in gaps.items()
     }
+    if not wants_all:
+        params.piece_priorities = [UNWANTED] * len(have)
     flags = lt.torrent_flags  # neither paused nor queued: we decide what is fetched
     params.flags = flags.update_subscribe | flags.apply_ip_filter
     params.flags |= flags.disable_dht | flags.disable_lsd | flags.disable_pex

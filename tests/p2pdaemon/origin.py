@@ -15,7 +15,7 @@ import trio
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.judge_bundle import SignedRelease
-from p2pdaemon.mesh import Mesh
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import UnavailableError
@@ -130,7 +130,7 @@ def a_tree(folder: Path, data: bytes) -> Path:
 async def a_stager(
     config: DaemonConfig, store: ReleaseStore, origin: Origin, room: DiskRoom | None = None
 ) -> AsyncGenerator[BuildStager]:
-    mesh = Mesh(config.name, tuple)
+    mesh = CellMesh(config.name, tuple)
     with trio.fail_after(30):
         async with Session(config.address, 0, swarm_identity()) as session:
             yield BuildStager(

@@ -22,7 +22,7 @@ from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane, open_control_plane
 from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.judge_bundle import SEEN_FILE, Question, Verdict
-from p2pdaemon.mesh import Mesh
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
 from p2pdaemon.verify_release import ReleaseJudge
@@ -101,7 +101,7 @@ class World:
         api = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         # Never entered: nothing gets that far.
         session = Session(self.config.address, 0, swarm_identity())
-        mesh = Mesh(self.config.name, tuple)
+        mesh = CellMesh(self.config.name, tuple)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, self.registry.serve, [listener])
             context = {"context": NO_TLS, "address": self.config.address}

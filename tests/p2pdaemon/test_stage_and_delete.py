@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from p2pdaemon.disk_room import DiskRoom
+from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
@@ -55,7 +56,7 @@ def swarm():
 
 @pytest.fixture
 def stager(config, store, swarm):
-    mesh = SimpleNamespace(neighbours=tuple, locate=lambda _name: None, addresses=dict)
+    mesh = CellMesh(config.name, tuple)
     room = DiskRoom(config.state_dir)
     return BuildStager(config, store, Down(), swarm, mesh, random.Random(1), Down(), room)
 

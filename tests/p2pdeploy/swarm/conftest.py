@@ -23,12 +23,14 @@ from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
-from p2pdeploy.swarm.fetch_terms import FetchConfig, Neighbour
+from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh, Neighbour
 from p2pdeploy.swarm.holdings import bitset_of
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.session import Session
+from p2pdeploy.swarm.stripes import ALL_STRIPES
 from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.swarm.trunk import Trunk
 from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA, swarm_identity
 
 PIECE_BYTES = 32 * 1024
@@ -138,6 +140,28 @@ class Origin:
         return data
 
 
+class MeshUnderTest:
+    """One group: everybody who is named is a neighbour."""
+
+    def __init__(self, others: list[HostUnderTest], known: dict[HostName, HostUnderTest]) -> None:
+        self.others, self.known = others, known
+
+    def neighbours(self) -> list[Neighbour]:
+        return [other.neighbour for other in self.others]
+
+    def farther(self) -> list[Neighbour]:
+        return []
+
+    def trunk(self) -> list[Neighbour]:
+        return []
+
+    def stripes(self) -> int:
+        return ALL_STRIPES
+
+    def locate(self, host: HostName) -> Neighbour | None:
+        return self.known[host].neighbour if host in self.known else None
+
+
 class HostUnderTest:
     """One host: its address, its folder, and the fetch with everybody as neighbour."""
 
@@ -180,6 +204,8 @@ class HostUnderTest:
         members: Members | None = None,
         gaps: dict[int, tuple[tuple[int, int], ...]] | None = None,
         pace: DealPace | None = None,
+        mesh: Mesh | None = None,
+        trunk: Trunk | None = None,
     ) -> FetchReport:
         known = {other.name: other for other in everybody or others}
         return await fetch_release(
@@ -188,8 +214,8 @@ class HostUnderTest:
             key=ReleaseKey(
                 cell=CellId("lab.web.c0"), manifest_digest=origin.release.digest, host=self.name
             ),
-            neighbours=lambda: [other.neighbour for other in others],
-            locate=lambda name: known[name].neighbour if name in known else None,
+            mesh=mesh or MeshUnderTest(others, known),
+            trunk=trunk,
             verify_piece=origin.release.verify,
             members=lambda: members or {},
             jitter=random.Random(self.name),

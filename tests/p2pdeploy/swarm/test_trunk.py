@@ -1,0 +1,179 @@
+"""Two groups with real sessions: each piece crosses once, by its carriers, and gets everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import trio
+
+from p2pdeploy.errors import UnavailableError
+from p2pdeploy.ids import FaultDomain
+from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
+from p2pdeploy.payload.verified_pieces import VerifiedPieces
+from p2pdeploy.swarm.fetch_terms import FetchConfig
+from p2pdeploy.swarm.overlay import Place, place_of, plan_cell
+from p2pdeploy.swarm.stripes import stripe_of
+from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.swarm.trunk import Trunk
+from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA
+
+GROUP_HOSTS = 4
+FETCH_S = 60.0
+
+
+def trunk_torrent(release) -> bytes:
+    return torrent_bytes(release.manifest, release.digest, SWARM_CA.pem, trunk=True)
+
+
+class PlacedMesh:
+    """A mesh by the overlay of all hosts of the test."""
+
+    def __init__(self, hosts, place: Place) -> None:
+        self.hosts, self.place = hosts, place
+        self.is_cut = False  # the trunk's links
+
+    def neighbours(self):
+        return [self.hosts[name].neighbour for name in self.place.neighbours]
+
+    def farther(self):
+        return [host.neighbour for host in self.hosts.values()]
+
+    def trunk(self):
+        return [] if self.is_cut else [self.hosts[name].neighbour for name in self.place.trunk]
+
+    def stripes(self) -> int:
+        return self.place.stripes
+
+    def locate(self, host):
+        return self.hosts[host].neighbour if host in self.hosts else None
+
+
+class PlacedHost:
+    """A host with both torrents of one release."""
+
+    def __init__(self, host, mesh: PlacedMesh, group: Torrent, between: Torrent, release) -> None:
+        self.host, self.mesh, self.group, self.between = host, mesh, group, between
+        reader = VerifiedPieces(release.manifest, [host.root / path for path in release.blobs])
+        self.trunk = Trunk(group, between, mesh, reader.read)
+
+    async def fetch(self, origin, stalled_s: float = 60.0) -> None:
+        await self.host.fetch(
+            self.group,
+            origin,
+            [],
+            config=FetchConfig(connect_s=0.2, stalled_s=stalled_s),
+            mesh=self.mesh,
+            trunk=self.trunk,
+        )
+
+
+@asynccontextmanager
+async def two_groups(lab, release) -> AsyncGenerator[list[PlacedHost]]:
+    hosts = {host.name: host for host in (lab.host() for _ in range(2 * GROUP_HOSTS))}
+    domains = {name: FaultDomain(f"rack{number % 2}") for number, name in enumerate(sorted(hosts))}
+    plan = plan_cell(domains)
+    async with AsyncExitStack() as sessions:
+        placed: list[PlacedHost] = []
+        for name, host in hosts.items():
+            await sessions.enter_async_context(host.session)
+            mesh = PlacedMesh(hosts, place_of(name, plan, has_other_cells=False))
+            group = await host.add(release)
+            nothing = [False] * len(release.spans)
+            between = await host.session.add(
+                trunk_torrent(release), release.paths(host.root), nothing, wants_all=False
+            )
+            placed.append(PlacedHost(host, mesh, group, between, release))
+        yield placed
+
+
+def test_the_trunks_torrent_is_another_one_of_the_same_pieces(small_release):
+    assert info_hash_v2(trunk_torrent(small_release)) != info_hash_v2(small_release.torrent)
+    assert len(trunk_torrent(small_release)) == len(small_release.torrent) + len(b"5:trunki1e")
+
+
+async def test_each_piece_crosses_between_groups_once_and_gets_everywhere(lab, eight_mib_release):
+    release = eight_mib_release
+    origin = lab.Origin(release)
+    async with two_groups(lab, release) as placed:
+        with trio.fail_after(FETCH_S):
+            async with trio.open_nursery() as nursery:
+                for host in placed:
+                    nursery.start_soon(host.fetch, origin)
+        assert all(release.is_at(host.host.root) for host in placed)
+        crossed = sum(host.trunk.peer_bytes for host in placed)
+        assert crossed <= 1.02 * release.size_bytes  # in and out of both groups, once in all
+        for host in placed:
+            got = [k for k in range(host.between.piece_count) if host.between.has(k)]
+            assert all(host.mesh.stripes() >> stripe_of(piece) & 1 for piece in got)
+            assert host.group.hash_failures == host.between.hash_failures == 0
+    assert origin.dealer.statistics().deals == len(release.spans)
+
+
+async def test_what_only_one_group_was_dealt_waits_for_the_trunk(lab, small_release):
+    async with two_groups(lab, small_release) as placed:
+        for host in placed:
+            host.mesh.is_cut = True
+        async with trio.open_nursery() as nursery:
+            for host in placed:
+                nursery.start_soon(host.trunk.carry)
+                for neighbour in host.mesh.neighbours():
+                    host.group.connect(neighbour.address, neighbour.port)
+            for piece in range(len(small_release.spans)):
+                placed[0].group.add_piece(piece, small_release.piece(piece))
+            with trio.fail_after(FETCH_S):
+                for host in placed[::2]:
+                    await host.group.wait_complete()
+            assert not any(host.group.complete for host in placed[1::2])
+            for host in placed:
+                host.mesh.is_cut = False
+                host.trunk.look_again()
+            with trio.fail_after(FETCH_S):
+                for host in placed:
+                    await host.group.wait_complete()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_group_whose_trunk_is_cut_is_linked_with_others_after_a_while(lab, small_release):
+    origin = lab.Origin(small_release)
+    async with two_groups(lab, small_release) as placed:
+        for host in placed:
+            host.mesh.is_cut = True
+        async with trio.open_nursery() as nursery:
+            for host in placed[::2]:
+                nursery.start_soon(host.fetch, origin)
+            for piece in range(len(small_release.spans)):
+                placed[0].group.add_piece(piece, small_release.piece(piece))
+        origin.down = True
+        with trio.fail_after(FETCH_S):
+            async with trio.open_nursery() as nursery:
+                for host in placed[1::2]:
+                    nursery.start_soon(host.fetch, origin, 1.0)
+
+
+async def test_a_carrier_does_not_ask_other_groups_for_what_its_own_has(lab, eight_mib_release):
+    release = eight_mib_release
+    async with two_groups(lab, release) as placed:
+        late = placed[1]
+        everything = range(len(release.spans))
+        for host in (*placed[::2], placed[3]):
+            for piece in everything:
+                host.group.add_piece(piece, release.piece(piece))
+                host.between.add_piece(piece, release.piece(piece))
+            await host.group.wait_complete()
+        for neighbour in late.mesh.neighbours():
+            late.group.connect(neighbour.address, neighbour.port)
+        with trio.fail_after(FETCH_S):
+            while not all(late.group.peers_have(k) or late.group.has(k) for k in everything):
+                await late.group.wait_change()
+            late.trunk.look_again()
+            await late.group.wait_complete()
+        assert late.trunk.peer_bytes == 0
+
+
+async def test_a_trunk_whose_disk_fails_ends_the_fetch(lab, small_release):
+    async with two_groups(lab, small_release) as placed:
+        await placed[0].between.remove()
+        with trio.fail_after(FETCH_S), pytest.raises(UnavailableError):
+            await placed[0].fetch(lab.Origin(small_release))
