@@ -45,6 +45,11 @@ LEASE_S = 30.0  # how long a GO allows starts; the halt bound under any partitio
 LEASE_RENEW_S = 10.0  # three chances to renew before a lease lapses
 assert LEASE_RENEW_S * 2 < LEASE_S, "one lost renewal must not stall a rollout"
 
+# What is brought to hosts ahead of a rollout takes room that a rollout may need.
+PREFETCHES_MAX = 4  # builds of one service in one cell; all are kept until their time is over
+PREFETCH_KEEP_S = 7 * 24 * 3600.0  # unless it is said: a week of releases
+PREFETCH_KEEP_MAX_S = 30 * 24 * 3600.0  # what nobody rolled out in a month is forgotten
+
 # How often one plan may be tried again.  Each time its brakes count anew, so without an end the
 # thief of a deployer key could let any number of hosts fail.
 ATTEMPTS_MAX = 5

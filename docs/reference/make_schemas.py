@@ -43,6 +43,7 @@ from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, TokenView
 from p2pdeploy.messages.keys import KeyView, RotationAnswer
 from p2pdeploy.messages.limits import HostLimitsView, LimitView
 from p2pdeploy.messages.operators import IssuedOperator, OperatorView
+from p2pdeploy.messages.prefetch import PrefetchView
 from p2pdeploy.messages.signing import DelegationView
 from p2pdeploy.messages.swarm import SpreadView
 from p2pdeploy.trust.key_files import KeyStatus
@@ -74,6 +75,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         "`p2pctl rollout apply|sign|get|status|pause|resume|retry|abort|revert|excuse`; "
         "with `get -w` one document a line",
     ),
+    ("prefetch", PrefetchView, "`p2pctl prefetch`, `p2pctl prefetch get` and `cancel`"),
+    ("prefetches", list[PrefetchView], "`p2pctl prefetch list`"),
     ("rollouts", list[RolloutView], "`p2pctl rollout history`, `p2pctl rollout sign --standing`"),
     ("spread", SpreadView, "`p2pctl swarm plot ROLLOUT -o json`"),
     ("reasons", list[Reason], "`p2pctl rollout why`"),

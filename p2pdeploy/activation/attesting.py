@@ -65,4 +65,5 @@ def _word_on(slot: Slot, speaker: Speaker, *, seq: int) -> Attestation:
         reason=reason_of(trouble.message if trouble else slot.record.reason),
         fetched_bytes=slot.fetched_bytes,
         reused_bytes=slot.reused_bytes,
+        prefetched=tuple(b.digest for b in slot.ahead if slot.has_ahead(b)),
     )

@@ -31,6 +31,7 @@ from p2pdeploy.activation.events import (
 )
 from p2pdeploy.activation.lease import Hold, ReceivedGo
 from p2pdeploy.activation.permission import Context, last_look
+from p2pdeploy.activation.prefetching import look_ahead, stage_ahead
 from p2pdeploy.activation.record import HostRecord, ServiceRecord
 from p2pdeploy.activation.rules import decide
 from p2pdeploy.activation.service import Slot
@@ -101,6 +102,8 @@ class HostActivation:
             effects += self._advance(slot, now)
             if slot.hold is not None and slot.hold.until_boot_s is not None:
                 wakes.append(slot.hold.until_boot_s)
+            if slot.ahead:
+                wakes.append(slot.ahead_until_boot_s)
         for _, slot in sorted(self._slots.items()):
             effects += attest(slot, self._speaker)
         return effects + self._wake(min(wakes, default=None), now)
@@ -176,10 +179,11 @@ class HostActivation:
     # -- what a service does next ------------------------------------------------------------
 
     def _advance(self, slot: Slot, now: Now) -> list[Effect]:
+        effects = look_ahead(slot, now)  # during a change as well, or its Wake comes at once again
         if slot.confirming is not None or slot.changing is not None:
             slot.hold = None
-            return []
-        effects = call_off(slot, now)
+            return effects
+        effects += call_off(slot, now)
         for _ in range(4):  # accept, record an outcome, stage, start: each at most once a look
             decision = decide(slot, self._context(now), busy_with=self._busy_with(slot))
             slot.hold = decision.hold
@@ -187,7 +191,7 @@ class HostActivation:
             effects += more
             if not more or decision.start is not None:
                 break
-        return effects
+        return effects + stage_ahead(slot)
 
     def _context(self, now: Now) -> Context:
         return Context(self._me, self._go, self._alive, self._time_floor.wall_s, now)

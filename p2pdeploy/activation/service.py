@@ -5,6 +5,7 @@ Nothing here decides when to start; :mod:`~p2pdeploy.activation.host` does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,6 +23,7 @@ from p2pdeploy.messages.orders import (
     Build,
     Excuse,
     Plan,
+    Prefetch,
     Retry,
     Revert,
     Rollout,
@@ -49,9 +51,14 @@ class Slot:
     excuse: Excuse | None = None
     retry: Retry | None = None
     settled: Settled | None = None
+    prefetch: Prefetch | None = None
     evidence: dict[HostName, Attestation] = field(default_factory=dict[HostName, Attestation])
 
     staged: set[Digest] = field(default_factory=set[Digest])
+    ahead: tuple[Build, ...] = ()  # what the PREFETCH asks of this host now
+    ahead_until_boot_s: float = math.inf  # when the first of them is over
+    # Not in ``staged``: before an order starts it, its release is judged once more.
+    staged_ahead: set[Digest] = field(default_factory=set[Digest])
     staging: Digest | None = None
     staging_problem: Hold | None = None  # why it takes long; the shell goes on trying
     confirming: Started | None = None  # journaled, waiting for the last look at GO and ABORT
@@ -102,6 +109,10 @@ class Slot:
                 known = (self.settled.plan_seq, self.settled.issued_at) if self.settled else (-1, 0)
                 if (message.plan_seq, message.issued_at) > known:
                     self.settled = message.for_host(self.me)
+            case Prefetch():
+                if self.prefetch is None or message.prefetch_seq > self.prefetch.prefetch_seq:
+                    self.prefetch = message
+                    self.ahead_until_boot_s = -math.inf  # looked at anew
             case Abort():
                 self._note(
                     watermark=max(self.record.watermark, message.watermark),
@@ -137,6 +148,8 @@ class Slot:
                 self.retry = None
             case "settled":
                 self.settled = None
+            case "prefetch":
+                self.prefetch, self.ahead_until_boot_s = None, -math.inf
             case "att":
                 self.evidence.pop(host, None)
             case _:
@@ -208,6 +221,10 @@ class Slot:
         The same bytes under another version are another build: the service is told its version.
         """
         return self.record.running == build
+
+    def has_ahead(self, build: Build) -> bool:
+        """Whether *build* is on this disk, for an order that governs or ahead of one."""
+        return build.digest in self.staged or build.digest in self.staged_ahead
 
     def trouble(self) -> Hold | None:
         """What holds this host that is its own to mend, so that the cell is told of it."""

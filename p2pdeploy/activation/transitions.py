@@ -26,7 +26,7 @@ from p2pdeploy.activation.service import Slot
 from p2pdeploy.messages.attestation import REASON_CHARS_MAX, Rank
 from p2pdeploy.messages.orders import Revert
 
-__all__ = ["apply", "boot", "call_off", "carry_out", "persist"]
+__all__ = ["apply", "boot", "call_off", "carry_out", "keep", "persist"]
 
 ServiceEvent = (
     Staged | StagingFailed | Progressed | Activated | ActivationFailed | ServiceRan | ServiceBroke
@@ -40,10 +40,10 @@ def boot(slot: Slot, now: Now) -> list[Effect]:
         slot.known = True
         slot.changing = slot.record.started
         slot.state = "starting"
-        return [_keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
+        return [keep(slot), Change(slot.record.service, slot.record.started, resume=True)]
     if slot.record.running is None:
         slot.state, slot.known, slot.since = "absent", True, now.wall_s
-    return [_keep(slot), _run(slot)]
+    return [keep(slot), _run(slot)]
 
 
 def apply(slot: Slot, event: ServiceEvent, now: Now) -> list[Effect]:
@@ -73,7 +73,8 @@ def call_off(slot: Slot, now: Now) -> list[Effect]:
     """Fetch no more of what the governing order does not ask for: it was aborted, or is over."""
     duty = slot.duty()
     wanted = duty.build.digest if duty is not None and duty.build is not None else None
-    if slot.staging is None or slot.staging == wanted:
+    ahead = {build.digest for build in slot.ahead}
+    if slot.staging is None or slot.staging in ahead | {wanted}:
         return []
     slot.staging, slot.staging_problem = None, None
     if slot.state == "fetching":  # nothing ran before it
@@ -94,11 +95,11 @@ def carry_out(slot: Slot, decision: Decision, now: Now) -> list[Effect]:
         slot.staging, slot.staging_problem = decision.stage.digest, None
         if slot.record.running is None:
             slot.state, slot.since = "fetching", now.wall_s
-        effects += [_keep(slot), Stage(slot.record.service, decision.stage)]
+        effects += [keep(slot), Stage(slot.record.service, decision.stage)]
     if decision.start is not None:
         slot.confirming = decision.start
         slot.record = msgspec.structs.replace(slot.record, started=decision.start)
-        effects += [_keep(slot), Persist(slot.record, confirm=True)]
+        effects += [keep(slot), Persist(slot.record, confirm=True)]
     return effects
 
 
@@ -121,8 +122,8 @@ def _run(slot: Slot) -> Run:
     return Run(slot.record.service, slot.record.running, start=slot.record.may_start)
 
 
-def _keep(slot: Slot) -> Keep:
-    """What must stay on disk: what runs, the way back, and what is on its way.
+def keep(slot: Slot) -> Keep:
+    """What must stay on disk: what runs, the way back, what is on its way, and what is prefetched.
 
     The rest may be collected from now on, so it no longer counts as staged.
     """
@@ -130,19 +131,21 @@ def _keep(slot: Slot) -> Keep:
     builds = [record.running, record.previous]
     builds += [started.build, started.previous] if started else []
     builds += [order.build for order in (slot.plan, slot.revert, slot.settled) if order]
-    digests = frozenset(build.digest for build in builds if build)
+    digests = frozenset(build.digest for build in (*builds, *slot.ahead) if build)
     slot.staged &= digests
+    slot.staged_ahead &= digests
     return Keep(record.service, digests, record.previous.digest if record.previous else None)
 
 
 def _staged(slot: Slot, event: Staged, now: Now) -> list[Effect]:
     """It lies on the disk; the next look says whether it is to start."""
-    slot.staged.add(event.digest)
+    is_ahead = _is_only_ahead(slot, event)
+    (slot.staged_ahead if is_ahead else slot.staged).add(event.digest)
     if slot.staging == event.digest:
         slot.staging, slot.staging_problem = None, None
         if slot.state == "fetching":
             slot.state, slot.since = "staged", now.wall_s
-    if not _on_the_way_back(slot):
+    if not _on_the_way_back(slot) and not is_ahead:
         slot.fetched_bytes += event.fetched_bytes  # again in a later attempt
         slot.reused_bytes += event.reused_bytes
     return []
@@ -151,6 +154,13 @@ def _staged(slot: Slot, event: Staged, now: Now) -> list[Effect]:
 def _on_the_way_back(slot: Slot) -> bool:
     """Then what the aborted plan moved goes on being told; what the way back moves is not its."""
     return isinstance(slot.duty(), Revert)
+
+
+def _is_only_ahead(slot: Slot, event: Staged) -> bool:
+    """Whether it came for a PREFETCH, which the figures of an order don't count."""
+    duty = slot.duty()
+    is_for_duty = duty is not None and duty.build is not None and duty.build.digest == event.digest
+    return not is_for_duty and any(build.digest == event.digest for build in slot.ahead)
 
 
 def _finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
@@ -174,7 +184,7 @@ def _finish(slot: Slot, event: Activated, now: Now) -> list[Effect]:
         reason_code="",
         reason="",
     )
-    return [Persist(slot.record), _keep(slot), _run(slot)]
+    return [Persist(slot.record), keep(slot), _run(slot)]
 
 
 def _fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
@@ -189,7 +199,7 @@ def _fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
     if event.code == INTERRUPTED and event.restored:
         # Our own restart undid it: no fault of the build, so it may start again when it may.
         slot.record = msgspec.structs.replace(slot.record, running=started.previous, started=None)
-        return [Persist(slot.record), _keep(slot), _run(slot)]
+        return [Persist(slot.record), keep(slot), _run(slot)]
     slot.record = msgspec.structs.replace(
         slot.record,
         running=started.previous,
@@ -200,7 +210,7 @@ def _fail(slot: Slot, event: ActivationFailed, now: Now) -> list[Effect]:
         reason_code=event.code,
         reason=event.reason[:REASON_CHARS_MAX],
     )
-    return [Persist(slot.record), _keep(slot), _run(slot)]
+    return [Persist(slot.record), keep(slot), _run(slot)]
 
 
 def _ran(slot: Slot, event: ServiceRan, now: Now) -> list[Effect]:

@@ -15,6 +15,7 @@ key                       version
 ``abort/SERVICE``         watermark, 0
 ``excuse/SERVICE``        plan_seq, excuse_seq
 ``retry/SERVICE``         plan_seq, attempt
+``prefetch/SERVICE``      prefetch_seq, 0
 ``settled/SERVICE``       plan_seq, issued_at in ms
 ``att/SERVICE/HOST``      epoch, seq
 ========================  =============================================================
@@ -38,6 +39,7 @@ from p2pdeploy.messages.orders import (
     Excuse,
     Go,
     Plan,
+    Prefetch,
     Retry,
     Revert,
     Rollout,
@@ -62,7 +64,7 @@ __all__ = [
 ]
 
 # Every host attests every service that it hears of, so a cell has no more names than a host.
-ORDER_KEYS_MAX = 8 * SERVICES_PER_HOST_MAX + 3
+ORDER_KEYS_MAX = 9 * SERVICES_PER_HOST_MAX + 3
 ATTESTATION_KEYS_MAX = CELL_HOSTS_MAX * SERVICES_PER_HOST_MAX
 # Four times the largest real one: bounds the table at ATTESTATION_KEYS_MAX * 4 KiB.
 ATTESTATION_BYTES_MAX = 4 * 1024
@@ -130,6 +132,8 @@ def _key_and_numbers(message: Sealed) -> tuple[str, tuple[float, float]]:
             return f"excuse/{service}", (message.plan_seq, message.excuse_seq)
         case Retry():
             return f"retry/{service}", (message.plan_seq, message.attempt)
+        case Prefetch():
+            return f"prefetch/{service}", (message.prefetch_seq, 0)
         case Settled():
             return f"settled/{service}", (message.plan_seq, message.issued_at * 1000)
 

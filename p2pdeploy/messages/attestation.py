@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.limits import PREFETCHES_MAX
 from p2pdeploy.printable import printable
 
 __all__ = ["DISK_FULL", "Attestation", "Rank", "ReasonText", "ServiceState", "reason_of"]
@@ -89,6 +90,8 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     reason: ReasonText = ""
     fetched_bytes: _Number = 0  # from the network for the order of plan_seq; a way back adds none
     reused_bytes: _Number = 0  # copied from older builds on this host, for the same
+    # Builds that a PREFETCH asks for, and that are whole on this disk.
+    prefetched: Annotated[tuple[_Digest, ...], msgspec.Meta(max_length=PREFETCHES_MAX)] = ()
 
 
 def reason_of(text: str) -> str:

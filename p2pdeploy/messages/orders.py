@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, RolloutId, ServiceName, Version
-from p2pdeploy.limits import NUMBER_MAX
+from p2pdeploy.limits import NUMBER_MAX, PREFETCHES_MAX
 
 __all__ = [
     "Abort",
@@ -26,6 +26,8 @@ __all__ = [
     "Grant",
     "Order",
     "Plan",
+    "Prefetch",
+    "Prefetched",
     "Retry",
     "Revert",
     "Rollout",
@@ -254,3 +256,30 @@ class Settled(Order, frozen=True, tag="settled"):
     def for_host(self, host: HostName) -> Settled:
         """What it asks of *host*."""
         return msgspec.structs.replace(self, build=None) if host in self.bare else self
+
+
+class Prefetched(Order, frozen=True):
+    """One build that hosts bring onto their disks ahead of a rollout, and keep until ``not_after``.
+
+    ``hosts`` lists whom it concerns when that is not the whole cell; ``rollout_id`` names the
+    rollout that waits for people and asked for it, and is empty when a person did.
+    """
+
+    build: Build
+    not_after: float  # at most PREFETCH_KEEP_MAX_S after the order was issued
+    hosts: tuple[HostName, ...] = ()
+    rollout_id: RolloutId = RolloutId("")
+
+
+class Prefetch(Order, frozen=True, tag="prefetch"):
+    """All builds of a service that are prefetched in this cell; the newest one replaces the others.
+
+    It moves bytes, and only those of releases that their publishers signed: it makes no order
+    govern and opens no gate, so nobody has to approve it.
+    """
+
+    cell: CellId
+    service: ServiceName
+    prefetch_seq: _Number
+    issued_at: float
+    builds: Annotated[tuple[Prefetched, ...], msgspec.Meta(max_length=PREFETCHES_MAX)]

@@ -21,6 +21,7 @@ from p2pdeploy.messages.orders import (
     Excuse,
     Go,
     Plan,
+    Prefetch,
     Retry,
     Revert,
     Rollout,
@@ -54,6 +55,7 @@ Sealed = (
     | Abort
     | Excuse
     | Retry
+    | Prefetch
     | Settled
     | RateLimits
     | Attestation
@@ -70,6 +72,7 @@ ROLE_OF: dict[type, str] = {
     Roster: "deployer",
     Excuse: "deployer",
     Retry: "deployer",
+    Prefetch: "deployer",
     Settled: "deployer",
     RateLimits: "deployer",
     Go: "go",

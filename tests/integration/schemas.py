@@ -21,6 +21,7 @@ _OF_TWO_WORDS = {
     ("rollout", "plan"): "rollout-plan",
     ("rollout", "why"): "reasons",
     ("rollout", "history"): "rollouts",
+    ("prefetch", "list"): "prefetches",
     ("keys", "generate"): "key",
     ("keys", "rotate"): "key-rotation",
     ("keys", "renew"): "key-rotation",

@@ -46,6 +46,9 @@ COMMANDS = {
     "release": LazyCommand("p2pctl.cmd_release:release", "Show what is published."),
     "rollout": LazyCommand("p2pctl.cmd_rollout:rollout", "Plan, start, watch and stop rollouts."),
     "swarm": LazyCommand("p2pctl.cmd_swarm:swarm", "How releases spread over their hosts."),
+    "prefetch": LazyCommand(
+        "p2pctl.cmd_prefetch:prefetch", "Bring a release to hosts ahead of its rollout."
+    ),
     "hosts": LazyCommand("p2pctl.cmd_hosts:hosts", "List hosts and what runs on them."),
     "cache": LazyCommand("p2pctl.cmd_cache:cache", "Which releases lie on hosts, and why."),
     "fleet": LazyCommand("p2pctl.cmd_fleet:fleet", "Which versions run, and where."),

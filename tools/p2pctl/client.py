@@ -17,6 +17,7 @@ from p2pctl.api.hosts import HostCalls
 from p2pctl.api.keys import KeyCalls
 from p2pctl.api.limits import LimitCalls
 from p2pctl.api.operators import OperatorCalls
+from p2pctl.api.prefetches import PrefetchCalls
 from p2pctl.api.releases import ReleaseCalls
 from p2pctl.api.rollouts import RolloutCalls
 from p2pctl.wire import Wire
@@ -28,6 +29,7 @@ __all__ = ["ApiClient"]
 class ApiClient(
     ReleaseCalls,
     RolloutCalls,
+    PrefetchCalls,
     HostCalls,
     CacheCalls,
     EnrolmentCalls,

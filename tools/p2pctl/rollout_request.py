@@ -12,10 +12,10 @@ import click
 from p2pctl.durations import DURATION
 from p2pctl.names import NAME, VERSION
 from p2pctl.targets import read_targets
-from p2pdeploy.ids import check_label, check_service, check_version
+from p2pdeploy.ids import HostName, check_label, check_service, check_version
 from p2pdeploy.messages.api import RolloutRequest
 
-__all__ = ["parse_max_unavailable", "request_of", "request_options"]
+__all__ = ["parse_max_unavailable", "request_of", "request_options", "target_of"]
 
 _DIGITS_MAX = 9  # a fleet of a billion hosts
 
@@ -85,6 +85,24 @@ def parse_max_unavailable(text: str | None) -> int | str | None:
     return text if text != number else int(number)
 
 
+def target_of(
+    environment: str, machine_function: str, targets: Path | None
+) -> tuple[str, str, tuple[HostName, ...]]:
+    """The target that the options name: environment and machine function, or hosts.
+
+    Raises:
+        click.UsageError: no target is named, or two.
+        RefusedError, ConfigError: a label or the targets file is wrong.
+    """
+    by_label = bool(environment or machine_function)
+    if by_label == bool(targets) or bool(environment) != bool(machine_function):
+        raise click.UsageError("name the target: either --env E and --mf M, or --targets FILE")
+    if by_label:
+        check_label(environment, "environment")
+        check_label(machine_function, "machine function")
+    return environment, machine_function, read_targets(targets) if targets else ()
+
+
 def request_of(
     service: str,
     version: str,
@@ -103,18 +121,13 @@ def request_of(
         click.UsageError: no target is named, or two.
         RefusedError, ConfigError: a name or the targets file is wrong.
     """
-    by_label = bool(environment or machine_function)
-    if by_label == bool(targets) or bool(environment) != bool(machine_function):
-        raise click.UsageError("name the target: either --env E and --mf M, or --targets FILE")
-    if by_label:
-        check_label(environment, "environment")
-        check_label(machine_function, "machine function")
+    environment, machine_function, hosts = target_of(environment, machine_function, targets)
     return RolloutRequest(
         service=check_service(service),
         version=check_version(version),
         environment=environment,
         machine_function=machine_function,
-        hosts=read_targets(targets) if targets else (),
+        hosts=hosts,
         failure_fraction_max=failure_fraction,
         max_unavailable=parse_max_unavailable(max_unavailable),
         bake_s=bake,

@@ -22,7 +22,7 @@ from p2pdeploy.gossip.state import CellState, item_of
 from p2pdeploy.ids import CellId, HostName, RolloutId, ServiceName
 from p2pdeploy.messages.api import Reason
 from p2pdeploy.messages.attestation import Attestation
-from p2pdeploy.messages.orders import Build, Order, Target
+from p2pdeploy.messages.orders import Build, Order, Prefetch, Prefetched, Target
 from p2pdeploy.planning.bounds import bounds_of
 from p2pdeploy.planning.cell_rollout import View
 from p2pdeploy.planning.conducted import Conducted, latest, replace_rollout
@@ -150,6 +150,22 @@ class SimControl:
         used = before.rollout.rollout_seq if before else 0
         seen = self._state.get(f"rollout/{service}")
         return 1 + max(used, seen.version[0] if seen else 0)
+
+    def prefetch(self, service: ServiceName, builds: tuple[Build, ...], for_s: float) -> bool:
+        """Replace what is brought to hosts ahead of a rollout; False while nobody is there."""
+        if not self.up:
+            return False
+        seen = self._state.get(f"prefetch/{service}")
+        now = self._world.wall_s
+        order = Prefetch(
+            cell=self.cell,
+            service=service,
+            prefetch_seq=1 + (seen.version[0] if seen else 0),
+            issued_at=now,
+            builds=tuple(Prefetched(build=build, not_after=now + for_s) for build in builds),
+        )
+        self._issue([order])
+        return True
 
     def abort(self, service: ServiceName) -> bool:
         """An operator aborts the newest rollout; True if there was one to abort."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from random import Random
 
 from p2pdeploy.gossip.anti_entropy import delegates_of
 from p2pdeploy.ids import CellId, Digest, FaultDomain, HostName, ServiceName, Version
+from p2pdeploy.limits import PREFETCHES_MAX
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.orders import Build
@@ -30,6 +32,7 @@ __all__ = ["CELL", "Scenario", "build_of"]
 
 # What is rolled out, in this order; the second service stands on the same hosts.
 VERSIONS = {ServiceName("web"): ("1", "2", "3"), ServiceName("api"): ("1", "2")}
+NEVER = "never"  # a build that is prefetched, and that nobody ever rolls out
 CELL = CellId("lab.web.c0")
 TICK_S = 0.5
 SYNC_S = 1.0
@@ -89,6 +92,11 @@ class Scenario:
             self.world.at(self._rng.uniform(10.0, 100.0), self._pause)
         if rng_for(self.options.seed, "retry").random() < RETRYING_WORLDS:
             self.world.at(RETRY_EVERY_S, self._retry)
+        prefetching = rng_for(self.options.seed, "prefetch")
+        for service in self.services:
+            self.world.at(
+                prefetching.uniform(2.0, 20.0), partial(self._prefetch, service, prefetching)
+            )
         self._faults.schedule()
 
     def wanted(self, service: ServiceName) -> bool:
@@ -143,6 +151,15 @@ class Scenario:
         if following:
             delay_s = self._rng.uniform(0.5, 40.0)
             self.world.after(delay_s, partial(self._apply, service, following[0]))
+
+    def _prefetch(self, service: ServiceName, rng: Random) -> None:
+        """Bring what comes to hosts ahead of it, and what never comes; change one's mind often."""
+        builds = [build_of(service, version) for version in (*VERSIONS[service], NEVER)]
+        chosen = tuple(rng.sample(builds, rng.randint(0, min(PREFETCHES_MAX, len(builds)))))
+        prefetched = self.control.prefetch(service, chosen, rng.uniform(5.0, 200.0))
+        self.truth.happened("builds were prefetched", prefetched and bool(chosen))
+        if not self.network.healed:
+            self.world.after(rng.uniform(1.0, 40.0), partial(self._prefetch, service, rng))
 
     def _is_free(self, service: ServiceName) -> bool:
         """Whether the rollout before has ended."""

@@ -29,6 +29,7 @@ SITUATIONS = (
     "a partition spanned an abort",
     "a plan was opened while a late host caught up",
     "a plan was tried again",
+    "builds were prefetched",
     "a rollout was paused",
     "a rollout went back",
     "a service regressed",

@@ -24,6 +24,7 @@ from p2ptracker.enrolment.standing import Standing
 from p2ptracker.keys.rotation import Waits
 from p2ptracker.keys.rotator import KeyRotator
 from p2ptracker.metrics import Metrics
+from p2ptracker.prefetching.desk import PrefetchDesk
 from p2ptracker.releases.desk import ReleaseDesk
 from p2ptracker.releases.keeper import RepositoryKeeper
 from p2ptracker.releases.release_keys import release_keys
@@ -39,6 +40,7 @@ __all__ = [
     "make_enrolment",
     "make_fleet",
     "make_orchestrator",
+    "make_prefetches",
     "make_releases",
     "make_rotation",
 ]
@@ -119,8 +121,24 @@ def make_releases(ground: Ground, fleet: Fleet) -> Releases:
     return Releases(store=store, repository=repository, desk=desk)
 
 
+def make_prefetches(ground: Ground, fleet: Fleet, releases: Releases) -> PrefetchDesk:
+    return PrefetchDesk(
+        fleet.cells,
+        fleet.inventory,
+        ground.database,
+        releases.store,
+        is_signed=releases.desk.is_signed,
+        clock=ground.clock,
+    )
+
+
 def make_orchestrator(
-    ground: Ground, fleet: Fleet, releases: Releases, spreads: SpreadRecorder
+    ground: Ground,
+    fleet: Fleet,
+    releases: Releases,
+    *,
+    prefetches: PrefetchDesk,
+    spreads: SpreadRecorder,
 ) -> Orchestrator:
     return Orchestrator(
         fleet.cells,
@@ -128,6 +146,7 @@ def make_orchestrator(
         ground.database,
         releases.store,
         fleet.daemons,
+        prefetches,
         signers=RolloutSigners(fleet.verifier, ground.trust.keys),
         is_signed=releases.desk.is_signed,
         spreads=spreads,

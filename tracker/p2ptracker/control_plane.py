@@ -19,6 +19,7 @@ from p2ptracker.assembly import (
     make_enrolment,
     make_fleet,
     make_orchestrator,
+    make_prefetches,
     make_releases,
     make_rotation,
 )
@@ -38,6 +39,7 @@ from p2ptracker.keys.rotator import KeyRotator
 from p2ptracker.metrics import Metrics
 from p2ptracker.operators.desk import OperatorDesk
 from p2ptracker.origin import Origin
+from p2ptracker.prefetching.desk import PrefetchDesk
 from p2ptracker.rates.desk import RateDesk
 from p2ptracker.registry.publish import Publisher
 from p2ptracker.releases.desk import ReleaseDesk
@@ -102,6 +104,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     held_offers: HeldOffers
     daemons: Daemons
     orchestrator: Orchestrator
+    prefetches: PrefetchDesk
     rates: RateDesk
     origin: Origin
     spreads: SpreadRecorder
@@ -163,7 +166,10 @@ def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> Cont
     fleet = make_fleet(ground, hosts, refusals)
     releases = make_releases(ground, fleet)
     spreads = SpreadRecorder(ground.database, ground.clock, ground.metrics.registry)
-    orchestrator = make_orchestrator(ground, fleet, releases, spreads)
+    prefetches = make_prefetches(ground, fleet, releases)
+    orchestrator = make_orchestrator(
+        ground, fleet, releases, prefetches=prefetches, spreads=spreads
+    )
     rotation = make_rotation(ground, fleet, releases)
     config, trust, database, store = ground.config, ground.trust, ground.database, releases.store
     return ControlPlane(
@@ -193,6 +199,7 @@ def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> Cont
         held_offers=HeldOffers(ground.metrics.held_offers),
         daemons=fleet.daemons,
         orchestrator=orchestrator,
+        prefetches=prefetches,
         spreads=spreads,
         rates=RateDesk(fleet.cells, database, ground.clock),
         origin=Origin(database, store, fleet.cells.is_host, ground.metrics.registry),

@@ -30,6 +30,7 @@ from p2ptracker.api.lab import lab_handlers
 from p2ptracker.api.limits import limit_handlers
 from p2ptracker.api.logs import log_handlers
 from p2ptracker.api.operators import operator_handlers
+from p2ptracker.api.prefetches import prefetch_routes
 from p2ptracker.api.releases import release_routes
 from p2ptracker.api.rollouts import RolloutDesk, rollout_handlers
 from p2ptracker.api.routes import check_declared, get, routes_of
@@ -62,6 +63,7 @@ def make_app(plane: ControlPlane, audit: AuditLog, desk: RolloutDesk | None = No
         *limit_handlers(plane),
         *log_handlers(plane),
         *operator_handlers(plane.operators),
+        prefetch_routes(plane.prefetches),
         *release_routes(plane),
     ]
     if desk is not None:

@@ -6,7 +6,7 @@ The ledger's lock covers a look, a new rollout and an operator's word, so none s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -29,6 +29,7 @@ from p2pdeploy.planning.conductor import conduct
 from p2pdeploy.topology import Host
 from p2ptracker.cells.daemons import Daemons
 from p2ptracker.cells.replicas import Cells
+from p2ptracker.prefetching.desk import PrefetchDesk
 from p2ptracker.rollouts.approval import RolloutSigners
 from p2ptracker.rollouts.approving import Approvals
 from p2ptracker.rollouts.draft import Draft, draft_rollout, open_draft, refuse_other_index
@@ -40,6 +41,7 @@ from p2ptracker.rollouts.standing import StandingApprovals, refuse_unbelieved
 from p2ptracker.rollouts.steering import Verb, excuse_hosts, steer
 from p2ptracker.rollouts.store import RolloutStore
 from p2ptracker.rollouts.survey import Surveyor
+from p2ptracker.rollouts.view import RolloutDocument
 from p2ptracker.rollouts.why import reasons_of_cell, reasons_of_host, reasons_of_rollout
 from p2ptracker.spreads.recorder import SpreadRecorder
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -59,6 +61,7 @@ class Orchestrator:
         inventory: Every host.
         database, store: Where rollouts and releases are.
         daemons: Asked why a host does not go on.
+        prefetches: Brings the bytes of rollouts that wait for signatures.
         signers: Whose signatures a rollout needs.
         is_signed: Whether hosts would accept a release.
         spreads: How releases spread.
@@ -73,6 +76,7 @@ class Orchestrator:
         database: Database,
         store: BlobStore,
         daemons: Daemons,
+        prefetches: PrefetchDesk,
         *,
         signers: RolloutSigners,
         is_signed: Callable[[ReleaseView], bool],
@@ -81,6 +85,7 @@ class Orchestrator:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cells, self._daemons, self._signers = cells, daemons, signers
+        self._prefetches = prefetches
         self._rollouts = RolloutStore(database)
         self._ledger = Ledger(cells, self._rollouts, signers, clock)
         self._surveyor = Surveyor(
@@ -105,7 +110,8 @@ class Orchestrator:
         """The versions of *service* that hosts run, come to, or may have to go back to."""
         ledger = self._ledger
         waiting = [d.view for d in ledger.under_way.values() if d.view.service == service]
-        return frozenset(view.version for view in waiting) | versions_in_use(
+        named = frozenset(view.version for view in waiting) | self._prefetches.versions_of(service)
+        return named | versions_in_use(
             service,
             [(conducted, self._cells.get(c).evidence) for c, conducted in ledger.conducted.items()],
         )
@@ -125,6 +131,7 @@ class Orchestrator:
         """Look at every cell once; on return, what was due is stored and issued."""
         async with self._ledger.lock:
             await self._approvals.look()
+            await self._prefetches.end_of_all_but(self._waiting())
             for cell in self._ledger.conducted:
                 sight = self._ledger.sight(cell)
                 change = conduct(
@@ -157,6 +164,7 @@ class Orchestrator:
                 await self._ledger.commit(changes, document)
             else:
                 await self._approvals.begin(document, request, changes)
+                await self._bring_ahead(draft.rollout_id, request)
             log.info("rollout-accepted", rollout=draft.rollout_id, version=request.version)
             return await self.get(draft.rollout_id)
 
@@ -206,6 +214,7 @@ class Orchestrator:
             document = await ledger.find(rollout)
             if document.approval is not None and verb == "abort":
                 await self._approvals.abort(document)
+                await self._prefetches.end_of_all_but(self._waiting())
             else:
                 cells = [ledger.sight(cell) for cell in document.cells]
                 changes = steer(ledger.show(document), verb, cells)
@@ -250,6 +259,19 @@ class Orchestrator:
         document = await self._ledger.find(rollout)
         cells = [(self._ledger.sight(c), self._cells.get(c).hosts) for c in document.cells]
         return rows_of_hosts(self._ledger.show(document), cells)
+
+    def _waiting(self) -> Mapping[RolloutId, RolloutDocument]:
+        """Rollouts that wait for signatures."""
+        under_way = self._ledger.under_way
+        return {name: each for name, each in under_way.items() if each.approval is not None}
+
+    async def _bring_ahead(self, rollout: RolloutId, request: RolloutRequest) -> None:
+        """Hosts fetch while people sign; with enough signatures already they have the PLAN."""
+        document = self._waiting().get(rollout)
+        if document is None or document.approval is None:
+            return
+        build = document.approval.rollouts()[0].build
+        await self._prefetches.bring_ahead(request, build, rollout, document.approval.expires_at)
 
     async def _draft(self, request: RolloutRequest, rollout_id: RolloutId) -> Draft:
         found = await self._surveyor.survey(request)
