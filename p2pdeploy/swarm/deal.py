@@ -274,7 +274,7 @@ class Dealer:
     def _next_pieces(self, host: _Host, stripes: int) -> list[int]:
         """Of *stripes*: one to who was dealt none yet, later several, fewer when few are left."""
         pieces: list[int] = []
-        room_bytes = self._config.deal_bytes
+        room_bytes = self._config.room_bytes(host.last_deal_s)
         count_max = min(DEAL_PIECES_MAX, max(1, len(self._queue) // self._turns.at_once))
         if not host.last_deal_s:
             count_max = 1

@@ -10,6 +10,7 @@ from p2pdeploy.swarm.holdings import bitset_of
 
 __all__ = ["WAIT_MAX_S", "WAIT_MIN_S", "DealConfig", "DealStatistics", "check_request"]
 
+DEAL_FACTOR_MAX = 8.0  # a megabyte: with two loops a host can draw 40 MB/s of small pieces
 WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
 WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
 
@@ -19,8 +20,9 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     ``deals_in_flight``: unconfirmed deals one host may have; two keep its link busy while one is
     verified, more than four only make a dying host lose more.
-    ``deal_bytes``: of the pieces of one deal together, when they are smaller than that: a request
-    costs as much time as moving a quarter of it.
+    ``deal_bytes``: of the pieces of one deal together, when they are smaller than that, and up to
+    ``DEAL_FACTOR_MAX`` times as many to a host whose deals take less than half of ``deal_s``: a
+    request costs as much time as moving a quarter of it.
     ``deal_s``: how long a deal should take; see :mod:`p2pdeploy.swarm.turns`.
     ``turn_s``: who waits for a turn asks again within this.
     ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
@@ -31,7 +33,7 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     deals_in_flight: int = 4
     deal_bytes: int = 128 * 1024
-    deal_s: float = 0.5
+    deal_s: float = 1.0
     turn_s: float = 6.0
     timeout_factor: float = 4.0
     timeout_min_s: float = 2.0
@@ -46,6 +48,11 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
         assert 2 <= self.deals_in_flight <= 4
         assert 0 < self.timeout_min_s <= self.first_deal_timeout_s <= self.timeout_max_s
         assert self.silent_s > WAIT_MAX_S * 2, "one lost request must not make a host look dead"
+
+    def room_bytes(self, last_deal_s: float) -> int:
+        """What a deal may bring to a host whose last one took *last_deal_s*."""
+        factor = self.deal_s / 2 / last_deal_s if last_deal_s else 1.0
+        return int(self.deal_bytes * min(max(factor, 1.0), DEAL_FACTOR_MAX))
 
     def timeout_s(self, last_deal_s: float) -> float:
         """How long a host has for a deal whose last one took *last_deal_s*; 0 if it had none."""

@@ -37,6 +37,7 @@ from p2pdeploy.trust.addresses import require_address
 __all__ = ["Session", "Traffic"]
 
 REFRESH_S = 1.0  # how old a torrent's statistics and its view of neighbours may be
+ALERTS_EVERY_S = 0.03  # pieces come by the hundred a second; a wake costs as much as ten alerts
 LISTEN_S = 10.0  # binding takes milliseconds; longer means that libtorrent is stuck
 REMOVE_S = 30.0  # closing files waits for writes under way
 
@@ -243,6 +244,7 @@ class Session:
             for alert in self._session.pop_alerts():
                 self._take(alert)
             await self._torrents.look_at_suspects()
+            await trio.sleep(ALERTS_EVERY_S)
 
     async def _refresh_torrents(self) -> None:
         """Once a second, and only while something downloads, ask for statistics."""

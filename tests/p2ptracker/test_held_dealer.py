@@ -47,11 +47,11 @@ async def test_who_must_wait_is_answered_as_soon_as_it_is_its_turn(
             nursery.start_soon(wait, host)
             await wait_all_tasks_blocked()
         assert not replies
-        await trio.sleep(1.0)
+        await trio.sleep(2.0)
         nursery.start_soon(dealer.draw, request_of("h0", 0))
         await wait_all_tasks_blocked()
         assert [type(reply) for reply in replies] == [Deal], "one deal ended, one begins"
-        assert trio.current_time() == 1.0
+        assert trio.current_time() == 2.0
         nursery.cancel_scope.cancel()
 
 

@@ -151,8 +151,8 @@ def test_a_tree_without_service_toml_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size_bytes", "piece_bytes"),
     [
-        *((1, 32 * KIB), (24 * MIB, 32 * KIB), (256 * MIB, 128 * KIB), (GIB, 512 * KIB)),
-        *((1500 * 96 * KIB, 128 * KIB), (1500 * 96 * KIB - 1, 64 * KIB), (10**12, 16 * MIB)),
+        *((1, 32 * KIB), (24 * MIB, 32 * KIB), (256 * MIB, 256 * KIB), (GIB, MIB)),
+        *((1000 * 96 * KIB, 128 * KIB), (1000 * 96 * KIB - 1, 64 * KIB), (10**12, 16 * MIB)),
     ],
 )
 def test_piece_size_is_the_nearest_power_of_two(size_bytes: int, piece_bytes: int) -> None:

@@ -8,6 +8,7 @@ from p2pdeploy.errors import ProtocolError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.deal import (
+    DEAL_PIECES_MAX,
     MISSING_MAX,
     AllDealt,
     Deal,
@@ -116,14 +117,21 @@ def test_a_hosts_first_deal_has_ten_seconds():
 
 
 def test_small_pieces_go_out_several_at_a_time_once_a_host_has_shown_that_it_takes_them():
-    table = Table(100)
+    table = Table(1_000)
     assert pieces_of(table.ask("a", 0.0)) == [0]
-    assert pieces_of(table.ask("a", 0.1, (0,))) == [1, 2]
-    assert pieces_of(table.ask("a", 0.2, (0, 1, 2))) == [3, 4]
+    assert pieces_of(table.ask("a", 0.6, (0,))) == [1, 2]
+    assert pieces_of(table.ask("a", 1.2, (0, 1, 2))) == [3, 4]
+
+
+def test_a_host_whose_deals_are_quick_is_dealt_more_at_a_time():
+    table = Table(1_000)
+    assert pieces_of(table.ask("a", 0.0)) == [0]
+    assert pieces_of(table.ask("a", 0.25, (0,))) == [1, 2, 3, 4]
+    assert len(pieces_of(table.ask("a", 0.251, (0, 1, 2, 3, 4)))) == DEAL_PIECES_MAX
 
 
 def test_large_pieces_go_out_one_at_a_time():
-    table = Table(100, DealConfig(deal_bytes=PIECE_BYTES - 1))
+    table = Table(1_000, DealConfig(deal_bytes=PIECE_BYTES // 8))
     assert pieces_of(table.ask("a", 0.0)) == [0]
     assert pieces_of(table.ask("a", 0.1, (0,))) == [1]
 
@@ -135,10 +143,10 @@ def test_the_last_pieces_are_shared_out_among_all_who_draw():
 
 
 def test_one_lost_piece_of_a_deal_is_dealt_again_alone():
-    table = Table(100)
+    table = Table(1_000)
     table.ask("a", 0.0)
-    assert pieces_of(table.ask("a", 0.1, (0,))) == [1, 2]
-    assert pieces_of(table.ask("a", 0.2, (0, 2), dropped=(1,))) == [3, 4], "it goes last"
+    assert pieces_of(table.ask("a", 0.6, (0,))) == [1, 2]
+    assert pieces_of(table.ask("a", 1.2, (0, 2), dropped=(1,))) == [3, 4], "it goes last"
     assert table.dealer.statistics().in_flight == 2
 
 
@@ -149,10 +157,10 @@ def test_who_comes_when_enough_deals_are_on_their_way_waits_its_turn():
     assert table.ask("late", 0.1) == WaitDeal(retry_after_s=WAIT_MAX_S)
     assert isinstance(table.ask("later", 0.2), WaitDeal)
     assert table.dealer.due() == []
-    assert isinstance(table.ask("h0", 1.0, (0,)), WaitDeal), "others wait already"
+    assert isinstance(table.ask("h0", 2.0, (0,)), WaitDeal), "others wait already"
     assert table.dealer.due() == ["late"]
-    assert isinstance(table.ask("later", 1.1), WaitDeal), "it is not its turn"
-    assert isinstance(table.ask("late", 1.2), Deal)
+    assert isinstance(table.ask("later", 2.1), WaitDeal), "it is not its turn"
+    assert isinstance(table.ask("late", 2.2), Deal)
     assert table.dealer.due() == []
 
 

@@ -13,6 +13,7 @@ from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
 
 HOSTS, PIECES, DEAL_S = 12, 200, 0.05
+PIECE_BYTES = 1024 * 1024  # so large that a deal has one
 
 
 class Cell:
@@ -21,7 +22,7 @@ class Cell:
     def __init__(self, seed: int, loss: float = 0.0) -> None:
         self.random = random.Random(seed)
         self.loss = loss
-        self.dealer = Dealer([1] * PIECES)
+        self.dealer = Dealer([PIECE_BYTES] * PIECES)
         self.have: dict[str, set[int]] = {f"h{index:02}": set() for index in range(HOSTS)}
         self.dead: set[str] = set()
         self.queue: list[tuple[float, int, str, int]] = []  # piece -1: ask, -2: gossip
@@ -128,7 +129,7 @@ def test_a_dealer_that_restarts_half_way_deals_little_twice():
     cell.run(0.3)
     before = cell.dealer.statistics().deals
     assert 0 < before < PIECES
-    cell.dealer = Dealer([1] * PIECES, DealConfig(settle_s=2.0))
+    cell.dealer = Dealer([PIECE_BYTES] * PIECES, DealConfig(settle_s=2.0))
     cell.run(60.0)
     assert cell.missing() == 0
     assert before + cell.dealer.statistics().deals <= 1.05 * PIECES
