@@ -14,8 +14,8 @@ from p2pdeploy.ids import HostName
 
 __all__ = ["Turns"]
 
-# One that is stuck with a slow host must not matter.  With 16 hosts at 20 Mbit/s 8 at once filled the
-# origin's uplink to 92 %, 24 to 97 %.
+# One that is stuck with a slow host must not matter.  With 16 hosts at 20 Mbit/s 8 at once filled
+# the origin's uplink to 92 %, 24 to 97 %.
 AT_ONCE_MIN = 24
 AT_ONCE_MAX = 256  # of 16 MiB at most: 4 GiB, half a second of 64 Gbit/s
 
