@@ -279,6 +279,24 @@ def test_the_daemon_itself_never_loads_python_tuf() -> None:
     assert loaded.isdisjoint({"tuf", "securesystemslib"})
 
 
+@pytest.mark.processes
+def test_the_child_that_judges_loads_nothing_that_it_does_without() -> None:
+    """Every host of a cell starts one at the same moment, before the first byte of a release."""
+    look = (
+        "import contextlib, sys\n"
+        "from p2pdaemon import judge_release\n"
+        "with contextlib.suppress(Exception): judge_release.main()\n"
+        "import p2pdeploy.trust.releases.verify\n"
+        "print(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", look], input="", capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert "tuf" in loaded
+    assert loaded.isdisjoint({"trio", "click", "httpx2", "urllib3", "libtorrent"})
+
+
 async def test_a_damaged_memory_is_told_and_nothing_is_staged(world: World) -> None:
     """Not begun anew: forgetting on damage would be rollback for whoever can do damage."""
     path = world.config.state_dir / SEEN_FILE
