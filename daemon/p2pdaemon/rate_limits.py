@@ -14,7 +14,8 @@ import trio
 from p2pdaemon.journal import write_durably
 from p2pdaemon.log import get_logger
 from p2pdeploy.errors import P2PDeployError
-from p2pdeploy.gossip.effects import ItemMerged, Notice
+from p2pdeploy.gossip.effects import ItemMerged, ItemsDropped, Notice
+from p2pdeploy.gossip.state import RATE_LIMITS_KEY
 from p2pdeploy.ids import CellId
 from p2pdeploy.limits import ENVELOPE_BYTES_MAX
 from p2pdeploy.messages.rates import RateLimits
@@ -65,10 +66,16 @@ class KnownRateLimits:
     def hear(self, notice: Notice) -> None:
         """Take a word of the cell; called by gossip, which has verified it, and never waits."""
         if isinstance(notice, ItemMerged) and isinstance(notice.message, RateLimits):
-            self.newest, self._envelope = notice.message, notice.item.envelope
-            self.changed.set()
-            self.changed = trio.Event()
-            _log.info("rate limits", limits_seq=self.newest.limits_seq)
+            self._use(notice.message, notice.item.envelope)
+        elif isinstance(notice, ItemsDropped) and RATE_LIMITS_KEY in notice.keys:
+            # Whose key signed them is not believed any more.
+            self._use(RateLimits(cell=self.newest.cell, limits_seq=0), b"")
+
+    def _use(self, limits: RateLimits, envelope: bytes) -> None:
+        self.newest, self._envelope = limits, envelope
+        self.changed.set()
+        self.changed = trio.Event()
+        _log.info("rate limits", limits_seq=limits.limits_seq)
 
     async def keep_on_disk(self) -> None:
         """Task: write the newest to the disk, for ever; a disk that refuses is tried again."""

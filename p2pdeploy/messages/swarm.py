@@ -16,6 +16,7 @@ import msgspec
 from p2pdeploy.ids import HostName, RolloutId, ServiceName, Version
 
 __all__ = [
+    "BYTES_MAX",
     "POINTS_MAX",
     "SOURCES",
     "STRAGGLERS_SHOWN_MAX",
@@ -42,7 +43,9 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 Members = Mapping[str, Literal["rack", "cell"]]
 """Where each address of a host's own cell is, seen from that host."""
 
-_Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**50)]  # a petabyte: no sum over a fleet overflows
+BYTES_MAX = 2**62  # four exabytes: 3 million hosts with a terabyte each; sums stop there
+
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=BYTES_MAX)]
 _Rate = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # a terabyte a second
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**20)]  # of pieces or peers
 _Seconds = Annotated[float, msgspec.Meta(ge=0, lt=1e9)]  # thirty years; no NaN
@@ -59,11 +62,21 @@ class SourceBytes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     def __add__(self, other: SourceBytes) -> SourceBytes:
         return SourceBytes(
-            origin=self.origin + other.origin,
-            rack=self.rack + other.rack,
-            cell=self.cell + other.cell,
-            wan=self.wan + other.wan,
-            local=self.local + other.local,
+            origin=min(self.origin + other.origin, BYTES_MAX),
+            rack=min(self.rack + other.rack, BYTES_MAX),
+            cell=min(self.cell + other.cell, BYTES_MAX),
+            wan=min(self.wan + other.wan, BYTES_MAX),
+            local=min(self.local + other.local, BYTES_MAX),
+        )
+
+    def at_most(self, bytes_max: int) -> SourceBytes:
+        """The same, each source cut off at *bytes_max*."""
+        return SourceBytes(
+            origin=min(self.origin, bytes_max),
+            rack=min(self.rack, bytes_max),
+            cell=min(self.cell, bytes_max),
+            wan=min(self.wan, bytes_max),
+            local=min(self.local, bytes_max),
         )
 
     @property

@@ -125,6 +125,7 @@ class Dealer:
         if now - self._first_heard_at < self._config.settle_s:
             return WaitDeal(retry_after_s=max(WAIT_MIN_S, self._config.settle_s / 4))
         if self._in_flight.open_of(request.host) >= self._config.deals_in_flight:
+            self._turns.leave(request.host)  # else it would be due, again and again, in vain
             return WaitDeal(retry_after_s=WAIT_MIN_S)
         return (
             self._answer_missing(request, host, now)
@@ -132,9 +133,9 @@ class Dealer:
             or self._nothing_left(request.host, now)
         )
 
-    def is_dealt_to(self, host: HostName, piece: int) -> bool:
-        """Whether *piece* is on its way to *host*: then it may ask for the gaps of it."""
-        return self._in_flight.is_with(piece, host)
+    def take_gaps(self, host: HostName, piece: int) -> bool:
+        """Whether *host* may have the gaps of *piece*: it is on its way to it; once a deal."""
+        return self._in_flight.take_gaps(piece, host)
 
     def due(self) -> list[HostName]:
         """The hosts that were told to wait and whose turn it is now, those waiting longest first.

@@ -14,7 +14,7 @@ __all__ = ["InFlight", "Underway"]
 class Underway:
     """One deal: the pieces of it that are not confirmed yet."""
 
-    __slots__ = ("begun_at", "expires_at", "host", "pieces")
+    __slots__ = ("begun_at", "expires_at", "filled", "host", "pieces")
 
     def __init__(
         self, host: HostName, pieces: Sequence[int], begun_at: float, expires_at: float
@@ -23,6 +23,7 @@ class Underway:
         self.pieces = set(pieces)
         self.begun_at = begun_at
         self.expires_at = expires_at
+        self.filled: set[int] = set()  # pieces whose gaps were sent
 
 
 class InFlight:
@@ -54,6 +55,13 @@ class InFlight:
     def is_with(self, piece: int, host: HostName) -> bool:
         """Whether *piece* is on its way to *host*."""
         return piece in self._deals and self._deals[piece].host == host
+
+    def take_gaps(self, piece: int, host: HostName) -> bool:
+        """Whether the gaps of *piece* may be sent to *host*; not a second time in one deal."""
+        if not self.is_with(piece, host) or piece in self._deals[piece].filled:
+            return False
+        self._deals[piece].filled.add(piece)
+        return True
 
     def begin(self, pieces: Sequence[int], host: HostName, now: float, expires_at: float) -> None:
         """*pieces* go to *host*, which has until *expires_at* to report them."""

@@ -8,15 +8,16 @@ keeps any link full whose round trip is shorter than that.
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 from p2pdeploy.ids import HostName
 
 __all__ = ["Turns"]
 
-# One that is stuck with a slow host must not matter.  With 16 hosts at 20 Mbit/s 8 at once filled
-# the origin's uplink to 92 %, 24 to 97 %.
-AT_ONCE_MIN = 24
+AT_ONCE_FIRST = 8  # until it is known how long deals take
+AT_ONCE_MIN = 4  # one that is stuck with a slow host must not matter
+STEP = 0.5  # on each confirmed deal: on the way down every second one frees a place
 AT_ONCE_MAX = 256  # of 16 MiB at most: 4 GiB, half a second of 64 Gbit/s
 
 
@@ -32,17 +33,22 @@ class Turns:
         self._deal_s = deal_s
         self._stale_s = stale_s
         self._waiting: dict[HostName, float] = {}  # who asked last when, the longest waiting first
-        self.at_once = AT_ONCE_MIN
+        self._target = float(AT_ONCE_FIRST)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def at_once(self) -> int:
+        """How many deals may be on their way."""
+        return math.ceil(self._target)
+
     def note_confirmed(self, took_s: float, open_deals: int) -> None:
         """A deal took this long, while *open_deals* were on their way, it included."""
         if took_s > self._deal_s:
-            self.at_once = max(self.at_once - 1, AT_ONCE_MIN)
+            self._target = max(self._target - STEP, AT_ONCE_MIN)
         elif open_deals >= self.at_once:  # else more would not have been used
-            self.at_once = min(self.at_once + 1, AT_ONCE_MAX)
+            self._target = min(self._target + STEP, AT_ONCE_MAX)
 
     def take(self, host: HostName, open_deals: int, now: float) -> bool:
         """Whether it is the turn of *host*, which waits no more then; else it waits."""

@@ -94,7 +94,9 @@ class Origin:
     async def fill(self, request):
         await trio.lowlevel.checkpoint()
         built, _, dealer = self._built[request.manifest_digest]
-        assert all(dealer.is_dealt_to(request.host, gap.piece) for gap in request.gaps)
+        assert all(
+            dealer.take_gaps(request.host, piece) for piece in {gap.piece for gap in request.gaps}
+        )
         return self._send(built, gap_spans(piece_spans(built.manifest), request.gaps))
 
     async def outlines(self, request):

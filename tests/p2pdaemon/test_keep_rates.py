@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from p2pdaemon.keep_rates import LOOK_IDLE_S, RateKeeper
 from p2pdaemon.rate_limits import KnownRateLimits
-from p2pdeploy.gossip.effects import ItemMerged
-from p2pdeploy.gossip.state import item_of
+from p2pdeploy.gossip.effects import ItemMerged, ItemsDropped
+from p2pdeploy.gossip.state import RATE_LIMITS_KEY, item_of
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.rates import RateLimit, RateLimits
 from p2pdeploy.swarm.pace import DealPace
@@ -212,3 +212,14 @@ async def test_limits_are_on_the_disk_for_the_next_start(tmp_path: Path) -> None
     again = Bench(tmp_path)
     again.known.restore()
     assert again.published == [envelope]
+
+
+async def test_limits_that_a_stolen_key_signed_end_when_the_cell_drops_them(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path) as bench:
+        bench.tell(7, hosts={ME: RateLimit(download_bytes_per_s=MB)})
+        await applied(bench, 7)
+        bench.known.hear(ItemsDropped((RATE_LIMITS_KEY,)))
+        await applied(bench, 0)
+        assert bench.peers.limits[-1] == (None, None)

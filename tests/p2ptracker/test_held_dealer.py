@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, WaitDeal, bitmap_of
 from p2pdeploy.swarm.deal import Dealer
-from p2pdeploy.swarm.turns import AT_ONCE_MIN
+from p2pdeploy.swarm.deal_terms import WAIT_MIN_S
+from p2pdeploy.swarm.turns import AT_ONCE_FIRST
 from p2ptracker.held_dealer import HOLD_S, HeldDealer
 
 PIECES = 100
@@ -28,7 +30,7 @@ def request_of(host: str, *have: int, fresh: bool = False) -> DealRequest:
 async def full_house() -> HeldDealer:
     """As many deals are on their way as there may be: h0 has piece 0, and so on."""
     dealer = HeldDealer(Dealer([65_536] * PIECES))
-    for index in range(AT_ONCE_MIN):
+    for index in range(AT_ONCE_FIRST):
         assert isinstance(await dealer.draw(request_of(f"h{index}")), Deal)
     return dealer
 
@@ -76,3 +78,35 @@ async def test_who_only_reports_is_answered_at_once(autojump_clock: MockClock) -
     began_at = trio.current_time()
     assert isinstance(await dealer.draw(request), WaitDeal)
     assert trio.current_time() == began_at
+
+
+async def test_what_a_held_request_had_is_not_said_again_after_a_fresh_one(
+    autojump_clock: MockClock,
+) -> None:
+    dealer = await full_house()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dealer.draw, request_of("late", 50))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(dealer.draw, request_of("late", fresh=True))
+    assert dealer.core.statistics().held == 0
+
+
+async def test_a_host_that_may_draw_no_more_is_not_called_again_and_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealer = HeldDealer(Dealer([65_536] * PIECES))
+    for _ in range(4):
+        assert isinstance(await dealer.draw(request_of("greedy")), Deal)
+    asked = 0
+    handle = dealer.core.handle
+
+    def count(request: DealRequest, now: float) -> DealReply:
+        nonlocal asked
+        asked += 1
+        return handle(request, now)
+
+    monkeypatch.setattr(dealer.core, "handle", count)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(dealer.draw, request_of("greedy"))
+    assert asked <= 2 * (HOLD_S / WAIT_MIN_S + 1)

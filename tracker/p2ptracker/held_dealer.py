@@ -43,15 +43,17 @@ class HeldDealer:
         while True:
             now = trio.current_time()
             reply = self.core.handle(request, now)
-            self._call_due()
+            self._call_due(request.host)
             if request.paused or not isinstance(reply, WaitDeal) or now >= until:
                 return reply
             turn = self._held.setdefault(request.host, trio.Event())
             with trio.move_on_at(min(until, now + reply.retry_after_s)):
                 await turn.wait()
-            request = replace(request, fresh=False, missing=(), dropped=())  # said once
+            # Said once: meanwhile the host may have begun afresh, with less.
+            nothing = bytes(len(request.have))
+            request = replace(request, have=nothing, fresh=False, missing=(), dropped=())
 
-    def _call_due(self) -> None:
+    def _call_due(self, but: HostName) -> None:
         for host in self.core.due():
-            if (turn := self._held.pop(host, None)) is not None:
+            if host != but and (turn := self._held.pop(host, None)) is not None:
                 turn.set()

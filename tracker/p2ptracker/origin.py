@@ -143,7 +143,8 @@ class Origin:
         Raises:
             TrustError: the host is not in that cell.
             ProtocolError: a gap is none of its piece.
-            RefusedError: a piece is not on its way to it (any more); it drops that deal.
+            RefusedError: a piece is not on its way to it (any more), or its gaps were sent
+                already; it drops that deal.
             NotFoundError: no such release.
         """
         if not self._is_host(request.cell, request.host):
@@ -151,9 +152,11 @@ class Origin:
         table = await self._table(request.manifest_digest, request.cell)
         table.used_at = trio.current_time()
         spans = gap_spans(table.spans, request.gaps)
-        for gap in request.gaps:
-            if not table.dealer.core.is_dealt_to(request.host, gap.piece):
-                raise RefusedError(f"piece {gap.piece} was not dealt to you", code="not-dealt")
+        for piece in sorted({gap.piece for gap in request.gaps}):
+            if not table.dealer.core.take_gaps(request.host, piece):
+                raise RefusedError(
+                    f"piece {piece} was not dealt to you, or its gaps were sent", code="not-dealt"
+                )
         return await self._send(request.manifest_digest, table, spans)
 
     async def outline(self, request: OutlineRequest) -> OutlineReply:

@@ -20,7 +20,7 @@ from p2pdeploy.messages.deal import (
 )
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import WAIT_MAX_S, DealConfig
-from p2pdeploy.swarm.turns import AT_ONCE_MIN
+from p2pdeploy.swarm.turns import AT_ONCE_FIRST
 
 PIECE_BYTES = 65_536
 
@@ -126,8 +126,8 @@ def test_small_pieces_go_out_several_at_a_time_once_a_host_has_shown_that_it_tak
 def test_a_host_whose_deals_are_quick_is_dealt_more_at_a_time():
     table = Table(1_000)
     assert pieces_of(table.ask("a", 0.0)) == [0]
-    assert pieces_of(table.ask("a", 0.25, (0,))) == [1, 2, 3, 4]
-    assert len(pieces_of(table.ask("a", 0.251, (0, 1, 2, 3, 4)))) == DEAL_PIECES_MAX
+    assert pieces_of(table.ask("a", 0.25, (0,))) == [1, 2, 3, 4, 5, 6]
+    assert len(pieces_of(table.ask("a", 0.251, tuple(range(7))))) == DEAL_PIECES_MAX
 
 
 def test_large_pieces_go_out_one_at_a_time():
@@ -152,7 +152,7 @@ def test_one_lost_piece_of_a_deal_is_dealt_again_alone():
 
 def test_who_comes_when_enough_deals_are_on_their_way_waits_its_turn():
     table = Table(100)
-    for index in range(AT_ONCE_MIN):
+    for index in range(AT_ONCE_FIRST):
         assert isinstance(table.ask(f"h{index}", 0.0), Deal)
     assert table.ask("late", 0.1) == WaitDeal(retry_after_s=WAIT_MAX_S)
     assert isinstance(table.ask("later", 0.2), WaitDeal)
@@ -166,7 +166,7 @@ def test_who_comes_when_enough_deals_are_on_their_way_waits_its_turn():
 
 def test_who_waited_and_went_away_keeps_nobody_waiting():
     table = Table(100)
-    for index in range(AT_ONCE_MIN):
+    for index in range(AT_ONCE_FIRST):
         table.ask(f"h{index}", 0.0)
     table.ask("gone", 0.1)
     assert isinstance(table.ask("late", 5.0), WaitDeal)
@@ -176,8 +176,8 @@ def test_who_waited_and_went_away_keeps_nobody_waiting():
 
 
 def test_a_wait_for_ones_turn_is_told_from_one_for_pieces():
-    table = Table(AT_ONCE_MIN)
-    for index in range(AT_ONCE_MIN):
+    table = Table(AT_ONCE_FIRST)
+    for index in range(AT_ONCE_FIRST):
         table.ask(f"h{index}", 0.0)
     turn, exhausted = table.ask("late", 0.1), None
     table.ask("h0", 0.2, (0,))
@@ -359,10 +359,34 @@ def test_a_host_that_may_not_draw_confirms_and_is_not_taken_for_dead():
 
 
 def test_a_host_that_may_not_draw_keeps_no_turn():
-    table = Table(AT_ONCE_MIN + 2)
-    for index in range(AT_ONCE_MIN):
+    table = Table(AT_ONCE_FIRST + 2)
+    for index in range(AT_ONCE_FIRST):
         table.ask(f"h{index}", 0.0)
     assert isinstance(table.ask("slow", 0.1), WaitDeal)
     assert isinstance(table.ask("slow", 0.2, paused=True), WaitDeal)
     table.ask("h0", 0.3, (0,), paused=True)
     assert table.dealer.due() == []
+
+
+def test_who_has_all_deals_it_may_have_waits_for_no_turn():
+    """It would be called again and again in vain."""
+    table = Table(1_000)
+    for index in range(AT_ONCE_FIRST - 3):
+        table.ask(f"h{index}", 0.0)
+    for _ in range(3):
+        assert isinstance(table.ask("greedy", 0.0), Deal)
+    assert isinstance(table.ask("greedy", 0.1), WaitDeal)
+    table.ask("h0", 2.0, (0,))
+    assert "greedy" in table.dealer.due()
+    for piece in (998, 999):  # by number, past all turns
+        table.ask("greedy", 2.1, missing=(piece,))
+    table.ask("greedy", 2.2)
+    assert "greedy" not in table.dealer.due()
+
+
+def test_the_gaps_of_a_piece_are_sent_once_a_deal():
+    table = Table(10)
+    piece = piece_of(table.ask("a", 0.0))
+    assert not table.dealer.take_gaps(HostName("b"), piece)
+    assert table.dealer.take_gaps(HostName("a"), piece)
+    assert not table.dealer.take_gaps(HostName("a"), piece)

@@ -9,8 +9,9 @@ import pytest
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.ids import CellId, Digest, HostName, RolloutId, ServiceName, Version
-from p2pdeploy.messages.swarm import FetchProgress, SourceBytes
-from p2ptracker.spreads.spread import Spread
+from p2pdeploy.messages.swarm import BYTES_MAX, SOURCES, FetchProgress, SourceBytes
+from p2ptracker.spreads.recorder import RECORD_BYTES_MAX
+from p2ptracker.spreads.spread import RECEIVED_FACTOR_MAX, Spread
 from p2ptracker.spreads.terms import HostFacts, Spreading, SpreadRecord
 
 MB = 1_000_000
@@ -154,6 +155,19 @@ def test_a_claim_of_more_than_the_release_is_not_more_than_all() -> None:
     spread = begin()
     spread.hear(CELL, NAMES[0], progress(5.0, 1.0), BEGAN + 1)
     assert spread.swarm(BEGAN + 1).coverage == 0.25
+
+
+def test_figures_that_no_host_can_have_break_no_sum() -> None:
+    spread = begin()
+    mad = msgspec.structs.replace(
+        progress(1.0, 1.0), received=SourceBytes(**dict.fromkeys(SOURCES, BYTES_MAX))
+    )
+    for name in NAMES:
+        spread.hear(CELL, name, mad, BEGAN + 1)
+    record = spread.record(BEGAN + 1)
+    assert decode(encode(record), SpreadRecord, bytes_max=RECORD_BYTES_MAX) == record
+    assert spread.swarm(BEGAN + 1).received.origin <= len(NAMES) * RECEIVED_FACTOR_MAX * SIZE
+    assert SourceBytes(cell=BYTES_MAX) + SourceBytes(cell=1) == SourceBytes(cell=BYTES_MAX)
 
 
 def test_a_restarted_control_plane_goes_on_with_curve_and_figures() -> None:

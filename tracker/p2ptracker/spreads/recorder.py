@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from p2pdeploy.codec import decode, encode
-from p2pdeploy.errors import NotFoundError
+from p2pdeploy.errors import NotFoundError, ProtocolError
 from p2pdeploy.ids import RolloutId
 from p2pdeploy.messages.deal import DealRequest
 from p2pdeploy.messages.swarm import SpreadView, SwarmView
@@ -133,7 +133,13 @@ class SpreadRecorder:
 
     async def _find_record(self, rollout: RolloutId) -> SpreadRecord | None:
         data = await self._database.read(lambda connection: find_spread(connection, rollout))
-        return decode(data, SpreadRecord, bytes_max=RECORD_BYTES_MAX) if data is not None else None
+        if data is None:
+            return None
+        try:
+            return decode(data, SpreadRecord, bytes_max=RECORD_BYTES_MAX)
+        except ProtocolError as error:  # figures are no reason to fail a rollout's page
+            log.warning("spread-not-readable", rollout=rollout, reason=str(error))
+            return None
 
     async def _begin(self, spreading: Spreading, now: float) -> None:
         release = await self._database.read(lambda c: manifest_row(c, spreading.digest))

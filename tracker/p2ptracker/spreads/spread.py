@@ -8,6 +8,8 @@ from __future__ import annotations
 import statistics
 from datetime import UTC, datetime
 
+import msgspec
+
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.swarm import (
     SOURCES,
@@ -27,6 +29,7 @@ from p2ptracker.spreads.trail import Trail
 
 __all__ = ["Spread"]
 
+RECEIVED_FACTOR_MAX = 4  # of the release, by one way: more is no honest word
 WORDS_S = 10.0  # by then every host that fetches has spoken again, so the curve is drawn
 HOSTS_PER_STEP_S = 5_000  # sorting this many shares takes some milliseconds
 ORIGIN_WINDOW_S = 8.0  # its goodput is put together from words of many hosts, seconds apart
@@ -98,6 +101,8 @@ class Spread:
         facts, known = self._facts.hosts.get(host), self._hosts.get(host)
         if known is None or facts is None or facts.cell != cell:
             return
+        received = progress.received.at_most(RECEIVED_FACTOR_MAX * self._size_bytes)
+        progress = msgspec.structs.replace(progress, received=received)
         before = known.progress
         if before is not None and progress.received.network < before.received.network:
             return
