@@ -77,7 +77,7 @@ def test_a_lease_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_missing_last_look_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation_host, "last_look", never_holds)
-    assert "I5" in found_in(315)
+    assert "I5" in found_in(5)
 
 
 def test_hosts_that_forget_an_abort_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
