@@ -147,7 +147,7 @@ def test_a_settlement_that_nobody_approved_is_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_way_back_that_is_not_kept_on_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_keep = transitions._keep
+    true_keep = transitions.keep
 
     def only_what_comes(slot: Slot) -> Keep:
         keep = true_keep(slot)
@@ -155,7 +155,7 @@ def test_a_way_back_that_is_not_kept_on_disk_is_found(monkeypatch: pytest.Monkey
             return keep
         return Keep(keep.service, keep.digests & {slot.plan.build.digest})
 
-    monkeypatch.setattr(transitions, "_keep", only_what_comes)
+    monkeypatch.setattr(transitions, "keep", only_what_comes)
     assert "I12" in found_in(0)
 
 
