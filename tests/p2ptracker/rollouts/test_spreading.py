@@ -16,8 +16,8 @@ from tests.p2ptracker.rollout_bench import EVERYBODY, HELLO, WEB_CELL, World
 def tell(world: World, host: str, share: float, *, complete: bool = False) -> None:
     """*host* draws a deal and says how far it is."""
     progress = FetchProgress(
-        have_bytes=int(1_000 * share),
-        received=SourceBytes(origin=int(400 * share), rack=int(600 * share)),
+        have_bytes=int(100 * share),
+        received=SourceBytes(origin=int(40 * share), rack=int(60 * share)),
         down_peak_bytes_per_s=100,
         up_peak_bytes_per_s=100,
         began_ago_s=1.0,
@@ -55,7 +55,7 @@ async def test_figures_stand_in_the_rollout_while_it_is_under_way(world: World) 
     swarm = (await world.desk.get(rollout)).swarm
     assert swarm is not None
     assert (swarm.hosts, swarm.hosts_complete) == (4, 1)
-    assert (swarm.received.origin, swarm.received.rack) == (400, 600)
+    assert (swarm.received.origin, swarm.received.rack) == (40, 60)
 
 
 async def test_who_is_behind_stands_in_why(world: World) -> None:
