@@ -54,7 +54,8 @@ def test_bytes_by_source_add_up_to_the_payload_on_each_host(fleet: Fleet) -> Non
         assert counted["wan"] == counted["local"] == 0
         totals = {source: totals[source] + counted[source] for source in SOURCES}
     assert size_bytes <= totals["origin"] < 4 * size_bytes
-    assert min(totals["rack"], totals["cell"]) > 0
+    # Which of the two is a matter of looking at a connection before it ends.
+    assert totals["rack"] + totals["cell"] >= 2 * size_bytes
 
 
 def test_the_rollout_says_the_same_of_all_hosts_together(fleet: Fleet) -> None:
