@@ -23,6 +23,7 @@ __all__ = [
     "check_label",
     "check_service",
     "check_version",
+    "target_of",
 ]
 
 ServiceName = NewType("ServiceName", str)
@@ -99,3 +100,8 @@ def cell_id(environment: str, machine_function: str, cluster: str = "c0") -> Cel
             )
         )
     )
+
+
+def target_of(cell: CellId) -> str:
+    """``environment.machine_function`` of *cell*: cells that share it exchange pieces."""
+    return cell.rpartition(".")[0]

@@ -33,8 +33,9 @@ Reading order:
   :mod:`~p2pdaemon.rotate_logs`
 * :mod:`~p2pdaemon.cell_feed`: from gossip to the core
 * :mod:`~p2pdaemon.control`, over :mod:`~p2pdaemon.answers`: the control plane's client;
-  :mod:`~p2pdaemon.sync_cell`: a delegate's exchange; :mod:`~p2pdaemon.learn_cell`, over
-  :mod:`~p2pdaemon.kept_inventory`: time and seeds; all by :mod:`~p2pdaemon.tries`
+  :mod:`~p2pdaemon.sync_cell`: a delegate's exchange; :mod:`~p2pdaemon.learn_cell`: time and
+  seeds; :mod:`~p2pdaemon.learn_gateways`: whom to know in other cells, both kept by
+  :mod:`~p2pdaemon.kept_answer`; all by :mod:`~p2pdaemon.tries`
 * :mod:`~p2pdaemon.reporter`, :mod:`~p2pdaemon.metrics`, :mod:`~p2pdaemon.host_api`,
   :mod:`~p2pdaemon.release_cache`: what operators are told
 * :mod:`~p2pdaemon.stop_services`: when the daemon is down

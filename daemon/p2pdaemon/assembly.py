@@ -26,6 +26,7 @@ from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
 from p2pdaemon.keep_rates import RateKeeper
 from p2pdaemon.launch import Launches
 from p2pdaemon.learn_cell import CellLearner
+from p2pdaemon.learn_gateways import GatewayLearner
 from p2pdaemon.learn_trust import TrustLearner
 from p2pdaemon.make_room import RoomMaker
 from p2pdaemon.mesh import CellMesh
@@ -126,6 +127,7 @@ class ControlSide:
     """What goes on between this host and the control plane."""
 
     learner: CellLearner
+    gateways: GatewayLearner
     sync: CellSync
 
 
@@ -161,6 +163,7 @@ def assemble(ground: Ground) -> Daemon:
     svc_mgr = _make_svc_mgr(config, life, releases, attester, rng)
     tries = Tries(rng, releases.teller.tell_again)
     learner = CellLearner(config, ground.control, cell.gossip, life.clock, svc_mgr.send, tries)
+    gateways = GatewayLearner(config, ground.control, cell.mesh, cell.doorkeeper.tell, tries)
     sync = CellSync(config, ground.control, cell.gossip, tries, rng)
     reporter = Reporter(
         config,
@@ -176,8 +179,8 @@ def assemble(ground: Ground) -> Daemon:
     )
     feed = CellFeed(cell.gossip.alive_members, svc_mgr.send)
     trust = _make_trust(ground, cell, releases.judge, feed, rng)
-    told = (feed.hear, cell.doorkeeper.hear, cell.mesh.hear, trust.learner.hear, sync.hear)
-    for hear in (*told, rates.known.hear):
+    swarm = (cell.mesh.hear, cell.doorkeeper.hear, gateways.hear)  # the mesh before who asks it
+    for hear in (feed.hear, *swarm, trust.learner.hear, sync.hear, rates.known.hear):
         cell.gossip.subscribe(hear)
     return Daemon(
         epoch=life.epoch,
@@ -185,7 +188,7 @@ def assemble(ground: Ground) -> Daemon:
         feed=feed,
         svc_mgr=svc_mgr,
         releases=releases,
-        control_side=ControlSide(learner=learner, sync=sync),
+        control_side=ControlSide(learner=learner, gateways=gateways, sync=sync),
         trust=trust,
         rates=rates,
         reporter=reporter,
@@ -220,8 +223,8 @@ def _meet_cell(ground: Ground) -> Cell:
     refused = Refused(identity.credential.fleet, config.cell)
     verifier = FleetVerifier(identity.known_orders.orders, refused.floors)
     gossip = make_gossip(config, identity.cell_keys, verifier)
-    doorkeeper = Doorkeeper(gossip.members, ground.session)
     mesh = CellMesh(config.name, gossip.members)
+    doorkeeper = Doorkeeper(gossip.members, mesh.linked_addresses, ground.session)
     return Cell(refused=refused, verifier=verifier, gossip=gossip, doorkeeper=doorkeeper, mesh=mesh)
 
 

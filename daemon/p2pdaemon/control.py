@@ -29,6 +29,7 @@ from p2pdeploy.limits import (
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest, GapRequest
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
+from p2pdeploy.messages.gateways import GATEWAYS_BYTES_MAX, Gateways
 from p2pdeploy.messages.outline import OUTLINE_REPLY_BYTES_MAX, OutlineReply, OutlineRequest
 from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.messages.sync import SyncAnswer, SyncOffer, SyncRequest
@@ -83,6 +84,11 @@ class ControlPlane:
         """The inventory of *cell*."""
         body = await self._get(f"/v1/cells/{cell}/hosts", bytes_max=INVENTORY_BYTES_MAX)
         return _from_json(body, list[Host])
+
+    async def gateways_of(self, cell: CellId) -> Gateways:
+        """With whom the gateways of *cell* exchange pieces."""
+        body = await self._get(f"/v1/cells/{cell}/gateways", bytes_max=GATEWAYS_BYTES_MAX)
+        return _from_json(body, Gateways)
 
     async def fetch_bundle(self, service: ServiceName, root_version: int) -> bytes:
         """Signed metadata of a service's releases, for who has that root; unverified.

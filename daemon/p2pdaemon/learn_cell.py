@@ -9,7 +9,7 @@ import trio
 from p2pdaemon.clock import HostClock
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
-from p2pdaemon.kept_inventory import keep_inventory, read_inventory
+from p2pdaemon.kept_answer import keep_answer, read_answer
 from p2pdaemon.tries import Tries
 from p2pdeploy.activation.events import Event, Woken
 from p2pdeploy.errors import UnavailableError
@@ -84,7 +84,7 @@ class CellLearner:
         return "measured"
 
     async def _learn_cached(self) -> str:
-        hosts = await trio.to_thread.run_sync(read_inventory, self._cache, limiter=_files)
+        hosts = await trio.to_thread.run_sync(read_answer, self._cache, list[Host], limiter=_files)
         if hosts is not None:
             self._learn(hosts)
         return "learnt"
@@ -98,7 +98,7 @@ class CellLearner:
     async def _keep_inventory(self, hosts: list[Host]) -> None:
         """For the next start; a disk that refuses it is no failure of the control plane."""
         try:
-            await trio.to_thread.run_sync(keep_inventory, self._cache, hosts, limiter=_files)
+            await trio.to_thread.run_sync(keep_answer, self._cache, hosts, limiter=_files)
         except UnavailableError as error:
             self._tries.tell_once("inventory not kept", _CACHE, error)
         else:

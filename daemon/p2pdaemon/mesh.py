@@ -1,4 +1,6 @@
-"""Who this host exchanges pieces with: the mesh and the trunk, as membership sees the cell now."""
+"""Who this host exchanges pieces with: the mesh and the trunk, as membership sees the cell now, and
+the gateways of other cells that the control plane told of.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import Callable, Iterable
 from p2pdeploy.gossip.effects import MemberChanged, Notice
 from p2pdeploy.gossip.members import is_alive
 from p2pdeploy.ids import FaultDomain, HostName
+from p2pdeploy.messages.gateways import GatewayLink, Gateways
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.fetch_terms import Neighbour
@@ -28,13 +31,23 @@ class CellMesh:
         self._me = me
         self._members = members
         self._alive: dict[HostName, FaultDomain] = {}  # as they were when we took our place
+        self._links: tuple[GatewayLink, ...] = ()
         self._place = Place(neighbours=())
+        self._is_gateway = False
         self._is_stale = True
 
     def hear(self, effect: Notice) -> None:
         """Take note of a change of membership; called by gossip, never waits."""
         if isinstance(effect, MemberChanged):
             self._is_stale = True
+
+    def learn_gateways(self, told: Gateways) -> bool:
+        """Take the links of this cell with others; False when they are what they were."""
+        if told.links == self._links:
+            return False
+        self._links = told.links
+        self._alive, self._is_stale = {}, True
+        return True
 
     def place(self) -> Place:
         """Where this host stands; every host that seems alive counts.
@@ -47,10 +60,23 @@ class CellMesh:
         alive = {member.name: member.fault_domain for member in self._members() if is_alive(member)}
         if alive != self._alive:
             self._alive = alive
-            self._place = Place(neighbours=())
-            if self._me in alive:
-                self._place = place_of(self._me, plan_cell(alive), has_other_cells=False)
+            self._take_place()
         return self._place
+
+    def _take_place(self) -> None:
+        if self._me not in self._alive:
+            self._place, self._is_gateway = Place(neighbours=()), False
+            return
+        plan = plan_cell(self._alive)
+        place = place_of(self._me, plan, has_other_cells=True)
+        self._is_gateway = bool(place.gateway_of)
+        alone = not self._links
+        self._place = place_of(self._me, plan, has_other_cells=False) if alone else place
+
+    def is_gateway(self) -> bool:
+        """Whether it exchanges a stripe with other cells, or would if there were some."""
+        self.place()
+        return self._is_gateway
 
     def has_trunk(self) -> bool:
         """Whether there are other groups."""
@@ -65,8 +91,18 @@ class CellMesh:
         return self._known(self.place().neighbours)
 
     def trunk(self) -> list[Neighbour]:
-        """The carriers of its stripes in other groups."""
-        return self._known(self.place().trunk)
+        """The carriers of its stripes in other groups, and their gateways in other cells."""
+        own = self._known(self.place().trunk)
+        links = {link.host: Neighbour(link.host, link.address, link.port) for link in self._led()}
+        return [*own, *links.values()]
+
+    def linked_addresses(self) -> list[str]:
+        """Where those in other cells are that it exchanges pieces with."""
+        return [link.address for link in self._led()]
+
+    def _led(self) -> list[GatewayLink]:
+        led = self.place().gateway_of
+        return [link for link in self._links if led >> link.stripe & 1]
 
     def farther(self) -> list[Neighbour]:
         """The neighbours that it would have if the cell were one group."""

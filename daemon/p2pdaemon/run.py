@@ -110,6 +110,7 @@ def _start_releases(releases: Releases, nursery: trio.Nursery) -> None:
 def _start_control_side(side: ControlSide, nursery: trio.Nursery) -> None:
     nursery.start_soon(keep_going, "measure clock", side.learner.measure_clock)
     nursery.start_soon(keep_going, "learn seeds", side.learner.learn_seeds)
+    nursery.start_soon(keep_going, "learn gateways", side.gateways.learn_gateways)
     nursery.start_soon(keep_going, "hear orders", side.sync.hear_orders)
     nursery.start_soon(keep_going, "tell news", side.sync.tell_news)
 

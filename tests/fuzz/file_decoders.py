@@ -22,7 +22,7 @@ from p2pctl.targets import parse_targets
 from p2pdaemon.config import load_config as load_daemon_config
 from p2pdaemon.failure_note import FailureNote, _Note
 from p2pdaemon.journal import Journal
-from p2pdaemon.kept_inventory import read_inventory
+from p2pdaemon.kept_answer import read_answer
 from p2pdaemon.services.records import ExitRecord, RunRecord
 from p2pdaemon.services.rundir import read_record
 from p2pdaemon.services.users import ServiceUsers
@@ -31,6 +31,7 @@ from p2pdeploy.errors import ConfigError, IntegrityError, P2PDeployError, Payloa
 from p2pdeploy.ids import HostName, ServiceName
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.audit import AuditEntry
+from p2pdeploy.messages.gateways import Gateways
 from p2pdeploy.payload.service_toml import parse_service_toml
 from p2pdeploy.planning.conducted import Conducted
 from p2pdeploy.topology import Host
@@ -96,6 +97,11 @@ def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], ob
         return read(path)
 
     return decode
+
+
+def kept(name: str, kind: type) -> Callable[[bytes], object]:
+    """What the control plane said, as a host keeps it."""
+    return from_file(name, lambda path: read_answer(path, kind))
 
 
 def read_journal(body: bytes) -> None:
@@ -189,7 +195,8 @@ FILE_DECODERS = (
     ),
     of_json("failed-change.json", _Note, from_file("failed-change.json", read_note), refuses=()),
     of_json("users", dict[ServiceName, int], from_file("users", read_users)),
-    of_json("cached inventory", list[Host], from_file("inventory", read_inventory)),
+    of_json("cached inventory", list[Host], kept("inventory", list[Host])),
+    of_json("cached gateways", Gateways, kept("gateways", Gateways)),
     of_json("fleet.json", FleetFile, from_file("fleet.json", lambda p: FleetDir(p.parent).read())),
     of_json(
         "audit export",

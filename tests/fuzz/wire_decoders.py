@@ -41,6 +41,7 @@ from p2pdeploy.messages.enrolment_company import (
     CompanyStatement,
 )
 from p2pdeploy.messages.enrolment_desk import EnrolmentStatus, RevokeRequest, TokenRequest
+from p2pdeploy.messages.gateways import Gateways
 from p2pdeploy.messages.gossip import Packet
 from p2pdeploy.messages.host import (
     HOST_REPLY_BYTES_MAX,
@@ -230,6 +231,7 @@ DOCUMENTS = (
         )
     ),
     of_json("json inventory", list[Host], lambda data: from_json(data, list[Host])),
+    of_json("gateways", Gateways, lambda data: from_json(data, Gateways)),
     of_json("json refusal", ErrorDocument, read_refusal, refuses=()),
 )
 WIRE_DECODERS = (*MESSAGES, *STREAMS, *DOCUMENTS)

@@ -26,6 +26,7 @@ from p2ptracker.assembly import (
 from p2ptracker.authority.folder import TrustFolder, open_trust
 from p2ptracker.authority.issue import refresh_control_plane
 from p2ptracker.cells.daemons import Daemons
+from p2ptracker.cells.gateways import GatewayBook
 from p2ptracker.cells.held_offers import HeldOffers
 from p2ptracker.cells.replicas import Cells
 from p2ptracker.config import TrackerConfig, load_config, load_inventory
@@ -101,6 +102,7 @@ class ControlPlane(msgspec.Struct, frozen=True, kw_only=True):
     repository: RepositoryKeeper
     releases: ReleaseDesk
     cells: Cells
+    gateways: GatewayBook
     held_offers: HeldOffers
     daemons: Daemons
     orchestrator: Orchestrator
@@ -196,6 +198,7 @@ def _assemble(ground: Ground, hosts: Sequence[Host], refusals: Refusals) -> Cont
         repository=releases.repository,
         releases=releases.desk,
         cells=fleet.cells,
+        gateways=GatewayBook(),
         held_offers=HeldOffers(ground.metrics.held_offers),
         daemons=fleet.daemons,
         orchestrator=orchestrator,

@@ -86,6 +86,9 @@ async def test_a_host_learns_of_no_other_cell(api: Callers) -> None:
         answer = await http.get("/v1/cells/lab.web.c0/hosts")
         assert code_of(answer) == (403, "not-your-cell")
         assert (await http.get("/v1/cells/lab.db.c0/hosts")).status_code == 200
+        answer = await http.get("/v1/cells/lab.web.c0/gateways")
+        assert code_of(answer) == (403, "not-your-cell")
+        assert (await http.get("/v1/cells/lab.db.c0/gateways")).json() == {"links": []}
 
 
 async def test_an_operators_certificate_is_no_host(api: Callers) -> None:

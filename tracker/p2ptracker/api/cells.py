@@ -1,9 +1,10 @@
-"""Routes that daemons call: time, the hosts of a cell, sync, deal, outlines."""
+"""Routes that daemons call: time, the hosts of a cell, its gateways, sync, deal, outlines."""
 
 from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from litestar.params import FromPath, RawBody
 from litestar.types import ControllerRouterHandler
 
 from p2pdeploy.codec import decode, encode
-from p2pdeploy.ids import CellId
+from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.limits import FRAME_BYTES_MAX
 from p2pdeploy.messages.deal import (
     DEAL_REQUEST_BYTES_MAX,
@@ -21,6 +22,7 @@ from p2pdeploy.messages.deal import (
     DealRequest,
     GapRequest,
 )
+from p2pdeploy.messages.gateways import Gateways
 from p2pdeploy.messages.outline import OUTLINE_REQUEST_BYTES_MAX, OutlineRequest
 from p2pdeploy.messages.sync import SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
@@ -53,12 +55,30 @@ def cell_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
     async def get_cell_hosts(request: Request[Any, Any, Any], cell: FromPath[str]) -> list[Host]:
         """The inventory of one cell, in name order; a host is told of its own alone."""
         hosts = plane.cells.get(CellId(cell)).hosts
-        peer = peer_in(request.scope)
-        if peer is not None and isinstance(peer.identity, HostId):
-            require_member(peer.identity, hosts)
+        _require_member(request, hosts)
         return list(hosts.values())
 
-    return [get_time, get_cell_hosts, _sync_handler(plane), *_deal_handlers(plane)]
+    @get("/cells/{cell:str}/gateways", "member")
+    async def get_cell_gateways(request: Request[Any, Any, Any], cell: FromPath[str]) -> Gateways:
+        """With whom a cell's gateways exchange pieces; a host is told of its own cell's alone."""
+        _require_member(request, plane.cells.get(CellId(cell)).hosts)
+        return plane.gateways.links_of(
+            CellId(cell), plane.cells.all(), trio.current_time(), plane.standing.is_out
+        )
+
+    return [
+        get_time,
+        get_cell_hosts,
+        get_cell_gateways,
+        _sync_handler(plane),
+        *_deal_handlers(plane),
+    ]
+
+
+def _require_member(request: Request[Any, Any, Any], hosts: Mapping[HostName, Host]) -> None:
+    peer = peer_in(request.scope)
+    if peer is not None and isinstance(peer.identity, HostId):
+        require_member(peer.identity, hosts)
 
 
 def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:

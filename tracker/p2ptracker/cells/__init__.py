@@ -8,7 +8,8 @@
 * :mod:`~p2ptracker.cells.standing_rollouts`: ROLLOUTs among them, and who signed these
 * :mod:`~p2ptracker.cells.settled_elsewhere`: a host that what settled last leaves out
 * :mod:`~p2ptracker.cells.fleet`: what runs where, as people ask for it
+* :mod:`~p2ptracker.cells.gateways`: with whom a cell's gateways exchange pieces
 * :mod:`~p2ptracker.cells.daemons`: where the daemons answer
 
-Replica, standing_rollouts, settled_elsewhere and fleet are pure.
+Replica, standing_rollouts, settled_elsewhere, fleet and gateways are pure.
 """

@@ -105,6 +105,10 @@ class CellReplica:
         fresh = [seen for at, seen in self._views.values() if now - at <= DELEGATE_SILENT_S]
         return frozenset().union(*fresh)
 
+    def is_seen(self, now: float) -> bool:
+        """Whether some delegate was heard lately."""
+        return any(now - at <= DELEGATE_SILENT_S for at, _ in self._views.values())
+
     def plan_seq_max(self, service: ServiceName) -> int:
         """The highest plan number that an order ever named here, or a host of this cell does."""
         words = self._evidence.get(service, {}).values()

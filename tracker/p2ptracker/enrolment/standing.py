@@ -77,6 +77,11 @@ class Standing:
         """Whether *host* is one of ours, and *enrolment* not overtaken or revoked."""
         return self._inventory.find(host) is not None and enrolment >= self._floors.get(host, 0)
 
+    def is_out(self, host: HostName) -> bool:
+        """Whether *host* was revoked and has not joined anew."""
+        known = self._enrolments.get(host)
+        return known is not None and known.is_revoked
+
     def is_revoked(self, peer: Peer) -> bool:
         """Whether the bearer of a valid certificate is to be refused nevertheless."""
         if isinstance(peer.identity, HostId):

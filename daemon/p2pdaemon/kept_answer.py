@@ -1,22 +1,24 @@
-"""The cell's inventory as last known, on the disk: for a start without the control plane."""
+"""What the control plane said last, on the disk: for a start without it."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from p2pdaemon.journal import write_durably
 from p2pdeploy.codec import UNDECODABLE
 from p2pdeploy.errors import ProtocolError, UnavailableError
-from p2pdeploy.topology import Host
 
-__all__ = ["keep_inventory", "read_inventory"]
+__all__ = ["keep_answer", "read_answer"]
+
+T = TypeVar("T")
 
 
-def read_inventory(path: Path) -> list[Host] | None:
-    """The hosts in *path*; None when nothing was kept yet.  Blocking.
+def read_answer(path: Path, kind: type[T]) -> T | None:
+    """The answer in *path*; None when nothing was kept yet.  Blocking.
 
     Raises:
         UnavailableError: it cannot be read.
@@ -26,18 +28,18 @@ def read_inventory(path: Path) -> list[Host] | None:
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=list[Host])
+        return msgspec.json.decode(data, type=kind)
     except UNDECODABLE as error:
-        raise ProtocolError(f"the cached inventory is damaged: {error}") from error
+        raise ProtocolError(f"the cached {path.stem} is damaged: {error}") from error
 
 
-def keep_inventory(path: Path, hosts: list[Host]) -> None:
-    """Write only what is new: the inventory hardly ever changes.  Blocking.
+def keep_answer(path: Path, answer: object) -> None:
+    """Write only what is new: it hardly ever changes.  Blocking.
 
     Raises:
         UnavailableError: the disk is full or refuses; *path* is as it was.
     """
-    data = msgspec.json.encode(hosts)
+    data = msgspec.json.encode(answer)
     with contextlib.suppress(UnavailableError):  # what cannot be read may still be replaced
         if _read(path) == data:
             return
