@@ -1,8 +1,8 @@
 """Follow the keys that sign orders: they come and go with the signed targets document.
 
 The control plane says once a minute which version of that document is the newest
-(:mod:`p2pdaemon.learn_trust`).  On another one than we know the bundle is fetched and judged in a
-short child process; what it says counts, whatever the control plane says.
+(:mod:`p2pdaemon.learn_trust`).  On another one than we know the bundle is fetched and judged;
+what it says counts, whatever the control plane says.
 """
 
 from __future__ import annotations

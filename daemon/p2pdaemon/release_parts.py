@@ -12,13 +12,13 @@ from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 import trio
 
 from p2pdaemon.control import ControlPlane
-from p2pdaemon.judge_bundle import SignedRelease
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
 from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.payload.check import check_chunk_index, check_manifest
+from p2pdeploy.trust.releases.release_target import ReleaseTarget
 
 __all__ = ["Judge", "ReleaseParts", "disk_hop"]
 
@@ -33,7 +33,7 @@ _disk = trio.CapacityLimiter(1)
 class Judge(Protocol):
     """Knows what publishers signed: :class:`~p2pdaemon.verify_release.ReleaseJudge`."""
 
-    async def verify(self, service: ServiceName, build: Build) -> SignedRelease: ...
+    async def verify(self, service: ServiceName, build: Build) -> ReleaseTarget: ...
 
 
 class ReleaseParts:
@@ -81,7 +81,7 @@ async def disk_hop(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     return await trio.to_thread.run_sync(work, *args, limiter=_disk)
 
 
-def _judged_manifest(data: bytes, signed: SignedRelease) -> Manifest:
+def _judged_manifest(data: bytes, signed: ReleaseTarget) -> Manifest:
     """The manifest in *data*, which must be the one that was signed.  Blocking.
 
     Its BLAKE3 digest was compared when it was fetched.

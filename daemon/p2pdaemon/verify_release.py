@@ -3,45 +3,40 @@
 Orders say when and where; only publishers say what.  So who steals every key of the control
 plane can order hosts to stop, and to run what was signed, and nothing of his own.
 Who signs orders is asked of the same metadata.
+
+It is judged in a thread (``docs/adr/0013``).  What was seen is on the disk before the verdict is
+known to anybody.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
-from p2pdaemon.judge_bundle import (
-    SEEN_FILE,
-    VERDICT_BYTES_MAX,
-    OrdersQuestion,
-    Question,
-    Refused,
-    SignedOrders,
-    SignedRelease,
-    Verdict,
-    load_seen,
-)
-from p2pdaemon.log import get_logger
-from p2pdeploy.codec import decode, encode
-from p2pdeploy.errors import NotFoundError, ProtocolError, TrustError, UnavailableError
+from p2pdaemon.disk import disk_failure
+from p2pdaemon.isolate import isolated
+from p2pdaemon.judge_bundle import SEEN_FILE, alone_with, judge_orders, load_seen
+from p2pdeploy.errors import NotFoundError, P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.trust.bundle import KnownOrders
+from p2pdeploy.trust.host_identity import save_known_orders
+from p2pdeploy.trust.private_files import write_private
 from p2pdeploy.trust.releases.refusals import Attack, refused
+from p2pdeploy.trust.releases.release_target import ReleaseTarget
+from p2pdeploy.trust.releases.verify import verify_release
 
 __all__ = ["ReleaseJudge"]
 
-_CHILD_TIMEOUT_S = 60.0  # it takes 0.3 s; ten daemons that start on one core take longer
-# -P: what lies in the working directory is no module of ours.
-_COMMAND = (sys.executable, "-P", "-m", "p2pdaemon.judge_release")
-_WORDS_MAX = 500  # of a child that failed, for the log
+_VERDICT_S = 60.0  # it takes 5 ms, and two flushes of a disk; one that hangs takes longer
 _NO_SERVICE = ServiceName("")
 
-_log = get_logger("verify_release")
+T = TypeVar("T")
 
 
 class BundleSource(Protocol):
@@ -70,7 +65,7 @@ class ReleaseJudge:
     def __repr__(self) -> str:
         return f"<ReleaseJudge {self._seen_path}>"
 
-    async def verify(self, service: ServiceName, build: Build) -> SignedRelease:
+    async def verify(self, service: ServiceName, build: Build) -> ReleaseTarget:
         """What the publishers of *service* signed as *build*.
 
         Raises:
@@ -79,23 +74,15 @@ class ReleaseJudge:
             ConfigError: the host's memory is not usable.
         """
         async with self._turn:
-            question = Question(
-                bundle=await self._fetch(service, build, await self._root_version()),
-                root=self._root,
-                seen_path=str(self._seen_path),
-                service=service,
-                version=build.version,
-            )
-            verdict = await _ask_child(question)
-        if not isinstance(verdict, SignedRelease):
-            raise _refusal(verdict, about=service)
-        if verdict.manifest_digest != build.digest:
+            bundle = await self._fetch(service, build, await self._root_version())
+            signed = await self._judged(partial(self._judge_release, bundle, service, build))
+        if signed.manifest_digest != build.digest:
             raise refused(
                 Attack.UNKNOWN_RELEASE,
-                f"ordered is {build.digest}, its publishers signed {verdict.manifest_digest}",
+                f"ordered is {build.digest}, its publishers signed {signed.manifest_digest}",
                 where=f"{service}/{build.version}",
             )
-        return verdict
+        return signed
 
     async def verify_orders(self, fleet: str, identity_dir: Path) -> KnownOrders:
         """Who signs orders of *fleet* now; kept in *identity_dir* on return.
@@ -105,22 +92,11 @@ class ReleaseJudge:
             UnavailableError, ConfigError: as :meth:`verify`.
         """
         async with self._turn:
-            question = OrdersQuestion(
-                bundle=await self._source.fetch_bundle(_NO_SERVICE, await self._root_version()),
-                root=self._root,
-                seen_path=str(self._seen_path),
-                identity_dir=str(identity_dir),
-                fleet=fleet,
-            )
-            verdict = await _ask_child(question)
-        if not isinstance(verdict, SignedOrders):
-            raise _refusal(verdict, about="order keys")
-        return verdict.known
+            bundle = await self._source.fetch_bundle(_NO_SERVICE, await self._root_version())
+            return await self._judged(partial(self._judge_orders, bundle, fleet, identity_dir))
 
     async def _root_version(self) -> int:
-        seen = await trio.to_thread.run_sync(
-            load_seen, self._seen_path, self._root, limiter=self._thread
-        )
+        seen = await self._judged(partial(load_seen, self._seen_path, self._root))
         return seen.root_version
 
     async def _fetch(self, service: ServiceName, build: Build, root_version: int) -> bytes:
@@ -131,40 +107,61 @@ class ReleaseJudge:
                 Attack.UNKNOWN_RELEASE, error.message, where=f"{service}/{build.version}"
             ) from error
 
-
-def _refusal(verdict: Verdict, *, about: str) -> TrustError:
-    """What the child refused, as an error of ours; an answer to another question is one as well."""
-    if not isinstance(verdict, Refused):
-        return refused(Attack.MALFORMED, f"answered with {type(verdict).__name__}", where=about)
-    _log.warning("release metadata refused", about=about, code=verdict.code)
-    return TrustError(verdict.message, where=verdict.where, hint=verdict.hint, code=verdict.code)
-
-
-async def _ask_child(question: Question | OrdersQuestion) -> Verdict:
-    """Run the judge; raises UnavailableError when it could not do its work."""
-    try:
-        with trio.fail_after(_CHILD_TIMEOUT_S):
-            done = await trio.run_process(
-                _COMMAND,
-                stdin=encode(question),
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
+    def _judge_release(self, bundle: bytes, service: ServiceName, build: Build) -> ReleaseTarget:
+        with alone_with(self._seen_path):
+            verified = verify_release(
+                bundle,
+                load_seen(self._seen_path, self._root),
+                service=service,
+                version=build.version,
+                now=dt.datetime.now(dt.UTC),
             )
-        if done.returncode == 0:
-            return decode(done.stdout, Verdict, bytes_max=VERDICT_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
-        why = f"it ended with {_last_words(done)}"
-    except trio.TooSlowError:
-        why = f"it took more than {_CHILD_TIMEOUT_S:g} s"
-    except (OSError, ProtocolError) as error:
-        why = str(error)
-    raise UnavailableError(
+            write_private(self._seen_path, verified.seen.to_bytes())
+        return verified.release
+
+    def _judge_orders(self, bundle: bytes, fleet: str, identity_dir: Path) -> KnownOrders:
+        with alone_with(self._seen_path):
+            before = load_seen(self._seen_path, self._root)
+            known, seen = judge_orders(bundle, before, fleet)
+            write_private(self._seen_path, seen.to_bytes())
+            save_known_orders(identity_dir, known)
+        return known
+
+    async def _judged(self, judge: Callable[[], T]) -> T:
+        """What *judge* says, in a thread.
+
+        Hostile bytes end in an error of ours, also those that nobody thought of: they are a
+        reason to try again later, and none to end the daemon.
+
+        Raises:
+            UnavailableError: there is no verdict.
+            P2PDeployError: as *judge*.
+        """
+        said: list[T] = []
+
+        async def ask() -> None:
+            try:
+                said.append(
+                    await trio.to_thread.run_sync(
+                        judge, limiter=self._thread, abandon_on_cancel=True
+                    )
+                )
+            except OSError as error:
+                raise disk_failure(error, self._seen_path) from error
+
+        with trio.move_on_after(_VERDICT_S):
+            error = await isolated("judge release metadata", ask)
+            if isinstance(error, P2PDeployError):
+                raise error
+            if error is not None:
+                raise _no_verdict(f"{type(error).__name__}: {error}") from error
+            return said[0]
+        raise _no_verdict(f"it took more than {_VERDICT_S:g} s")
+
+
+def _no_verdict(why: str) -> UnavailableError:
+    return UnavailableError(
         f"the release could not be verified: {why}",
-        hint="is the disk full, or the memory?",
+        hint="is the disk overloaded, or the memory full?",
         code="verify-failed",
     )
-
-
-def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
-    words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return f"code {done.returncode}: {words[:_WORDS_MAX]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -14,7 +13,6 @@ import trio
 
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.disk_room import DiskRoom
-from p2pdaemon.judge_bundle import SignedRelease
 from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
@@ -30,6 +28,7 @@ from p2pdeploy.payload.torrent import PieceSpan, gap_spans, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.holdings import bitset_of
 from p2pdeploy.swarm.session import Session
+from p2pdeploy.trust.releases.release_target import ReleaseTarget
 from tests.p2pdeploy.swarm.swarm_leaves import swarm_identity
 
 __all__ = ["Origin", "a_stager", "a_tree"]
@@ -60,15 +59,12 @@ class Origin:
         if self.down:
             raise UnavailableError("the control plane is down")
 
-    async def verify(self, service: ServiceName, build: Build) -> SignedRelease:
+    async def verify(self, service: ServiceName, build: Build) -> ReleaseTarget:
         """What a judge of this origin's releases says."""
         self._ask("bundle")
         built = self._built[build.digest][0]
-        return SignedRelease(
-            manifest_digest=built.manifest_digest,
-            manifest_sha256=hashlib.sha256(built.manifest_bytes).hexdigest(),
-            manifest_bytes=len(built.manifest_bytes),
-            size_bytes=built.manifest.size_bytes,
+        return ReleaseTarget.of_manifest(
+            service, build.version, built.manifest_bytes, size_bytes=built.manifest.size_bytes
         )
 
     async def fetch_manifest(self, digest) -> bytes:

@@ -1,16 +1,18 @@
 """A host stages nothing that its publishers did not sign, whoever orders it and whoever serves it.
 
 Every attack goes through the daemon's own code: its client of a stand-in control plane, and the
-real verifier in its real child process.
+real verifier.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import random
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from p2pdaemon import verify_release
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane, open_control_plane
 from p2pdaemon.disk_room import DiskRoom
-from p2pdaemon.judge_bundle import SEEN_FILE, Question, Verdict
+from p2pdaemon.judge_bundle import SEEN_FILE
 from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
@@ -39,6 +41,7 @@ from p2pdeploy.trust.releases.online import sign_snapshot, sign_timestamp
 from p2pdeploy.trust.releases.proposals import propose_release, sign
 from p2pdeploy.trust.releases.release_target import ReleaseTarget
 from p2pdeploy.trust.releases.seen import Seen
+from p2pdeploy.trust.releases.verify import VerifiedRelease
 from tests.p2pdeploy.swarm.swarm_leaves import swarm_identity
 from tests.p2pdeploy.trust.release_fleet import Fleet, key
 
@@ -270,31 +273,63 @@ async def test_another_manifest_than_the_signed_one_is_refused(world: World) -> 
 
 
 @pytest.mark.processes
-def test_the_daemon_itself_never_loads_python_tuf() -> None:
-    """It would not fit into the memory that an idle daemon may have."""
+def test_the_daemon_judges_without_a_second_http_client() -> None:
+    """python-tuf's own would not fit into the memory that an idle daemon may have."""
     look = "import p2pdaemon.run, sys; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in ran.stdout.split()}
-    assert "p2pdaemon" in loaded
-    assert loaded.isdisjoint({"tuf", "securesystemslib"})
+    assert {"p2pdaemon", "tuf", "httpx2"} <= loaded
+    assert loaded.isdisjoint({"urllib3", "requests"})
 
 
-@pytest.mark.processes
-def test_the_child_that_judges_loads_nothing_that_it_does_without() -> None:
-    """Every host of a cell starts one at the same moment, before the first byte of a release."""
-    look = (
-        "import contextlib, sys\n"
-        "from p2pdaemon import judge_release\n"
-        "with contextlib.suppress(Exception): judge_release.main()\n"
-        "import p2pdeploy.trust.releases.verify\n"
-        "print(*sys.modules)"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", look], input="", capture_output=True, text=True, check=True
-    )
-    loaded = {name.partition(".")[0] for name in ran.stdout.split()}
-    assert "tuf" in loaded
-    assert loaded.isdisjoint({"trio", "click", "httpx2", "urllib3", "libtorrent"})
+async def test_what_nobody_thought_of_is_no_verdict_and_no_end_of_the_daemon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hostile bytes in a library: whatever it raises over them."""
+
+    def judge(bundle: bytes, *_: object, **__: object) -> None:
+        raise MemoryError(f"{len(bundle)} bytes")
+
+    build = world.sign()
+    monkeypatch.setattr(verify_release, "verify_release", judge)
+    error = await world.refusal(build)
+    assert (type(error), error.code) == (UnavailableError, "verify-failed")
+    assert world.store.digests() == []
+    monkeypatch.undo()
+    await world.accepts(build)
+
+
+async def test_a_full_disk_is_told_as_one_and_the_release_is_staged_once_there_is_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no verdict that the host would not remember."""
+
+    def write(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space", str(path))
+
+    build = world.sign()
+    monkeypatch.setattr(verify_release, "write_private", write)
+    error = await world.refusal(build)
+    assert (type(error), error.code) == (UnavailableError, "disk-full")
+    assert world.store.digests() == []
+    monkeypatch.undo()
+    await world.accepts(build)
+
+
+async def test_a_verdict_that_does_not_come_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk hangs: the host goes on with all else, and asks again later."""
+    go_on = threading.Event()
+    monkeypatch.setattr(verify_release, "_VERDICT_S", 0.1)
+    build = world.sign()
+    monkeypatch.setattr(verify_release, "write_private", lambda *_: go_on.wait(10))
+    try:
+        error = await world.refusal(build)
+    finally:
+        go_on.set()
+    assert (type(error), error.code) == (UnavailableError, "verify-failed")
+    assert world.store.digests() == []
 
 
 async def test_a_damaged_memory_is_told_and_nothing_is_staged(world: World) -> None:
@@ -311,7 +346,7 @@ async def test_one_verification_at_a_time(world: World, monkeypatch: pytest.Monk
     """Two at once could judge the older bundle after the newer one, and call it a rollback."""
     builds = [world.sign("1.0.0"), world.sign("2.0.0")]
     under_way = 0
-    ask_child = verify_release._ask_child
+    judge_one = verify_release.verify_release
 
     class Source:
         async def fetch_bundle(self, service: ServiceName, root_version: int) -> bytes:
@@ -320,15 +355,16 @@ async def test_one_verification_at_a_time(world: World, monkeypatch: pytest.Monk
             await trio.lowlevel.checkpoint()
             return world.fleet.bundle()
 
-    async def ask_one(question: Question) -> Verdict:
+    def judge_alone(*arguments, **named) -> VerifiedRelease:
         nonlocal under_way
-        verdict = await ask_child(question)
+        verdict = judge_one(*arguments, **named)
         assert under_way == 1
         under_way -= 1
         return verdict
 
-    monkeypatch.setattr(verify_release, "_ask_child", ask_one)
+    monkeypatch.setattr(verify_release, "verify_release", judge_alone)
     judge = ReleaseJudge(Source(), world.config.state_dir, world.first_root)
     async with trio.open_nursery() as nursery:
         for build in builds:
             nursery.start_soon(judge.verify, HELLO, build)
+    assert under_way == 0
