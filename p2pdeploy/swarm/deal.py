@@ -14,7 +14,8 @@ One :class:`Dealer` serves one (release, cell).
   Small ones go out several at a time.
 * A few deals are on their way at once; who comes later waits for its turn (:mod:`.turns`).
 
-One request costs O(changed pieces) apart from two operations on bitmaps.
+One request costs some operations on whole bitsets, of 2 to 5 microseconds each for a release with
+the most pieces there may be, and Python's time for the pieces of its own deals alone.
 Deliberately elsewhere: reading the bytes (the origin), verifying them (the host), and which piece
 a host asks a neighbour for (libtorrent's rarest-first).
 """
@@ -26,10 +27,8 @@ from collections.abc import Sequence
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import HostName
-from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.deal import (
     DEAL_PIECES_MAX,
-    MISSING_MAX,
     PIECES_MAX,
     AllDealt,
     Deal,
@@ -46,26 +45,15 @@ from p2pdeploy.swarm.deal_terms import (
     DealStatistics,
     check_request,
 )
-from p2pdeploy.swarm.holdings import Holdings
-from p2pdeploy.swarm.in_flight import InFlight
-from p2pdeploy.swarm.piece_queue import Claims, PieceQueue
+from p2pdeploy.swarm.deal_times import DealTimes
+from p2pdeploy.swarm.heard_hosts import HeardHost, HeardHosts
+from p2pdeploy.swarm.in_flight import Underway
+from p2pdeploy.swarm.piece_book import PieceBook
+from p2pdeploy.swarm.piece_queue import Claims
 from p2pdeploy.swarm.stripes import stripe_of
 from p2pdeploy.swarm.turns import Turns
 
 __all__ = ["Dealer"]
-
-
-class _Host:
-    """What one host told.  Silence ends ``live``; a completed host is believed without words."""
-
-    __slots__ = ("completed", "heard_at", "hinted", "last_deal_s", "live")
-
-    def __init__(self) -> None:
-        self.heard_at = 0.0
-        self.last_deal_s = 0.0  # what its last deal took; 0 before one was confirmed
-        self.live = True
-        self.completed = False
-        self.hinted: dict[int, float] = {}  # piece -> when; at most MISSING_MAX entries
 
 
 class Dealer:
@@ -80,14 +68,13 @@ class Dealer:
         assert 0 < len(piece_sizes) <= PIECES_MAX
         self._sizes = array("I", piece_sizes)
         self._config = config or DealConfig()
-        self._holdings = Holdings(len(piece_sizes))
-        self._hosts: dict[HostName, _Host] = {}
-        self._in_flight = InFlight()
-        self._queue = PieceQueue(len(piece_sizes))
-        self._turns = Turns(deal_s=self._config.deal_s, stale_s=self._config.turn_s)
+        self._hosts = HeardHosts(self._config.silent_s)
+        self._pieces = PieceBook(len(piece_sizes))
+        self._in_flight = self._pieces.in_flight
+        self._holdings = self._pieces.holdings
+        self._times = DealTimes()
+        self._turns = Turns(deal_s=self._config.deal_s, away_s=self._config.turn_s)
         self._claims = Claims()
-        self._first_heard_at = self._heard_at = self._swept_at = -1.0
-        self._sweep_not_before = 0.0
         self._deals = self._dealt_bytes = self._hints = 0
 
     def __repr__(self) -> str:
@@ -108,205 +95,203 @@ class Dealer:
 
         Raises:
             ProtocolError: bitmap or numbers do not fit this release; nothing was changed.
-            UnavailableError: the table of hosts is full of live ones; answer 503.
+            UnavailableError: the table of hosts is full of live ones, or this host takes back what
+                it said too often; answer 503.
         """
         have = check_request(request, len(self._sizes))
-        self._note_gap(now)
-        host = self._admit(request.host, now)
-        self._take_in(request, host, have, now)
-        self._end_expired(now)
-        self._end_silent(now)
+        host = self._take_in(request, have, now)
+        self._look_at_time(now)
         if host.completed:
             self._turns.leave(request.host)
             return AllDealt()
         if request.paused:
             self._turns.leave(request.host)
             return WaitDeal(retry_after_s=WAIT_MAX_S)
-        if now - self._first_heard_at < self._config.settle_s:
-            return WaitDeal(retry_after_s=max(WAIT_MIN_S, self._config.settle_s / 4))
-        if self._in_flight.open_of(request.host) >= self._config.deals_in_flight:
-            self._turns.leave(request.host)  # else it would be due, again and again, in vain
+        return self._answer(request, host, now)
+
+    def ask_again(self, request: DealRequest, now: float) -> DealReply:
+        """As :meth:`handle`, for the host of a *request* that was told to wait and is still there.
+
+        What it has was said then, and is not said again: it may have begun afresh since, with less.
+        """
+        host = self._hosts.get(request.host)
+        if host is None or host.completed:
             return WaitDeal(retry_after_s=WAIT_MIN_S)
-        return (
-            self._answer_missing(request, host, now)
-            or self._deal_next(request, host, now)
-            or self._nothing_left(request.host, now)
-        )
+        host.heard_at, host.live = now, True
+        self._look_at_time(now)
+        return self._answer(request, host, now, said_before=True)
+
+    def step_aside(self, name: HostName, now: float) -> None:
+        """*name* waits no more: it was answered or has gone, and may come back to its place."""
+        self._turns.step_aside(name, now)
 
     def take_gaps(self, host: HostName, piece: int) -> bool:
         """Whether *host* may have the gaps of *piece*: it is on its way to it; once a deal."""
         return self._in_flight.take_gaps(piece, host)
 
     def due(self) -> list[HostName]:
-        """The hosts that were told to wait and whose turn it is now, those waiting longest first.
+        """The hosts that wait and whose turn it is now, those waiting longest first.
 
         Whoever holds their requests asks again for them.
         """
-        return self._turns.due(self._in_flight.open_deals)
+        return self._turns.due(self._in_flight.turns_held)
+
+    @property
+    def turns_at_once(self) -> int:
+        """How many deals may be on their way."""
+        return self._turns.at_once
 
     def statistics(self) -> DealStatistics:
         """A snapshot for the reporter; costs O(hosts)."""
         return DealStatistics(
             pieces=len(self._sizes),
-            planted=self._holdings.planted_count,
-            held=self._holdings.held_count,
+            planted=self._holdings.planted.bit_count(),
+            held=self._holdings.held.bit_count(),
             in_flight=len(self._in_flight),
             deals=self._deals,
-            redeals=self._deals - self._queue.dealt_once(),
+            redeals=self._deals - self._pieces.free.sent_count,
             dealt_bytes=self._dealt_bytes,
             hints=self._hints,
             hosts=len(self._hosts),
-            hosts_completed=sum(1 for host in self._hosts.values() if host.completed),
+            hosts_completed=sum(1 for host in self._hosts if host.completed),
         )
 
-    def _note_gap(self, now: float) -> None:
-        """When everybody was silent the dealer was cut off, not they: judge nobody for a while."""
-        if self._first_heard_at < 0:
-            self._first_heard_at = now
-        elif now - self._heard_at > self._config.silent_s / 2:
-            self._sweep_not_before = now + self._config.silent_s
-        self._heard_at = now
+    # -- what hosts say ----------------------------------------------------------------------
 
-    def _admit(self, name: HostName, now: float) -> _Host:
-        host = self._hosts.get(name)
-        if host is not None:
-            return host
-        if len(self._hosts) >= CELL_HOSTS_MAX:
-            oldest = min(self._hosts, key=lambda known: self._hosts[known].heard_at)
-            if now - self._hosts[oldest].heard_at <= self._config.silent_s:
-                raise UnavailableError(f"{CELL_HOSTS_MAX} hosts draw already", code="cell-full")
-            self._lose(oldest)
-            del self._hosts[oldest]
-        host = self._hosts[name] = _Host()
-        return host
-
-    def _take_in(self, request: DealRequest, host: _Host, have: int, now: float) -> None:
+    def _take_in(self, request: DealRequest, have: int, now: float) -> HeardHost:
+        name = request.host
+        host, dropped = self._hosts.admit(name, now)
+        if dropped is not None:
+            self._lose(dropped)
+        if request.fresh and self._pieces.takes_back(name, have):
+            if not host.may_take_back(self._config.take_back_s, now):
+                raise UnavailableError(f"{name} begins afresh too often", code="fresh-too-often")
+            self._pieces.begin_afresh(name, have)
         host.heard_at, host.live = now, True
         host.completed = request.completed
-        if request.fresh:
-            self._end_deals(request.host)
-            change = self._holdings.replace(request.host, have)
-        else:
-            change = self._holdings.add(request.host, have)
-        for piece in change.gained:
-            host.hinted.pop(piece, None)
-            self._confirm(piece, now)
-        self._queue.push(change.orphaned)
-        for piece in request.dropped:
-            if self._in_flight.is_with(piece, request.host):
-                self._end_deal(piece)
+        turns_held = self._in_flight.turns_held
+        gained, confirmed = self._pieces.report(name, have)
+        host.forget_hints_of(gained)
+        for deal in confirmed:
+            self._note_confirmed(deal, turns_held, now)
+        self._pieces.drop(name, request.dropped)
+        return host
 
-    def _confirm(self, piece: int, now: float) -> None:
-        """Somebody has *piece*, by whichever way it came."""
-        open_deals = self._in_flight.open_deals
-        deal = self._in_flight.end(piece)
-        if deal is not None and not deal.pieces:
-            took_s = now - deal.begun_at
-            self._hosts[deal.host].last_deal_s = took_s
-            self._turns.note_confirmed(took_s, open_deals)
+    def _note_confirmed(self, deal: Underway, turns_held: int, now: float) -> None:
+        took_s = now - deal.begun_at
+        drawer = self._hosts.get(deal.host)
+        assert drawer is not None, "who is forgotten has no deals"
+        drawer.last_deal_s, drawer.late = took_s, False
+        if not self._times.is_outlier(took_s, self._config.turn_hold_factor):
+            self._turns.note_confirmed(took_s, turns_held)
+        self._times.note(deal.host, took_s)
 
-    def _end_expired(self, now: float) -> None:
-        while pieces := self._in_flight.next_expired(now):
-            for piece in pieces:
-                self._end_deal(piece)
-
-    def _end_deal(self, piece: int) -> None:
-        deal = self._in_flight.end(piece)
-        assert deal is not None, "only deals in flight end"
-        if not self._holdings.count(piece):
-            self._queue.push((piece,))
-
-    def _end_deals(self, name: HostName) -> None:
-        for piece in self._in_flight.pieces_of(name):
-            self._end_deal(piece)
-
-    def _end_silent(self, now: float) -> None:
-        """Once a second: what only silent hosts hold is nobody's."""
-        if now - self._swept_at < 1.0 or now < self._sweep_not_before:
-            return
-        self._swept_at = now
-        for name, host in self._hosts.items():
-            if host.live and not host.completed and now - host.heard_at > self._config.silent_s:
-                host.live = False
-                self._lose(name)
+    def _look_at_time(self, now: float) -> None:
+        self._in_flight.end_turns(now)
+        for name in self._pieces.expire(now):
+            drawer = self._hosts.get(name)
+            assert drawer is not None, "who is forgotten has no deals"
+            drawer.late = True
+        for name in self._hosts.fall_silent(now):
+            self._lose(name)
 
     def _lose(self, name: HostName) -> None:
-        self._end_deals(name)
         self._turns.leave(name)
-        self._queue.push(self._holdings.replace(name, 0).orphaned)
+        self._pieces.lose(name)
 
-    def _answer_missing(self, request: DealRequest, host: _Host, now: float) -> DealReply | None:
+    # -- what they get -----------------------------------------------------------------------
+
+    def _answer(
+        self, request: DealRequest, host: HeardHost, now: float, *, said_before: bool = False
+    ) -> DealReply:
+        if self._hosts.heard_for_s(now) < self._config.settle_s:
+            return WaitDeal(retry_after_s=max(WAIT_MIN_S, self._config.settle_s / 4))
+        if self._in_flight.open_of(request.host) >= self._open_max(host):
+            self._turns.leave(request.host)  # else it would be due, again and again, in vain
+            return WaitDeal(retry_after_s=WAIT_MIN_S)
+        return (
+            (None if said_before else self._answer_missing(request, host, now))
+            or self._deal_next(request, host, now)
+            or self._nothing_left(request.host, now)
+        )
+
+    def _open_max(self, host: HeardHost) -> int:
+        """How many deals may be on their way to *host*; half of the turns are always others'."""
+        if host.late:
+            return 1  # until it confirms one: each of them keeps its pieces from all others
+        return min(self._config.deals_in_flight, self._turns.at_once // 2)
+
+    def _answer_missing(
+        self, request: DealRequest, host: HeardHost, now: float
+    ) -> DealReply | None:
         for piece in request.missing:
             if self._holdings.has(request.host, piece) or piece in self._in_flight:
                 continue  # the latter is on its way to somebody; its deal ends or is confirmed
-            if self._queue.is_new(piece) and not request.stripes >> stripe_of(piece) & 1:
+            if not request.stripes >> stripe_of(piece) & 1 and self._pieces.free.is_new(piece):
                 continue  # its carriers will draw it
-            hinted_at = host.hinted.get(piece)
+            hinted_at = host.hinted_at(piece)
             if hinted_at is not None and now - hinted_at < self._config.hint_s:
                 continue
             holder = None if hinted_at is not None else self._holder(piece)
             if holder is None:
-                host.hinted.pop(piece, None)
+                host.forget_hint(piece)
                 return self._deal(request.host, host, [piece], now)
-            if len(host.hinted) >= MISSING_MAX:
-                del host.hinted[next(iter(host.hinted))]
-            host.hinted[piece] = now
+            host.note_hint(piece, now)
             self._hints += 1
             return HolderHint(piece=piece, host=holder)
         return None
 
     def _holder(self, piece: int) -> HostName | None:
         """A host that has *piece*; hints rotate, so that no single holder gets the whole cell."""
-        holders = sorted(
-            name
-            for name, host in self._hosts.items()
-            if host.live and self._holdings.has(name, piece)
-        )
-        return holders[self._hints % len(holders)] if holders else None
+        if not self._holdings.held >> piece & 1:
+            return None
+        return self._hosts.find_live(self._hints, lambda name: self._holdings.has(name, piece))
 
-    def _deal_next(self, request: DealRequest, host: _Host, now: float) -> Deal | WaitDeal | None:
-        if not self._turns.take(request.host, self._in_flight.open_deals, now):
-            return WaitDeal(retry_after_s=WAIT_MAX_S)
+    def _deal_next(
+        self, request: DealRequest, host: HeardHost, now: float
+    ) -> Deal | WaitDeal | None:
         self._claims.note(request.stripes, now)
-        unclaimed = self._claims.unclaimed(now, self._config.unclaimed_s)
-        pieces = self._next_pieces(host, request.stripes) or self._next_pieces(host, unclaimed)
-        return self._deal(request.host, host, pieces, now) if pieces else None
+        stripes = request.stripes
+        if not self._pieces.free.has_some(stripes):
+            stripes = self._claims.unclaimed(now, self._config.unclaimed_s)
+            if not self._pieces.free.has_some(stripes):
+                self._turns.leave(request.host)
+                return None
+        if not self._turns.take(request.host, self._in_flight.turns_held, now):
+            return WaitDeal(retry_after_s=WAIT_MAX_S)
+        return self._deal(request.host, host, self._next_pieces(host, stripes), now)
 
-    def _next_pieces(self, host: _Host, stripes: int) -> list[int]:
+    def _next_pieces(self, host: HeardHost, stripes: int) -> list[int]:
         """Of *stripes*: one to who was dealt none yet, later several, fewer when few are left."""
         pieces: list[int] = []
         room_bytes = self._config.room_bytes(host.last_deal_s)
-        count_max = min(DEAL_PIECES_MAX, max(1, len(self._queue) // self._turns.at_once))
+        count_max = min(DEAL_PIECES_MAX, max(1, len(self._pieces.free) // self._turns.at_once))
         if not host.last_deal_s:
             count_max = 1
-        while len(pieces) < count_max and (piece := self._queue.pop(stripes)) is not None:
-            if piece in self._in_flight or not self._holdings.is_dealable(piece):
-                continue
+        for piece in self._pieces.free.first(stripes):
             if pieces and self._sizes[piece] > room_bytes:
-                self._queue.push((piece,))
                 break
             pieces.append(piece)
             room_bytes -= self._sizes[piece]
+            if len(pieces) == count_max:
+                break
         return pieces
 
-    def _deal(self, name: HostName, host: _Host, pieces: list[int], now: float) -> Deal:
-        expires_at = now + self._config.timeout_s(host.last_deal_s)
-        self._in_flight.begin(pieces, name, now, expires_at)
-        for piece in pieces:
-            self._queue.count_deal(piece)
-            self._dealt_bytes += self._sizes[piece]
+    def _deal(self, name: HostName, host: HeardHost, pieces: list[int], now: float) -> Deal:
+        usual_s = self._times.usual_s
+        expires_at = now + self._config.timeout_s(host.last_deal_s, usual_s)
+        turn_s = self._config.turn_hold_s(usual_s)
+        self._pieces.send(pieces, name, now, expires_at, turn_s)
+        self._dealt_bytes += sum(self._sizes[piece] for piece in pieces)
         self._deals += len(pieces)
         return Deal(pieces=tuple(DealtPiece(piece, self._sizes[piece]) for piece in pieces))
 
     def _nothing_left(self, name: HostName, now: float) -> WaitDeal | AllDealt:
-        alone = not any(host.live and other != name for other, host in self._hosts.items())
-        placed = self._holdings.planted_count == len(self._sizes) or (
-            alone and self._holdings.held_count == len(self._sizes)
-        )
-        if placed and not self._in_flight:
+        if self._pieces.is_everywhere(alone=not self._hosts.others_live(name)):
             return AllDealt()
         expires_at = self._in_flight.first_expiry()
         until_s = WAIT_MAX_S if expires_at is None else expires_at - now
         return WaitDeal(
-            retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S), exhausted=not len(self._queue)
+            retry_after_s=min(max(until_s, WAIT_MIN_S), WAIT_MAX_S),
+            exhausted=not len(self._pieces.free),
         )

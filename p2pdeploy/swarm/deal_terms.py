@@ -8,10 +8,18 @@ from p2pdeploy.errors import ProtocolError
 from p2pdeploy.messages.deal import MISSING_MAX, DealRequest
 from p2pdeploy.swarm.holdings import bitset_of
 
-__all__ = ["WAIT_MAX_S", "WAIT_MIN_S", "DealConfig", "DealStatistics", "check_request"]
+__all__ = [
+    "TAKE_BACKS_MAX",
+    "WAIT_MAX_S",
+    "WAIT_MIN_S",
+    "DealConfig",
+    "DealStatistics",
+    "check_request",
+]
 
 DEAL_FACTOR_MAX = 8.0  # a megabyte: with two loops a host can draw 40 MB/s of small pieces
 WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
+TAKE_BACKS_MAX = 4  # a daemon that is started again and again, by hand
 WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
 
 
@@ -25,8 +33,16 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     request costs as much time as moving a quarter of it.
     ``deal_s``: how long a deal should take; see :mod:`p2pdeploy.swarm.turns`.  With 16 hosts at
     20 Mbit/s the origin's uplink was full to 92 % with 8 deals at once, to 97 % with 24.
-    ``turn_s``: who waits for a turn asks again within this.
+    ``turn_s``: how long the place of a host is kept that waited for its turn and was told to ask
+    again.
+    ``turn_hold_factor``: a deal holds its turn for so many times as long as deals usually take, or
+    should; then others go on, and it is waited for all the same.
     ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
+    ``slow_factor``: no deal is waited for longer than so many times as long as deals usually take,
+    however slow its host says it is, unless ``first_deal_timeout_s`` is longer: the piece is dealt
+    to another host as well.
+    ``take_back_s``: how often a host may take back what it reported, after ``TAKE_BACKS_MAX``
+    times at once.
     ``unclaimed_s``: how long no carrier of a stripe must have asked before others draw its pieces.
     ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
     was restarted in the middle of a distribution, so that it does not deal what hosts hold.
@@ -36,14 +52,17 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     deal_bytes: int = 128 * 1024
     deal_s: float = 1.5
     turn_s: float = 6.0
+    turn_hold_factor: float = 4.0
     timeout_factor: float = 4.0
     timeout_min_s: float = 2.0
     timeout_max_s: float = 60.0
+    slow_factor: float = 8.0
     first_deal_timeout_s: float = 10.0
     silent_s: float = 10.0
     hint_s: float = 5.0
     unclaimed_s: float = 3.0
     settle_s: float = 0.0
+    take_back_s: float = 5.0
 
     def __post_init__(self) -> None:
         assert 2 <= self.deals_in_flight <= 4
@@ -55,12 +74,17 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
         factor = self.deal_s / 2 / last_deal_s if last_deal_s else 1.0
         return int(self.deal_bytes * min(max(factor, 1.0), DEAL_FACTOR_MAX))
 
-    def timeout_s(self, last_deal_s: float) -> float:
+    def timeout_s(self, last_deal_s: float, usual_s: float) -> float:
         """How long a host has for a deal whose last one took *last_deal_s*; 0 if it had none."""
         if not last_deal_s:
             return self.first_deal_timeout_s
-        wanted_s = self.timeout_factor * last_deal_s
-        return min(max(wanted_s, self.timeout_min_s), self.timeout_max_s)
+        longest_s = max(self.slow_factor * usual_s, self.first_deal_timeout_s)
+        wanted_s = max(self.timeout_factor * last_deal_s, self.timeout_min_s)
+        return min(wanted_s, longest_s, self.timeout_max_s)
+
+    def turn_hold_s(self, usual_s: float) -> float:
+        """How long a deal keeps others waiting, at most."""
+        return self.turn_hold_factor * max(self.deal_s, usual_s)
 
 
 class DealStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,12 @@
-"""Deals on their way: to whom, and until when they are waited for (pure)."""
+"""Deals on their way: to whom, until when they are waited for, and how long each holds a turn.
+
+Pure.  A deal *holds a turn* while it counts among the few that are on their way at once; one that
+takes far longer than others do is still waited for, but keeps nobody waiting any more.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Sequence
 
 from p2pdeploy.ids import HostName
@@ -14,7 +17,7 @@ __all__ = ["InFlight", "Underway"]
 class Underway:
     """One deal: the pieces of it that are not confirmed yet."""
 
-    __slots__ = ("begun_at", "expires_at", "filled", "host", "pieces")
+    __slots__ = ("begun_at", "expires_at", "filled", "holds_turn", "host", "pieces")
 
     def __init__(
         self, host: HostName, pieces: Sequence[int], begun_at: float, expires_at: float
@@ -24,18 +27,28 @@ class Underway:
         self.begun_at = begun_at
         self.expires_at = expires_at
         self.filled: set[int] = set()  # pieces whose gaps were sent
+        self.holds_turn = True
+
+
+# Heaps of (when, a number so that no two entries compare equal, deal); entries of deals that are
+# over are skipped.
+_Heap = list[tuple[float, int, Underway]]
 
 
 class InFlight:
-    """Each piece is in one deal at most."""
+    """Each piece is in one deal at most.
+
+    ``bits``: the pieces on their way, as a bitset.  ``turns_held``: how many deals hold a turn.
+    """
 
     def __init__(self) -> None:
         self._deals: dict[int, Underway] = {}
-        self._open: Counter[HostName] = Counter()
-        # A heap; entries of deals that are over are skipped.
-        self._expiries: list[tuple[float, int, Underway]] = []
-        self._begun = 0  # so that no two entries compare equal
-        self.open_deals = 0
+        self._of_host: dict[HostName, dict[Underway, None]] = {}
+        self._expiries: _Heap = []
+        self._turn_ends: _Heap = []
+        self._begun = 0
+        self.bits = 0
+        self.turns_held = 0
 
     def __len__(self) -> int:
         """How many pieces are on their way."""
@@ -46,11 +59,11 @@ class InFlight:
 
     def open_of(self, host: HostName) -> int:
         """How many deals are on their way to *host*."""
-        return self._open[host]
+        return len(self._of_host.get(host, ()))
 
     def pieces_of(self, host: HostName) -> list[int]:
-        """What is on its way to *host*, in number order; costs O(pieces on their way)."""
-        return sorted(piece for piece, deal in self._deals.items() if deal.host == host)
+        """What is on its way to *host*, in number order."""
+        return sorted(piece for deal in self._of_host.get(host, ()) for piece in deal.pieces)
 
     def is_with(self, piece: int, host: HostName) -> bool:
         """Whether *piece* is on its way to *host*."""
@@ -63,37 +76,54 @@ class InFlight:
         self._deals[piece].filled.add(piece)
         return True
 
-    def begin(self, pieces: Sequence[int], host: HostName, now: float, expires_at: float) -> None:
-        """*pieces* go to *host*, which has until *expires_at* to report them."""
+    def begin(
+        self, pieces: Sequence[int], host: HostName, now: float, expires_at: float, turn_s: float
+    ) -> None:
+        """*pieces* go to *host*, which has until *expires_at* to report them.
+
+        The deal holds a turn for *turn_s* at most.
+        """
         deal = Underway(host, pieces, now, expires_at)
         for piece in pieces:
             self.end(piece)
             self._deals[piece] = deal
-        self._open[host] += 1
-        self.open_deals += 1
+            self.bits |= 1 << piece
+        self._of_host.setdefault(host, {})[deal] = None
+        self.turns_held += 1
         self._begun += 1
         heapq.heappush(self._expiries, (expires_at, self._begun, deal))
+        heapq.heappush(self._turn_ends, (now + turn_s, self._begun, deal))
 
     def end(self, piece: int) -> Underway | None:
         """Wait for *piece* no more; returns its deal, over when it has no more pieces."""
         deal = self._deals.pop(piece, None)
         if deal is None:
             return None
+        self.bits ^= 1 << piece
         deal.pieces.discard(piece)
         if not deal.pieces:
-            self.open_deals -= 1
-            self._open[deal.host] -= 1
-            if not self._open[deal.host]:
-                del self._open[deal.host]
+            self.turns_held -= deal.holds_turn
+            deals = self._of_host[deal.host]
+            del deals[deal]
+            if not deals:
+                del self._of_host[deal.host]
         return deal
 
-    def next_expired(self, now: float) -> list[int]:
-        """The pieces of a deal whose time is over, the oldest first; they are to be ended."""
+    def end_turns(self, now: float) -> None:
+        """Deals that have held a turn for as long as they may hold it no more."""
+        while self._turn_ends and self._turn_ends[0][0] <= now:
+            _, _, deal = heapq.heappop(self._turn_ends)
+            if deal.pieces:
+                deal.holds_turn = False
+                self.turns_held -= 1
+
+    def next_expired(self, now: float) -> Underway | None:
+        """A deal whose time is over, the oldest first; its pieces are to be ended."""
         while self._expiries and self._expiries[0][0] <= now:
             _, _, deal = heapq.heappop(self._expiries)
             if deal.pieces:
-                return sorted(deal.pieces)
-        return []
+                return deal
+        return None
 
     def first_expiry(self) -> float | None:
         """When the next deal expires; None when none is on its way."""

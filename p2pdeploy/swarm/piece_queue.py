@@ -1,62 +1,80 @@
 """Which piece may leave the origin next: those sent least often first, in number order (pure).
 
-There is one queue for each stripe, so that who carries some draws of these.
+Sets of pieces are bitsets (:mod:`.holdings`): nothing but the pieces that are taken costs time one
+by one.
 """
 
 from __future__ import annotations
 
-import heapq
-from array import array
-from collections.abc import Iterable
+from collections.abc import Iterator
 
-from p2pdeploy.swarm.stripes import ALL_STRIPES, STRIPES, stripe_of
+from p2pdeploy.swarm.holdings import without
+from p2pdeploy.swarm.stripes import ALL_STRIPES, STRIPES, pieces_of
 
 __all__ = ["Claims", "PieceQueue"]
 
+# What left more often than this stands with what left this often: hosts lose it again and again,
+# and it comes last all the same.
+TIMES_MAX = 7
+
 
 class PieceQueue:
-    """Begins with every piece.  One that was taken out stands here again only when pushed."""
+    """Begins with every piece.  One that was sent may leave again only when pushed."""
 
     def __init__(self, piece_count: int) -> None:
-        # By stripe a heap of (times dealt, piece).
-        self._free = [
-            [(0, piece) for piece in range(stripe, piece_count, STRIPES)]
-            for stripe in range(STRIPES)
-        ]
-        self._queued = bytearray(b"\x01") * piece_count  # 1: in the heap, perhaps in vain
-        self._times_dealt = array("I", bytes(4 * piece_count))
+        self._piece_count = piece_count
+        everything = (1 << piece_count) - 1
+        self._free = everything
+        self._sent = [everything, *[0] * TIMES_MAX]  # by times sent
 
     def __len__(self) -> int:
-        """How many stand here, some perhaps in vain."""
-        return sum(map(len, self._free))
+        """How many may leave."""
+        return self._free.bit_count()
 
-    def push(self, pieces: Iterable[int]) -> None:
-        for piece in pieces:
-            if not self._queued[piece]:
-                self._queued[piece] = 1
-                heap = self._free[stripe_of(piece)]
-                heapq.heappush(heap, (self._times_dealt[piece], piece))
+    @property
+    def sent_count(self) -> int:
+        """How many have left the origin at all."""
+        return self._piece_count - self._sent[0].bit_count()
 
-    def pop(self, stripes: int = ALL_STRIPES) -> int | None:
-        """The next piece of *stripes*, perhaps needed no more by now; None when there is none."""
-        heaps = [heap for stripe, heap in enumerate(self._free) if stripes >> stripe & 1 and heap]
-        if not heaps:
-            return None
-        _, piece = heapq.heappop(min(heaps))
-        self._queued[piece] = 0
-        return piece
+    def push(self, pieces: int) -> None:
+        """Those of a bitset may leave (again)."""
+        self._free |= pieces
+
+    def withdraw(self, pieces: int) -> None:
+        """Those of a bitset need not leave any more."""
+        self._free = without(self._free, pieces)
+
+    def has_some(self, stripes: int = ALL_STRIPES) -> bool:
+        """Whether a piece of *stripes* may leave."""
+        return bool(self._of(stripes))
+
+    def first(self, stripes: int = ALL_STRIPES) -> Iterator[int]:
+        """The pieces of *stripes* that may leave, the next one first; read few of them."""
+        free = self._of(stripes)
+        for sent in self._sent:
+            candidates = free & sent
+            while candidates:
+                low = candidates & -candidates
+                candidates ^= low
+                yield low.bit_length() - 1
 
     def is_new(self, piece: int) -> bool:
         """Whether *piece* has never left the origin."""
-        return not self._times_dealt[piece]
+        return bool(self._sent[0] >> piece & 1)
 
-    def count_deal(self, piece: int) -> None:
-        """*piece* has left the origin once more."""
-        self._times_dealt[piece] += 1
+    def count_sent(self, pieces: int) -> None:
+        """Those of a bitset have left the origin once more, and may not again."""
+        self.withdraw(pieces)
+        for times in range(TIMES_MAX - 1, -1, -1):
+            moved = self._sent[times] & pieces
+            if moved:
+                self._sent[times] ^= moved
+                self._sent[times + 1] |= moved
 
-    def dealt_once(self) -> int:
-        """How many pieces have left the origin at all; costs O(pieces)."""
-        return sum(1 for count in self._times_dealt if count)
+    def _of(self, stripes: int) -> int:
+        if stripes == ALL_STRIPES or not self._free:
+            return self._free
+        return self._free & pieces_of(stripes, self._piece_count) if stripes else 0
 
 
 class Claims:
@@ -66,7 +84,7 @@ class Claims:
         self._asked_at = [-1.0] * STRIPES
 
     def note(self, stripes: int, now: float) -> None:
-        """A host that carries *stripes* has a free slot."""
+        """A host that carries *stripes* asks."""
         for stripe in range(STRIPES):
             if stripes >> stripe & 1 or self._asked_at[stripe] < 0:
                 self._asked_at[stripe] = now

@@ -98,15 +98,75 @@ async def test_a_host_that_may_draw_no_more_is_not_called_again_and_again(
     for _ in range(4):
         assert isinstance(await dealer.draw(request_of("greedy")), Deal)
     asked = 0
-    handle = dealer.core.handle
+    ask_again = dealer.core.ask_again
 
     def count(request: DealRequest, now: float) -> DealReply:
         nonlocal asked
         asked += 1
-        return handle(request, now)
+        return ask_again(request, now)
 
-    monkeypatch.setattr(dealer.core, "handle", count)
+    monkeypatch.setattr(dealer.core, "ask_again", count)
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(dealer.draw, request_of("greedy"))
-    assert asked <= 2 * (HOLD_S / WAIT_MIN_S + 1)
+    assert 0 < asked <= 2 * (HOLD_S / WAIT_MIN_S + 1)
+
+
+async def test_who_was_answered_or_has_gone_keeps_nobody_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    dealer = await full_house()
+    replies: list[DealReply] = []
+
+    async def wait(host: str) -> None:
+        replies.append(await dealer.draw(request_of(host)))
+
+    assert isinstance(await dealer.draw(request_of("answered")), WaitDeal)
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(0.5):
+            await dealer.draw(request_of("gone"))
+        nursery.start_soon(wait, "late")
+        await wait_all_tasks_blocked()
+        began_at = trio.current_time()
+        nursery.start_soon(dealer.draw, request_of("h0", 0))
+        await wait_all_tasks_blocked()
+        assert [type(reply) for reply in replies] == [Deal]
+        assert trio.current_time() == began_at
+        nursery.cancel_scope.cancel()
+
+
+async def test_when_one_of_two_requests_of_a_host_ends_the_other_waits_on(
+    autojump_clock: MockClock,
+) -> None:
+    dealer = await full_house()
+    replies: list[DealReply] = []
+
+    async def wait(host: str) -> None:
+        replies.append(await dealer.draw(request_of(host)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "late")
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(0.5):
+            await dealer.draw(request_of("late"))
+        await dealer.draw(msgspec.structs.replace(request_of("h0", 0), paused=True))
+        await wait_all_tasks_blocked()
+        assert [type(reply) for reply in replies] == [Deal]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_closed_dealer_sends_everybody_to_the_next_one(autojump_clock: MockClock) -> None:
+    dealer = await full_house()
+    replies: list[DealReply] = []
+
+    async def wait() -> None:
+        replies.append(await dealer.draw(request_of("late")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert dealer.is_waited_for
+        dealer.close()
+    assert trio.current_time() == 0
+    assert [type(reply) for reply in replies] == [WaitDeal]
+    assert not dealer.is_waited_for

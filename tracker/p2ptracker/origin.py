@@ -23,7 +23,7 @@ from p2pdeploy.payload.outline import outline_of
 from p2pdeploy.payload.torrent import PieceSpan, gap_spans, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
-from p2pdeploy.swarm.holdings import bitset_of
+from p2pdeploy.swarm.holdings import bitmap_has
 from p2ptracker.drawing_hosts import DrawingHosts
 from p2ptracker.held_dealer import HeldDealer
 from p2ptracker.storage.interfaces import BlobStore, Database
@@ -131,9 +131,11 @@ class Origin:
         self._deals_counter.labels(kind=type(reply).__name__).inc()
         if not isinstance(reply, Deal):
             return reply, b""
-        partly = bitset_of(request.partly, len(table.spans)) if request.partly else 0
+        partly = request.partly
         spans = [
-            table.spans[dealt.piece] for dealt in reply.pieces if not partly >> dealt.piece & 1
+            table.spans[dealt.piece]
+            for dealt in reply.pieces
+            if not partly or not bitmap_has(partly, dealt.piece)
         ]
         return reply, await self._send(request.manifest_digest, table, spans)
 

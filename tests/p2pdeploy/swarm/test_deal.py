@@ -19,8 +19,9 @@ from p2pdeploy.messages.deal import (
     bitmap_of,
 )
 from p2pdeploy.swarm.deal import Dealer
-from p2pdeploy.swarm.deal_terms import WAIT_MAX_S, DealConfig
-from p2pdeploy.swarm.turns import AT_ONCE_FIRST
+from p2pdeploy.swarm.deal_terms import TAKE_BACKS_MAX, WAIT_MAX_S, DealConfig
+from p2pdeploy.swarm.stripes import ALL_STRIPES
+from p2pdeploy.swarm.turns import AT_ONCE_FIRST, AT_ONCE_MIN
 
 PIECE_BYTES = 65_536
 
@@ -43,6 +44,7 @@ class Table:
         fresh: bool = False,
         completed: bool = False,
         paused: bool = False,
+        stripes: int = ALL_STRIPES,
     ) -> DealReply:
         return self.dealer.handle(
             DealRequest(
@@ -55,6 +57,7 @@ class Table:
                 fresh=fresh,
                 completed=completed,
                 paused=paused,
+                stripes=stripes,
             ),
             now,
         )
@@ -169,23 +172,35 @@ def test_who_waited_and_went_away_keeps_nobody_waiting():
     for index in range(AT_ONCE_FIRST):
         table.ask(f"h{index}", 0.0)
     table.ask("gone", 0.1)
-    assert isinstance(table.ask("late", 5.0), WaitDeal)
-    table.ask("h0", 5.1, (0,))
-    assert table.dealer.due() == ["gone"]
-    assert isinstance(table.ask("late", 6.2), Deal), "nobody heard of the other for six seconds"
+    assert isinstance(table.ask("late", 0.2), WaitDeal)
+    table.dealer.step_aside(HostName("gone"), 0.3)
+    table.ask("h0", 0.4, (0,))
+    assert table.dealer.due() == ["late"]
+    assert isinstance(table.ask("late", 0.5), Deal)
 
 
 def test_a_wait_for_ones_turn_is_told_from_one_for_pieces():
-    table = Table(AT_ONCE_FIRST)
+    table = Table(AT_ONCE_FIRST + 1)
     for index in range(AT_ONCE_FIRST):
         table.ask(f"h{index}", 0.0)
-    turn, exhausted = table.ask("late", 0.1), None
-    table.ask("h0", 0.2, (0,))
-    exhausted = table.ask("late", 0.3)
+    turn = table.ask("late", 0.1)
     assert isinstance(turn, WaitDeal)
     assert not turn.exhausted
+    table.ask("h0", 0.2, (0,), paused=True)
+    assert isinstance(table.ask("late", 0.3), Deal)
+    exhausted = table.ask("later", 0.4)
     assert isinstance(exhausted, WaitDeal)
     assert exhausted.exhausted
+
+
+def test_who_can_be_dealt_nothing_waits_for_no_turn():
+    table = Table(AT_ONCE_FIRST + 1)
+    for index in range(AT_ONCE_FIRST):
+        table.ask(f"h{index}", 0.0)
+    assert isinstance(table.ask("idle", 0.1, stripes=0), WaitDeal)
+    assert isinstance(table.ask("late", 0.2), WaitDeal)
+    table.ask("h0", 0.3, (0,), paused=True)
+    assert table.dealer.due() == ["late"]
 
 
 def test_a_confirmed_deal_does_not_time_out():
@@ -390,3 +405,102 @@ def test_the_gaps_of_a_piece_are_sent_once_a_deal():
     assert not table.dealer.take_gaps(HostName("b"), piece)
     assert table.dealer.take_gaps(HostName("a"), piece)
     assert not table.dealer.take_gaps(HostName("a"), piece)
+
+
+def slow_and_quick(table: Table, quick_s: float, slow_s: float) -> None:
+    """*a* confirms a deal after *slow_s*, b, c and d confirm theirs after *quick_s*."""
+    for host, piece in (("a", 0), ("b", 1), ("c", 2), ("d", 3)):
+        assert piece_of(table.ask(host, 0.0)) == piece
+    for host, piece in (("b", 1), ("c", 2), ("d", 3)):
+        table.ask(host, quick_s, (piece,), paused=True)
+    for at in range(1, int(slow_s)):  # others are there meanwhile
+        table.ask("b", float(at), (1,), paused=True)
+    table.ask("a", slow_s, (0,), paused=True)
+
+
+def test_a_host_that_confirms_slowly_keeps_no_piece_longer_than_others_could_twice_over():
+    table = Table(1_000)
+    slow_and_quick(table, quick_s=1.5, slow_s=9.5)
+    [piece, *_] = pieces_of(table.ask("a", 10.0, (0,)))
+    for second in (14.0, 18.0, 21.9):
+        table.ask("b", second, (1,), paused=True)
+        table.ask("a", second, (0,), paused=True)
+        assert table.dealer.statistics().redeals == 0
+    table.ask("b", 22.1, (1,), paused=True)
+    everything_else = tuple(each for each in range(1_000) if each != piece)
+    assert pieces_of(table.ask("b", 22.2, everything_else)) == [piece], "after 12 s, not 38 s"
+
+
+def test_a_slow_confirmation_keeps_others_waiting_for_their_turn_only_briefly():
+    table = Table(1_000)
+    for index in range(AT_ONCE_FIRST):
+        assert isinstance(table.ask(f"slow{index}", 0.0), Deal)
+    assert isinstance(table.ask("late", 0.1), WaitDeal)
+    assert isinstance(table.ask("late", 5.9), WaitDeal)
+    assert isinstance(table.ask("late", 6.1), Deal)
+    assert table.dealer.statistics().in_flight == AT_ONCE_FIRST + 1, "they are waited for still"
+
+
+def test_who_is_much_slower_than_others_makes_deals_no_fewer():
+    table = Table(1_000)
+    at_once = table.dealer.turns_at_once
+    slow_and_quick(table, quick_s=0.5, slow_s=9.5)
+    assert table.dealer.turns_at_once == at_once
+
+
+def test_a_host_whose_deal_timed_out_has_one_at_a_time_until_it_confirms_one():
+    table = Table(1_000)
+    assert piece_of(table.ask("a", 0.0)) == 0
+    table.ask("b", 9.0)
+    table.ask("b", 10.1, paused=True)
+    assert piece_of(table.ask("a", 10.2)) == 2
+    assert isinstance(table.ask("a", 10.3), WaitDeal)
+    for now in (11.3, 11.4):
+        assert isinstance(table.ask("a", now, (2,)), Deal)
+
+
+def test_half_of_the_turns_are_others():
+    table = Table(1_000, DealConfig(deal_s=0.1))
+    table.ask("a", 0.0)
+    for index in range(20):  # slow deals: as few at once as ever
+        table.ask("a", 0.3 * (index + 1), tuple(range(index + 1)))
+    assert table.dealer.turns_at_once == AT_ONCE_MIN
+    have = tuple(range(20))
+    drawn = [table.ask("a", 6.1, have) for _ in range(AT_ONCE_MIN)]
+    assert [isinstance(reply, Deal) for reply in drawn].count(True) < AT_ONCE_MIN // 2 + 1
+    assert isinstance(table.ask("b", 6.2), Deal)
+
+
+def test_a_host_may_begin_afresh_now_and_then_only():
+    table = Table(10)
+    for _ in range(TAKE_BACKS_MAX):
+        table.ask("a", 0.0, tuple(range(9)))
+        table.ask("a", 0.0, (), fresh=True, paused=True)
+    table.ask("a", 0.1, tuple(range(9)))
+    with pytest.raises(UnavailableError) as refused:
+        table.ask("a", 0.2, (), fresh=True)
+    assert refused.value.code == "fresh-too-often"
+    assert table.dealer.statistics().held == 10 - 1, "nothing was taken back"
+    table.ask("a", 5.1, (), fresh=True, paused=True)
+    assert table.dealer.statistics().held == 0
+
+
+def test_a_host_that_takes_nothing_back_may_begin_afresh_at_any_time():
+    table = Table(10)
+    for _ in range(10 * TAKE_BACKS_MAX):
+        table.ask("a", 0.0, (0, 1), fresh=True, paused=True)
+    assert table.dealer.statistics().held == 2
+
+
+def test_asking_again_says_nothing_anew():
+    table = Table(100)
+    request = DealRequest(
+        cell=CellId("lab.web.c0"),
+        manifest_digest=Digest("00" * 32),
+        host=HostName("a"),
+        have=bitmap_of([piece < 3 for piece in range(100)]),
+    )
+    table.dealer.handle(request, 0.0)
+    table.ask("a", 0.1, (), fresh=True, paused=True)
+    assert isinstance(table.dealer.ask_again(request, 0.2), Deal)
+    assert table.dealer.statistics().held == 0
