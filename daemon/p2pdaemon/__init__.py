@@ -23,7 +23,8 @@ Reading order:
 * :mod:`~p2pdaemon.stage_build`: bringing one build onto the disk, over :mod:`~p2pdaemon.mesh`
   and :mod:`~p2pdaemon.release_torrents`, by what :mod:`~p2pdaemon.release_parts` says of it and
   its publishers signed (:mod:`~p2pdaemon.verify_release`, over :mod:`~p2pdaemon.judge_bundle`);
-  :mod:`~p2pdaemon.tell_seeds`: what is seeded, to a dealer that forgot
+  :mod:`~p2pdaemon.keep_indexes`: what the next one needs; :mod:`~p2pdaemon.tell_seeds`: what is
+  seeded, to a dealer that forgot
 * :mod:`~p2pdaemon.fetch_build`: its bytes; :mod:`~p2pdaemon.make_room`: room for them, by the
   books of :mod:`~p2pdaemon.disk_room` (:mod:`~p2pdaemon.reservations`) and what
   :mod:`~p2pdaemon.release_inventory` finds; :mod:`~p2pdaemon.disk`: errors of the disk

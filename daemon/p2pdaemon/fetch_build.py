@@ -91,7 +91,7 @@ class BuildFetcher:
         self.reused = Reused()
 
     async def fetch(
-        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex
+        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex | None
     ) -> Staged:
         """Fetch a release, finish its tree and go on seeding it.
 
@@ -101,7 +101,7 @@ class BuildFetcher:
             service: Whose older releases are looked at first.
             digest: The release's.
             manifest: Its judged manifest, on the disk like *index*.
-            index: Its judged chunk index.
+            index: Its judged chunk index; None: there is no release to copy from.
 
         Raises:
             NoRoomError: the disk has too little room; nothing was begun.
@@ -114,7 +114,7 @@ class BuildFetcher:
             return await self._fetch_held(service, digest, manifest, index)
 
     async def _fetch_held(
-        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex
+        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex | None
     ) -> Staged:
         root = self._store.root(digest)
         log = _log.bind(service=service, digest=digest)

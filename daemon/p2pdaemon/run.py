@@ -102,6 +102,7 @@ def _start_releases(releases: Releases, nursery: trio.Nursery) -> None:
     tidy = partial(tidy_up, releases.store, releases.collector, releases.stager)
     nursery.start_soon(keep_going, "seed", partial(_seed, releases))
     nursery.start_soon(keep_going, "keep trunks", releases.stager.keep_trunks)
+    nursery.start_soon(keep_going, "keep indexes", releases.stager.keep_indexes)
     nursery.start_soon(keep_going, "tell dealer", releases.teller.tell_dealer)
     nursery.start_soon(keep_going, "rotate logs", partial(rotate_logs, releases.store))
     nursery.start_soon(keep_going, "tidy up", tidy)

@@ -22,6 +22,7 @@ from p2pdaemon.disk import disk_failure
 from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.fetch_build import BuildFetcher
 from p2pdaemon.isolate import isolated
+from p2pdaemon.keep_indexes import IndexKeeper
 from p2pdaemon.log import get_logger
 from p2pdaemon.mesh import CellMesh
 from p2pdaemon.release_parts import Judge, ReleaseParts, disk_hop
@@ -30,6 +31,7 @@ from p2pdaemon.store import ReleaseStore
 from p2pdeploy.activation.events import Staged
 from p2pdeploy.errors import IntegrityError
 from p2pdeploy.ids import Digest, ServiceName
+from p2pdeploy.manifest import ChunkIndex, Manifest
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.messages.swarm import SourceBytes
 from p2pdeploy.swarm.pace import DealPace
@@ -79,6 +81,8 @@ class BuildStager:
         self._users: Counter[Digest] = Counter()  # tasks that stage or begin to seed it
         self._deleting = trio.Lock()  # held while one release is deleted, or marked as used
         self._turns: defaultdict[Digest, trio.Lock] = defaultdict(trio.Lock)  # who writes a release
+        self._indexes = IndexKeeper(store, self._parts, self._using, rng)
+        self.keep_indexes = self._indexes.keep_indexes  # a task
 
     def __repr__(self) -> str:
         return f"<BuildStager {len(self._torrents)} torrents, {len(self._users)} in use>"
@@ -187,8 +191,18 @@ class BuildStager:
         if await self._is_staged(build.digest):
             await isolated(f"seed {service}", partial(self._torrents.seed, build.digest, manifest))
             return Staged(service=service, digest=build.digest)
-        index = await self._parts.chunk_index(build.digest, manifest)
-        return await self._fetcher.fetch(service, build.digest, manifest, index)
+        index = await self._index_beside_others(build.digest, manifest)
+        staged = await self._fetcher.fetch(service, build.digest, manifest, index)
+        if index is None:
+            self._indexes.note_staged()
+        return staged
+
+    async def _index_beside_others(self, digest: Digest, manifest: Manifest) -> ChunkIndex | None:
+        """The chunk index, with those of all others here; None when there are no others."""
+        if not await disk_hop(self._store.has_older, digest):
+            return None
+        await self._indexes.fetch_lacking()
+        return await self._parts.chunk_index(digest, manifest)
 
     async def _is_staged(self, digest: Digest) -> bool:
         """Whether it is staged and still what it was; if it is not, its tree is discarded.

@@ -63,6 +63,18 @@ class ReleaseStore:
         """Whether the release is whole and was verified."""
         return stage.is_staged(self.root(digest))
 
+    def has_older(self, digest: Digest) -> bool:
+        """Whether another release than *digest* is staged."""
+        return any(self.is_staged(other) for other in self.digests() if other != digest)
+
+    def without_chunk_index(self) -> list[Digest]:
+        """Every staged release that was staged without its chunk index, in digest order."""
+        return [
+            digest
+            for digest in self.digests()
+            if self.is_staged(digest) and not (self.root(digest) / "chunks").exists()
+        ]
+
     def used_at(self, digest: Digest) -> float:
         """When the release was asked for last, in seconds since the epoch; never too late.
 
@@ -121,17 +133,19 @@ class ReleaseStore:
         _write(self.root(digest) / "chunks", data, manifest.chunk_index)
 
     def begin_delta(
-        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex
+        self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex | None
     ) -> Delta:
         """Copy into a prepared release every chunk that others on this disk have.
 
         What *service* runs now is looked at first, then its other releases, then other services'.
+        Without an *index* nothing is copied; what an interrupted fetch left is found all the same.
 
         Raises:
             OSError: the disk fails or is full.
         """
         delta = Delta(manifest, self.root(digest))
-        delta.copy_chunks(index, self._olds(service))
+        if index is not None:
+            delta.copy_chunks(index, self._olds(service))
         return delta
 
     def _olds(self, service: ServiceName) -> Iterator[Older]:

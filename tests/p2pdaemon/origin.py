@@ -16,8 +16,8 @@ from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
-from p2pdeploy.errors import UnavailableError
-from p2pdeploy.ids import ServiceName, Version
+from p2pdeploy.errors import NotFoundError, UnavailableError
+from p2pdeploy.ids import Digest, ServiceName, Version
 from p2pdeploy.messages.deal import Deal
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.messages.outline import OutlineReply
@@ -40,7 +40,8 @@ class Origin:
     """The control plane's part in staging, over real releases and a real dealer."""
 
     def __init__(self) -> None:
-        self.down = False
+        self.down = self.indexes_down = False
+        self.forgotten: set[Digest] = set()  # whose chunk index is gone
         self.asked: Counter[str] = Counter()
         self.dealt_bytes = 0
         self._built: dict[str, tuple[Built, Version, Dealer]] = {}
@@ -73,6 +74,10 @@ class Origin:
 
     async def fetch_chunk_index(self, digest, chunk_index) -> bytes:
         self._ask("chunks")
+        if self.indexes_down:
+            raise UnavailableError("no chunk indexes")
+        if digest in self.forgotten:
+            raise NotFoundError("no such release")
         return self._built[digest][0].chunk_index_bytes
 
     async def deal(self, request):

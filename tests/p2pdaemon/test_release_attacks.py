@@ -22,7 +22,8 @@ import trio
 from p2pdaemon import verify_release
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane, open_control_plane
-from p2pdaemon.disk_room import DiskRoom
+from p2pdaemon.disk import NoRoomError
+from p2pdaemon.disk_room import DiskRoom, DiskSpace
 from p2pdaemon.judge_bundle import SEEN_FILE
 from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
@@ -72,7 +73,7 @@ class Registry:
                 await stream.send_all(self.raw_answer or http(self.bundle))
                 if self.raw_answer:
                     await trio.sleep_forever()
-            elif path.startswith("/v1/manifests/") and not path.endswith("/chunks"):
+            elif path.startswith("/v1/manifests/"):
                 await stream.send_all(http(self.manifest))
             else:
                 await stream.send_all(http(b"", "503 Busy"))
@@ -99,7 +100,7 @@ class World:
         return Build(version=Version(version), digest=self.target.manifest_digest)
 
     async def refusal(self, build: Build) -> P2PDeployError:
-        """Why *build* can't be staged.  It always can't: nobody serves its chunks."""
+        """Why *build* can't be staged.  It always can't: there is no room for it."""
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
         api = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         # Never entered: nothing gets that far.
@@ -111,7 +112,8 @@ class World:
             async with open_control_plane(api, **context) as control:
                 judge = ReleaseJudge(control, self.config.state_dir, self.first_root)
                 rng = random.Random(1)
-                room = DiskRoom(self.config.state_dir)
+                full = DiskSpace(total_bytes=1, free_bytes=0)
+                room = DiskRoom(self.config.state_dir, look=lambda _: full)
                 stager = BuildStager(
                     self.config, self.store, control, session, mesh, rng, judge, room
                 )
@@ -121,10 +123,10 @@ class World:
         return refusal.value
 
     async def accepts(self, build: Build) -> None:
-        """It is fetched: the chunk index, which is asked for last, is what fails."""
+        """Its manifest, which is asked for last, is taken; for the rest there is no room."""
         error = await self.refusal(build)
-        assert isinstance(error, UnavailableError), error
-        assert self.registry.asked[-1].endswith("/chunks"), self.registry.asked
+        assert isinstance(error, NoRoomError), error
+        assert self.registry.asked[-1] == f"/v1/manifests/{build.digest}", self.registry.asked
         assert self.store.read_manifest(build.digest) is not None
         self.forget_manifest(build)
 

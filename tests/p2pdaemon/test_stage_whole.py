@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import trio
 
+from p2pdaemon import keep_indexes
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import ServiceName
@@ -45,7 +46,7 @@ async def test_a_build_is_staged_whole_and_each_byte_drawn_once(config, store, o
 
 
 async def test_a_chunk_index_that_does_not_fit_is_refused_though_it_was_signed(
-    config, store, origin, tmp_path
+    config, store, origin, build, tmp_path
 ):
     """Else it would say where on a host's disk what an older release has is copied to."""
     built = build_payload(a_tree(tmp_path / "far", DATA), HELLO)
@@ -61,11 +62,50 @@ async def test_a_chunk_index_that_does_not_fit_is_refused_though_it_was_signed(
         manifest_digest=digest_of(manifest.to_bytes()),
         chunk_index_bytes=index,
     )
-    build = origin.publish_built(lying, "6.6.6")
+    lies = origin.publish_built(lying, "6.6.6")
     async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
         with pytest.raises(IntegrityError, match="chunk"):
-            await stager.stage(HELLO, build)
-    assert store.read_chunk_index(build.digest, manifest) is None
+            await stager.stage(HELLO, lies)
+    assert store.read_chunk_index(lies.digest, manifest) is None
+
+
+async def test_the_first_release_of_a_host_comes_without_its_chunk_index(
+    config, store, origin, build
+):
+    """The origin would send it to every host, and there is nothing here to find by it."""
+    async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
+    assert origin.asked["chunks"] == 0
+
+
+async def test_the_chunk_index_comes_afterwards_for_the_next_release(
+    config, store, origin, build, monkeypatch
+):
+    monkeypatch.setattr(keep_indexes, "FIRST_S", 0.01)
+    origin.indexes_down = True
+    async with a_stager(config, store, origin) as stager, trio.open_nursery() as nursery:
+        nursery.start_soon(stager.keep_indexes)
+        await stager.stage(HELLO, build)
+        while origin.asked["chunks"] < 2:
+            await trio.lowlevel.checkpoint()
+        origin.indexes_down = False
+        while store.without_chunk_index():
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert store.read_chunk_index(build.digest, store.read_manifest(build.digest)) is not None
+
+
+async def test_an_older_release_whose_index_does_not_come_is_not_copied_from(
+    config, store, origin, build, tmp_path
+):
+    later = origin.publish(a_tree(tmp_path / "new", DATA + b"more"), "1.1.0")
+    async with a_stager(config, store, origin) as stager:
+        await stager.stage(HELLO, build)
+        origin.forgotten.add(build.digest)
+        staged = await stager.stage(HELLO, later)
+    assert staged.reused_bytes == 0
+    assert (store.tree(later.digest) / "data").read_bytes() == DATA + b"more"
 
 
 async def test_what_is_staged_needs_no_control_plane_any_more(config, store, origin, build):
