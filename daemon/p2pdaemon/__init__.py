@@ -3,6 +3,7 @@
 Reading order:
 
 * :mod:`~p2pdaemon.run`: the whole task tree, over the parts of :mod:`~p2pdaemon.assembly`
+  and :mod:`~p2pdaemon.assemble_releases`
 * :mod:`~p2pdaemon.config`, :mod:`~p2pdaemon.journal`, :mod:`~p2pdaemon.clock`,
   :mod:`~p2pdaemon.state_lock`, :mod:`~p2pdaemon.log`: what it starts from
 * :mod:`~p2pdaemon.join`, over :mod:`~p2pdaemon.enrolment_client` and

@@ -10,46 +10,39 @@ import ssl
 import time
 from dataclasses import dataclass
 
-import trio
-
+from p2pdaemon.assemble_releases import (
+    Rates,
+    Releases,
+    assemble_rates,
+    assemble_releases,
+)
 from p2pdaemon.cell_feed import CellFeed, make_gossip
 from p2pdaemon.clock import HostClock
-from p2pdaemon.collector import Collector
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import ControlPlane
-from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.doorkeeper import Doorkeeper
 from p2pdaemon.follow_orders import OrderFollower
 from p2pdaemon.host_api import HostApi
 from p2pdaemon.journal import Journal, epoch_of
 from p2pdaemon.keep_identity import IdentityKeeper, renewal_process, validity_in
-from p2pdaemon.keep_rates import RateKeeper
 from p2pdaemon.launch import Launches
 from p2pdaemon.learn_cell import CellLearner
 from p2pdaemon.learn_gateways import GatewayLearner
 from p2pdaemon.learn_trust import TrustLearner
-from p2pdaemon.make_room import RoomMaker
 from p2pdaemon.mesh import CellMesh
-from p2pdaemon.pressure_signals import PressureSignals
-from p2pdaemon.rate_limits import KnownRateLimits
 from p2pdaemon.refused import Refused
 from p2pdaemon.release_cache import ReleaseCache
-from p2pdaemon.release_inventory import ReleaseInventory
 from p2pdaemon.reporter import Attester, Reporter
 from p2pdaemon.service_process import ServiceProcess
 from p2pdaemon.services.users import ServiceUsers
-from p2pdaemon.stage_build import BuildStager
-from p2pdaemon.store import ReleaseStore
 from p2pdaemon.svc_mgr import SvcMgr
 from p2pdaemon.sync_cell import CellSync
 from p2pdaemon.take_renewed import RenewedIdentity
-from p2pdaemon.tell_seeds import SeedTeller
 from p2pdaemon.tries import Tries
 from p2pdaemon.verify_release import ReleaseJudge
 from p2pdeploy.activation.host import HostActivation
 from p2pdeploy.gossip.shell import GossipShell
 from p2pdeploy.ids import ServiceName
-from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.trust.host_identity import HostIdentity
 from p2pdeploy.trust.keyring import FleetVerifier
@@ -110,19 +103,6 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Releases:
-    """Builds: on this disk, on their way to it, and from it to others."""
-
-    store: ReleaseStore
-    collector: Collector
-    judge: ReleaseJudge
-    room: DiskRoom
-    stager: BuildStager
-    maker: RoomMaker
-    teller: SeedTeller
-
-
-@dataclass(frozen=True, kw_only=True)
 class ControlSide:
     """What goes on between this host and the control plane."""
 
@@ -140,15 +120,6 @@ class Trust:
     learner: TrustLearner
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rates:
-    """How much of the network this host uses."""
-
-    known: KnownRateLimits
-    pace: DealPace
-    keeper: RateKeeper
-
-
 def assemble(ground: Ground) -> Daemon:
     """Make every part, and count this boot on disk.
 
@@ -157,8 +128,16 @@ def assemble(ground: Ground) -> Daemon:
     """
     config, rng = ground.config, random.Random()
     life, cell = _begin_life(ground), _meet_cell(ground)
-    rates = _make_rates(ground, cell, rng)
-    releases = _open_releases(ground, cell, rates.pace, rng)
+    rates = assemble_rates(config, ground.session, cell.gossip, rng)
+    releases = assemble_releases(
+        config,
+        ground.control,
+        ground.session,
+        cell.mesh,
+        rates.pace,
+        rng,
+        release_root=ground.identity.bundle.release_root,
+    )
     attester = Attester(cell.gossip, ground.identity.key, cell.verifier)
     svc_mgr = _make_svc_mgr(config, life, releases, attester, rng)
     tries = Tries(rng, releases.teller.tell_again)
@@ -226,40 +205,6 @@ def _meet_cell(ground: Ground) -> Cell:
     mesh = CellMesh(config.name, gossip.members)
     doorkeeper = Doorkeeper(gossip.members, mesh.linked_addresses, ground.session)
     return Cell(refused=refused, verifier=verifier, gossip=gossip, doorkeeper=doorkeeper, mesh=mesh)
-
-
-def _make_rates(ground: Ground, cell: Cell, rng: random.Random) -> Rates:
-    config, gossip = ground.config, cell.gossip
-    known = KnownRateLimits(config.cell, config.state_dir / "rate-limits", gossip.publish)
-    pace = DealPace(rng.random(), trio.current_time())
-    keeper = RateKeeper(
-        config.name,
-        known,
-        ground.session,
-        pace,
-        PressureSignals(config.state_dir) if config.yields else None,
-        lambda: len(gossip.alive_members()),
-    )
-    return Rates(known=known, pace=pace, keeper=keeper)
-
-
-def _open_releases(ground: Ground, cell: Cell, pace: DealPace, rng: random.Random) -> Releases:
-    config, control = ground.config, ground.control
-    store, mesh = ReleaseStore(config.state_dir), cell.mesh
-    judge = ReleaseJudge(control, config.state_dir, ground.identity.bundle.release_root)
-    room = DiskRoom(config.state_dir, config.disk_reserve_bytes)
-    stager = BuildStager(config, store, control, ground.session, mesh, rng, judge, room, pace)
-    collector = Collector()
-    teller = SeedTeller(stager.torrents, control, config.cell, config.name, mesh.addresses, rng)
-    return Releases(
-        store=store,
-        collector=collector,
-        judge=judge,
-        room=room,
-        stager=stager,
-        maker=RoomMaker(stager, ReleaseInventory(store), collector, room),
-        teller=teller,
-    )
 
 
 def _make_svc_mgr(

@@ -15,7 +15,8 @@ from functools import partial
 
 import trio
 
-from p2pdaemon.assembly import ControlSide, Daemon, Ground, Rates, Releases, Trust, assemble
+from p2pdaemon.assemble_releases import Rates, Releases
+from p2pdaemon.assembly import ControlSide, Daemon, Ground, Trust, assemble
 from p2pdaemon.config import DaemonConfig
 from p2pdaemon.control import open_control_plane
 from p2pdaemon.housekeeping import tidy_up
