@@ -58,8 +58,7 @@ class Rollout:
         """Roll *release* out everywhere; returns when that was accepted."""
         target = ("--env", "lab", "--mf", "web")
         applied = fleet.p2pctl("rollout", "apply", _SERVICE, _VERSION, *target)
-        shown = fleet.p2pctl("rollout", "get", applied["id"])
-        began = datetime.fromisoformat(str(shown["created_at"])).timestamp()
+        began = datetime.fromisoformat(str(applied["created_at"])).timestamp()
         return cls(fleet=fleet, release=release, meter=meter, began=began)
 
     def wait_received(self, copies: float, timeout_s: float, host: str | None = None) -> None:
