@@ -1,4 +1,4 @@
-"""The swarm: how a release's bytes reach every host of a cell.
+"""The swarm: how a release's bytes reach every host.
 
 Reading order:
 
@@ -6,6 +6,7 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.deal_terms`, :mod:`~p2pdeploy.swarm.piece_queue`,
   :mod:`~p2pdeploy.swarm.in_flight` and :mod:`~p2pdeploy.swarm.turns`: what dealing is told, its
   order, what is on its way, and whose turn it is (pure)
+* :mod:`~p2pdeploy.swarm.crossings`: what comes into each cell from the others (pure)
 * :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next, and to whom (pure)
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
 * :mod:`~p2pdeploy.swarm.groups`, :mod:`~p2pdeploy.swarm.stripes` and

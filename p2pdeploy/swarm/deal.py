@@ -1,14 +1,16 @@
 """The dealer: which piece leaves the origin next, and to whom (pure core).
 
-One :class:`Dealer` serves one (release, cell).
+One :class:`Dealer` serves one release and all cells that exchange its pieces with each other.
 
 * Each piece leaves the origin once.  It is *dealt* to one host, *held* once that host reports it,
-  *planted* once two hosts do (or the cell's only live host does).
+  *planted* once two hosts do (or the only live host does).
 * A deal that is not confirmed in time is dealt again: 4 x what the host's deals take, at least 2 s.
 * A holder that falls silent before its piece is planted: the piece is dealt again.
 * Where there are groups, a host draws the stripes that it carries; those that nobody has asked for
   lately go to whoever asks.
 * A host that names a missing piece gets a holder's name first and the bytes when that did not help.
+* What only other cells hold comes over the trunk, and when it does not, from the origin after a
+  while (:mod:`.crossings`).
 * The state is soft.  It is rebuilt from the hosts' bitmaps, which come with every request.
 * Pieces go out in number order, those dealt least often first: a replay gives the same deals.
   Small ones go out several at a time.
@@ -23,10 +25,12 @@ a host asks a neighbour for (libtorrent's rarest-first).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.ids import HostName
+from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.deal import (
     DEAL_PIECES_MAX,
     PIECES_MAX,
@@ -38,6 +42,7 @@ from p2pdeploy.messages.deal import (
     HolderHint,
     WaitDeal,
 )
+from p2pdeploy.swarm.crossings import Crossings
 from p2pdeploy.swarm.deal_terms import (
     WAIT_MAX_S,
     WAIT_MIN_S,
@@ -47,17 +52,18 @@ from p2pdeploy.swarm.deal_terms import (
 )
 from p2pdeploy.swarm.deal_times import DealTimes
 from p2pdeploy.swarm.heard_hosts import HeardHost, HeardHosts
+from p2pdeploy.swarm.holdings import rising, without
 from p2pdeploy.swarm.in_flight import Underway
 from p2pdeploy.swarm.piece_book import PieceBook
 from p2pdeploy.swarm.piece_queue import Claims
-from p2pdeploy.swarm.stripes import stripe_of
+from p2pdeploy.swarm.stripes import key_of, stripe_of
 from p2pdeploy.swarm.turns import Turns
 
 __all__ = ["Dealer"]
 
 
 class Dealer:
-    """Deal the pieces of one release to the hosts of one cell.
+    """Deal the pieces of one release to the hosts of one or more cells.
 
     Args:
         piece_sizes: Bytes of each piece; its length is the piece count, 1 to ``PIECES_MAX``.
@@ -72,6 +78,8 @@ class Dealer:
         self._pieces = PieceBook(len(piece_sizes))
         self._in_flight = self._pieces.in_flight
         self._holdings = self._pieces.holdings
+        self._crossings = Crossings(len(piece_sizes), self._config.cut_off_s / 2)
+        self._shrunk: set[CellId] = set()  # cells of which a host has less than before
         self._times = DealTimes()
         self._turns = Turns(deal_s=self._config.deal_s, away_s=self._config.turn_s)
         self._claims = Claims()
@@ -160,27 +168,37 @@ class Dealer:
 
     def _take_in(self, request: DealRequest, have: int, now: float) -> HeardHost:
         name = request.host
-        host, dropped = self._hosts.admit(name, now)
+        host, dropped = self._hosts.admit(name, request.cell, now)
         if dropped is not None:
-            self._lose(dropped)
+            self._lose(*dropped)
         if request.fresh and self._pieces.takes_back(name, have):
             if not host.may_take_back(self._config.take_back_s, now):
                 raise UnavailableError(f"{name} begins afresh too often", code="fresh-too-often")
             self._pieces.begin_afresh(name, have)
+            self._shrunk.add(host.cell)
         host.heard_at, host.live = now, True
         host.completed = request.completed
-        turns_held = self._in_flight.turns_held
-        gained, confirmed = self._pieces.report(name, have)
+        turns_held, held = self._in_flight.turns_held, self._holdings.held
+        near = partial(self._is_in, host.cell)
+        gained, confirmed = self._pieces.report(name, have, near)
+        self._crossings.note(host.cell, have, held, now)
         host.forget_hints_of(gained)
         for deal in confirmed:
             self._note_confirmed(deal, turns_held, now)
         self._pieces.drop(name, request.dropped)
         return host
 
+    def _is_in(self, cell: CellId, name: HostName) -> bool:
+        return self._heard(name).cell == cell
+
+    def _heard(self, name: HostName) -> HeardHost:
+        host = self._hosts.get(name)
+        assert host is not None, "who is forgotten has no deals"
+        return host
+
     def _note_confirmed(self, deal: Underway, turns_held: int, now: float) -> None:
         took_s = now - deal.begun_at
-        drawer = self._hosts.get(deal.host)
-        assert drawer is not None, "who is forgotten has no deals"
+        drawer = self._heard(deal.host)
         drawer.last_deal_s, drawer.late = took_s, False
         if not self._times.is_outlier(took_s, self._config.turn_hold_factor):
             self._turns.note_confirmed(took_s, turns_held)
@@ -189,15 +207,24 @@ class Dealer:
     def _look_at_time(self, now: float) -> None:
         self._in_flight.end_turns(now)
         for name in self._pieces.expire(now):
-            drawer = self._hosts.get(name)
-            assert drawer is not None, "who is forgotten has no deals"
-            drawer.late = True
+            self._heard(name).late = True
         for name in self._hosts.fall_silent(now):
-            self._lose(name)
+            self._lose(name, self._heard(name))
+        if self._shrunk:
+            self._recount()
 
-    def _lose(self, name: HostName) -> None:
+    def _lose(self, name: HostName, host: HeardHost) -> None:
         self._turns.leave(name)
         self._pieces.lose(name)
+        self._shrunk.add(host.cell)
+
+    def _recount(self) -> None:
+        left = dict.fromkeys(self._shrunk, 0)
+        for name, cell in self._hosts.names_in(self._shrunk):
+            left[cell] |= self._holdings.of(name)
+        for cell, have in left.items():
+            self._crossings.recount(cell, have)
+        self._shrunk.clear()
 
     # -- what they get -----------------------------------------------------------------------
 
@@ -212,7 +239,7 @@ class Dealer:
         return (
             (None if said_before else self._answer_missing(request, host, now))
             or self._deal_next(request, host, now)
-            or self._nothing_left(request.host, now)
+            or self._nothing_left(request.host, host, now)
         )
 
     def _open_max(self, host: HeardHost) -> int:
@@ -224,15 +251,18 @@ class Dealer:
     def _answer_missing(
         self, request: DealRequest, host: HeardHost, now: float
     ) -> DealReply | None:
+        elsewhere = self._elsewhere(host) if request.missing else 0
         for piece in request.missing:
             if self._holdings.has(request.host, piece) or piece in self._in_flight:
                 continue  # the latter is on its way to somebody; its deal ends or is confirmed
             if not request.stripes >> stripe_of(piece) & 1 and self._pieces.free.is_new(piece):
                 continue  # its carriers will draw it
+            if elsewhere >> piece & 1:
+                continue  # it crosses, or is dealt to a cell that is cut off
             hinted_at = host.hinted_at(piece)
             if hinted_at is not None and now - hinted_at < self._config.hint_s:
                 continue
-            holder = None if hinted_at is not None else self._holder(piece)
+            holder = None if hinted_at is not None else self._holder(piece, host.cell)
             if holder is None:
                 host.forget_hint(piece)
                 return self._deal(request.host, host, [piece], now)
@@ -241,39 +271,65 @@ class Dealer:
             return HolderHint(piece=piece, host=holder)
         return None
 
-    def _holder(self, piece: int) -> HostName | None:
-        """A host that has *piece*; hints rotate, so that no single holder gets the whole cell."""
+    def _holder(self, piece: int, cell: CellId) -> HostName | None:
+        """Who has *piece* in *cell*; hints rotate, so that no single holder gets all the rest."""
         if not self._holdings.held >> piece & 1:
             return None
-        return self._hosts.find_live(self._hints, lambda name: self._holdings.has(name, piece))
+        return self._hosts.find_live(
+            cell, self._hints, lambda name: self._holdings.has(name, piece)
+        )
+
+    def _elsewhere(self, host: HeardHost) -> int:
+        return self._crossings.elsewhere(host.cell, self._holdings.held)
 
     def _deal_next(
         self, request: DealRequest, host: HeardHost, now: float
     ) -> Deal | WaitDeal | None:
         self._claims.note(request.stripes, now)
-        stripes = request.stripes
-        if not self._pieces.free.has_some(stripes):
+        free, stripes = self._pieces.free, request.stripes
+        if not free.has_some(stripes):
             stripes = self._claims.unclaimed(now, self._config.unclaimed_s)
-            if not self._pieces.free.has_some(stripes):
+        not_crossing = 0
+        if not free.has_some(stripes):
+            not_crossing = self._not_crossing(host, now)
+            if not not_crossing:
                 self._turns.leave(request.host)
                 return None
         if not self._turns.take(request.host, self._in_flight.turns_held, now):
             return WaitDeal(retry_after_s=WAIT_MAX_S)
-        return self._deal(request.host, host, self._next_pieces(host, stripes), now)
+        if not_crossing:
+            pieces = self._fitting(host, self._in_turn(host.cell, not_crossing), DEAL_PIECES_MAX)
+        else:
+            left = max(1, len(free) // self._turns.at_once)
+            pieces = self._fitting(host, free.first(stripes), min(DEAL_PIECES_MAX, left))
+        return self._deal(request.host, host, pieces, now)
 
-    def _next_pieces(self, host: HeardHost, stripes: int) -> list[int]:
-        """Of *stripes*: one to who was dealt none yet, later several, fewer when few are left."""
+    def _not_crossing(self, host: HeardHost, now: float) -> int:
+        """What other cells have and do not bring to that of *host*, and nobody is sent now."""
+        longest_s = self._config.timeout_s(host.last_deal_s, self._times.usual_s)
+        patience_s = max(self._config.cut_off_s, longest_s)
+        lacked = self._crossings.cut_off(host.cell, self._holdings.held, now, patience_s)
+        return without(lacked, self._in_flight.bits)
+
+    def _in_turn(self, cell: CellId, pieces: int) -> Iterator[int]:
+        """Each cell begins at another piece.
+
+        If several are cut off, they soon have different ones, and exchange these.
+        """
+        first = key_of(cell) % len(self._sizes)
+        below = pieces & ((1 << first) - 1)
+        return chain(rising(pieces ^ below), rising(below))
+
+    def _fitting(self, host: HeardHost, wanted: Iterator[int], count_max: int) -> list[int]:
+        """The first of *wanted*: one to who was dealt none yet, later several small ones."""
         pieces: list[int] = []
         room_bytes = self._config.room_bytes(host.last_deal_s)
-        count_max = min(DEAL_PIECES_MAX, max(1, len(self._pieces.free) // self._turns.at_once))
-        if not host.last_deal_s:
-            count_max = 1
-        for piece in self._pieces.free.first(stripes):
+        for piece in wanted:
             if pieces and self._sizes[piece] > room_bytes:
                 break
             pieces.append(piece)
             room_bytes -= self._sizes[piece]
-            if len(pieces) == count_max:
+            if len(pieces) == count_max or not host.last_deal_s:
                 break
         return pieces
 
@@ -281,13 +337,16 @@ class Dealer:
         usual_s = self._times.usual_s
         expires_at = now + self._config.timeout_s(host.last_deal_s, usual_s)
         turn_s = self._config.turn_hold_s(usual_s)
+        bitset = sum(1 << piece for piece in pieces)
+        self._crossings.note_dealt(host.cell, bitset, self._holdings.held)
         self._pieces.send(pieces, name, now, expires_at, turn_s)
         self._dealt_bytes += sum(self._sizes[piece] for piece in pieces)
         self._deals += len(pieces)
         return Deal(pieces=tuple(DealtPiece(piece, self._sizes[piece]) for piece in pieces))
 
-    def _nothing_left(self, name: HostName, now: float) -> WaitDeal | AllDealt:
-        if self._pieces.is_everywhere(alone=not self._hosts.others_live(name)):
+    def _nothing_left(self, name: HostName, host: HeardHost, now: float) -> WaitDeal | AllDealt:
+        elsewhere = self._elsewhere(host)
+        if not elsewhere and self._pieces.is_everywhere(alone=not self._hosts.others_live(name)):
             return AllDealt()
         expires_at = self._in_flight.first_expiry()
         until_s = WAIT_MAX_S if expires_at is None else expires_at - now

@@ -44,6 +44,8 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``take_back_s``: how often a host may take back what it reported, after ``TAKE_BACKS_MAX``
     times at once.
     ``unclaimed_s``: how long no carrier of a stripe must have asked before others draw its pieces.
+    ``cut_off_s``: how long nothing of a stripe must have come into a cell from others, while these
+    have more of it, before the origin sends that; longer where a deal takes longer than a quarter.
     ``settle_s``: after the first request only bitmaps are taken in; the origin sets it when it
     was restarted in the middle of a distribution, so that it does not deal what hosts hold.
     """
@@ -61,6 +63,7 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     silent_s: float = 10.0
     hint_s: float = 5.0
     unclaimed_s: float = 3.0
+    cut_off_s: float = 10.0
     settle_s: float = 0.0
     take_back_s: float = 5.0
 

@@ -6,16 +6,17 @@ does not count until it speaks again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import chain, islice
 
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.ids import HostName
-from p2pdeploy.limits import CELL_HOSTS_MAX
+from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.deal import MISSING_MAX
 from p2pdeploy.swarm.deal_terms import TAKE_BACKS_MAX
 
-__all__ = ["HeardHost", "HeardHosts"]
+__all__ = ["DEALER_HOSTS_MAX", "HeardHost", "HeardHosts"]
+
+DEALER_HOSTS_MAX = 8_000  # of all cells; 8 MiB of bitmaps at 8,000 pieces, 250 at the most
 
 SWEEP_EVERY_S = 1.0
 
@@ -30,6 +31,7 @@ class HeardHost:
         "_hinted",
         "_take_backs",
         "_take_backs_at",
+        "cell",
         "completed",
         "heard_at",
         "last_deal_s",
@@ -37,7 +39,8 @@ class HeardHost:
         "live",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, cell: CellId) -> None:
+        self.cell = cell
         self.heard_at = 0.0
         self.last_deal_s = 0.0  # what its last deal took; 0 before one was confirmed
         self.live = True
@@ -76,7 +79,7 @@ class HeardHost:
 
 
 class HeardHosts:
-    """All of them, at most ``CELL_HOSTS_MAX``.
+    """All of them, at most ``DEALER_HOSTS_MAX``.
 
     Args:
         silent_s: After so long without a word a host does not count.
@@ -97,8 +100,10 @@ class HeardHosts:
     def get(self, name: HostName) -> HeardHost | None:
         return self._hosts.get(name)
 
-    def admit(self, name: HostName, now: float) -> tuple[HeardHost, HostName | None]:
-        """The host that speaks, and who was dropped to make room for it.
+    def admit(
+        self, name: HostName, cell: CellId, now: float
+    ) -> tuple[HeardHost, tuple[HostName, HeardHost] | None]:
+        """The host of *cell* that speaks, and who was dropped to make room for it.
 
         Raises:
             UnavailableError: the table is full of hosts that were heard lately.
@@ -107,8 +112,8 @@ class HeardHosts:
         host = self._hosts.get(name)
         if host is not None:
             return host, None
-        dropped = self._make_room(now) if len(self._hosts) >= CELL_HOSTS_MAX else None
-        host = self._hosts[name] = HeardHost()
+        dropped = self._make_room(now) if len(self._hosts) >= DEALER_HOSTS_MAX else None
+        host = self._hosts[name] = HeardHost(cell)
         return host, dropped
 
     def heard_for_s(self, now: float) -> float:
@@ -133,11 +138,21 @@ class HeardHosts:
         """Whether somebody besides *name* counts."""
         return any(host.live and other != name for other, host in self._hosts.items())
 
-    def find_live(self, start: int, has_it: Callable[[HostName], bool]) -> HostName | None:
-        """A live host for which *has_it* holds, another one for another *start*."""
+    def names_in(self, cells: Container[CellId]) -> Iterator[tuple[HostName, CellId]]:
+        """The hosts of *cells*."""
+        return ((name, host.cell) for name, host in self._hosts.items() if host.cell in cells)
+
+    def find_live(
+        self, cell: CellId, start: int, has_it: Callable[[HostName], bool]
+    ) -> HostName | None:
+        """A live host of *cell* for which *has_it* holds, another one for another *start*."""
         begin = start % max(len(self._hosts), 1)
         names = chain(islice(self._hosts, begin, None), islice(self._hosts, begin))
-        return next((name for name in names if self._hosts[name].live and has_it(name)), None)
+        return next((name for name in names if self._is_live(name, cell) and has_it(name)), None)
+
+    def _is_live(self, name: HostName, cell: CellId) -> bool:
+        host = self._hosts[name]
+        return host.live and host.cell == cell
 
     def _note_gap(self, now: float) -> None:
         """When everybody was silent the dealer was cut off, not they: judge nobody for a while."""
@@ -147,9 +162,8 @@ class HeardHosts:
             self._sweep_not_before = now + self._silent_s
         self._heard_at = now
 
-    def _make_room(self, now: float) -> HostName:
+    def _make_room(self, now: float) -> tuple[HostName, HeardHost]:
         oldest = min(self._hosts, key=lambda known: self._hosts[known].heard_at)
         if now - self._hosts[oldest].heard_at <= self._silent_s:
-            raise UnavailableError(f"{CELL_HOSTS_MAX} hosts draw already", code="cell-full")
-        del self._hosts[oldest]
-        return oldest
+            raise UnavailableError(f"{DEALER_HOSTS_MAX} hosts draw already", code="dealer-full")
+        return oldest, self._hosts.pop(oldest)

@@ -9,13 +9,14 @@ done piece by piece.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import HostName
 
-__all__ = ["Change", "Holdings", "bitmap_has", "bits_of", "bitset_of", "without"]
+__all__ = ["Change", "Holdings", "bitmap_has", "bits_of", "bitset_of", "rising", "without"]
 
 # Turns "first piece in the highest bit" into "piece k is bit k" byte by byte.
 _MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -30,7 +31,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Holdings:
-    """The bitsets of a cell's hosts and, per piece, how many hosts have it.
+    """The bitsets of hosts and, per piece, how many hosts have it.
 
     ``held`` are the pieces that some host has.  ``planted`` are those that two hosts have reported
     at a time: the death of any one host cannot have lost them.  They stay planted.
@@ -119,6 +120,14 @@ def bitset_of(bitmap: bytes, piece_count: int) -> int:
 def bitmap_has(bitmap: bytes, piece: int) -> bool:
     """Whether *piece* stands in a wire bitmap, which has a bit for it."""
     return bool(bitmap[piece >> 3] & 0x80 >> (piece & 7))
+
+
+def rising(bitset: int) -> Iterator[int]:
+    """The numbers of the set bits in rising order; each costs an operation on the whole bitset."""
+    while bitset:
+        low = bitset & -bitset
+        yield low.bit_length() - 1
+        bitset ^= low
 
 
 def bits_of(bitset: int) -> list[int]:

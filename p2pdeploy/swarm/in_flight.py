@@ -65,6 +65,10 @@ class InFlight:
         """What is on its way to *host*, in number order."""
         return sorted(piece for deal in self._of_host.get(host, ()) for piece in deal.pieces)
 
+    def host_of(self, piece: int) -> HostName:
+        """Whom *piece*, one of ``bits``, is on its way to."""
+        return self._deals[piece].host
+
     def is_with(self, piece: int, host: HostName) -> bool:
         """Whether *piece* is on its way to *host*."""
         return piece in self._deals and self._deals[piece].host == host

@@ -43,8 +43,9 @@ class CellPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where one host stands.
 
-    ``neighbours``: in the mesh of its group.  ``has_trunk``: there are other groups, so that pieces
-    come in by stripes.  ``stripes``: those it draws and carries, one bit each; all without a trunk.
+    ``neighbours``: in the mesh of its group.  ``has_trunk``: it carries stripes that other groups
+    or cells bring and get.  ``stripes``: those it draws and carries, one bit each; all when there
+    is nobody but its group.
     ``trunk``: whom it exchanges its stripes with in its cell.  ``gateway_of``: the stripes that it
     also exchanges with other cells.
     """
@@ -98,7 +99,7 @@ def place_of(host: HostName, plan: CellPlan, *, has_other_cells: bool, degree: i
     led = [stripe for stripe in carried if plan.gateways(stripe) == [host]]
     return Place(
         neighbours=neighbours,
-        has_trunk=True,
+        has_trunk=bool(carried),
         stripes=_set_of(carried),
         trunk=tuple(sorted(trunk)),
         gateway_of=_set_of(led) if has_other_cells else 0,

@@ -7,7 +7,7 @@ again.  Each method keeps that true; which piece goes to whom is decided elsewhe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from p2pdeploy.ids import HostName
 from p2pdeploy.swarm.holdings import Holdings, bits_of, without
@@ -29,8 +29,16 @@ class PieceBook:
         self.in_flight = InFlight()
         self.holdings = Holdings()
 
-    def report(self, name: HostName, have: int) -> tuple[int, list[Underway]]:
+    def report(
+        self, name: HostName, have: int, is_near: Callable[[HostName], bool]
+    ) -> tuple[int, list[Underway]]:
         """*name* has the pieces of a bitset, besides those it reported before.
+
+        Args:
+            name: The host.
+            have: The bitset.
+            is_near: Says of a host whether it is in the same cell: only then its deals are over by
+                what *name* has.
 
         Returns:
             Those it had not reported, and the deals that are over by them, whoever's they were.
@@ -39,7 +47,9 @@ class PieceBook:
         if not gained:
             return 0, []
         self.free.withdraw(gained)
-        ended = (self.in_flight.end(piece) for piece in bits_of(gained & self.in_flight.bits))
+        under_way = bits_of(gained & self.in_flight.bits)
+        near = [piece for piece in under_way if is_near(self.in_flight.host_of(piece))]
+        ended = (self.in_flight.end(piece) for piece in near)
         return gained, [deal for deal in ended if deal is not None and not deal.pieces]
 
     def takes_back(self, name: HostName, have: int) -> bool:

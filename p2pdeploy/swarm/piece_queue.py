@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from p2pdeploy.swarm.holdings import without
+from p2pdeploy.swarm.holdings import rising, without
 from p2pdeploy.swarm.stripes import ALL_STRIPES, STRIPES, pieces_of
 
 __all__ = ["Claims", "PieceQueue"]
@@ -52,11 +52,7 @@ class PieceQueue:
         """The pieces of *stripes* that may leave, the next one first; read few of them."""
         free = self._of(stripes)
         for sent in self._sent:
-            candidates = free & sent
-            while candidates:
-                low = candidates & -candidates
-                candidates ^= low
-                yield low.bit_length() - 1
+            yield from rising(free & sent)
 
     def is_new(self, piece: int) -> bool:
         """Whether *piece* has never left the origin."""

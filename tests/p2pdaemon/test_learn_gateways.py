@@ -138,6 +138,7 @@ async def test_a_gateway_is_linked_with_those_of_its_stripes_and_admits_them(gat
 async def test_who_is_no_gateway_draws_nothing_and_admits_nobody_of_another_cell(other: Bench):
     await other.ask()
     assert other.mesh.stripes() == 0
+    assert not other.mesh.has_trunk()
     assert other.mesh.trunk() == []
     assert other.admitted == {member.address for member in other.members}
 

@@ -1,4 +1,4 @@
-"""The origin: one dealer per (release, cell), and the bytes by range from the blob store.
+"""The origin: one dealer per (release, target), and the bytes by range from the blob store.
 
 It never speaks the peer protocol.  What a dealer knows is soft: it is rebuilt from the bitmaps
 that come with every request, so dealers are dropped when idle and lost with the process.
@@ -14,7 +14,7 @@ import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from p2pdeploy.errors import ProtocolError, RefusedError, TrustError
-from p2pdeploy.ids import CellId, Digest
+from p2pdeploy.ids import CellId, Digest, target_of
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest, WaitDeal
@@ -31,9 +31,13 @@ from p2ptracker.storage.releases import manifest_row, published_at
 
 __all__ = ["DealtRelease", "Origin"]
 
-DEALERS_MAX = 64  # each holds bitmaps of up to a cell's hosts; more releases at once is an attack
+DEALERS_MAX = (
+    64  # each holds bitmaps of up to DEALER_HOSTS_MAX hosts; more releases at once is an attack
+)
 IDLE_S = 600.0  # hosts that fetch ask every 2 s at least
-DEALT_MAX = 1_024  # releases whose egress is known; somebody looks at the last few
+DEALT_MAX = (
+    1_024  # releases whose egress, and dealers that are remembered; somebody looks at the last few
+)
 READERS_MAX = 4  # blob reads are memory copies out of the page cache, or one disk's queue
 OUTLINERS_MAX = 1  # cutting is work for a processor, which deals must not wait for
 RESTART_SETTLE_S = (
@@ -64,7 +68,9 @@ class _Table:
 
 
 class Origin:
-    """Deals the pieces of every release to every cell.
+    """Deals the pieces of every release to every cell: once to all cells of one target.
+
+    A target is an environment and a machine function; its cells exchange pieces with each other.
 
     Args:
         database: Knows which manifests are published.
@@ -83,8 +89,9 @@ class Origin:
         self._database = database
         self._store = store
         self._is_host = is_host
-        self._tables: dict[tuple[Digest, CellId], _Table] = {}
+        self._tables: dict[tuple[Digest, str], _Table] = {}
         self._dealt_bytes: dict[Digest, int] = {}  # dealt last, stands last
+        self._opened: dict[tuple[Digest, str], None] = {}  # every dealer there was; last ones last
         # What was published before may have been dealt by a dealer that nobody remembers.
         self._remembers_since = time.time()
         self._drawing = DrawingHosts()
@@ -97,9 +104,9 @@ class Origin:
         self._deals_counter = Counter(
             "p2p_origin_replies", "Answers to deal requests", ["kind"], registry=metrics
         )
-        Gauge("p2p_origin_dealers", "Open (release, cell) dealers", registry=metrics).set_function(
-            lambda: len(self._tables)
-        )
+        Gauge(
+            "p2p_origin_dealers", "Open (release, target) dealers", registry=metrics
+        ).set_function(lambda: len(self._tables))
 
     def __repr__(self) -> str:
         return f"<Origin {len(self._tables)} dealers>"
@@ -115,11 +122,11 @@ class Origin:
             TrustError: the host is not in that cell.
             ProtocolError: it does not fit the release.
             NotFoundError: no such release.
-            UnavailableError: the cell's table is full of live hosts.
+            UnavailableError: the dealer's table is full of live hosts.
         """
         if not self._is_host(request.cell, request.host):
             raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
-        table = await self._table(request.manifest_digest, request.cell)
+        table = await self._table(request.manifest_digest, target_of(request.cell))
         table.used_at = trio.current_time()
         reply = await table.dealer.draw(request)
         table.used_at = trio.current_time()
@@ -151,7 +158,7 @@ class Origin:
         """
         if not self._is_host(request.cell, request.host):
             raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
-        table = await self._table(request.manifest_digest, request.cell)
+        table = await self._table(request.manifest_digest, target_of(request.cell))
         table.used_at = trio.current_time()
         spans = gap_spans(table.spans, request.gaps)
         for piece in sorted({gap.piece for gap in request.gaps}):
@@ -171,7 +178,7 @@ class Origin:
         """
         if not self._is_host(request.cell, request.host):
             raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
-        table = await self._table(request.manifest_digest, request.cell)
+        table = await self._table(request.manifest_digest, target_of(request.cell))
         table.used_at = trio.current_time()
         for chunk in request.chunks:
             known = chunk.blob_index < len(table.blobs)
@@ -192,7 +199,6 @@ class Origin:
         self._dealt_bytes[digest] = self._dealt_bytes.pop(digest, 0) + size_bytes
         if len(self._dealt_bytes) > DEALT_MAX:
             del self._dealt_bytes[next(iter(self._dealt_bytes))]
-            self._remembers_since = time.time()
 
     async def dealt(self, digest: Digest) -> DealtRelease:
         """The egress of one release; raises NotFoundError."""
@@ -203,7 +209,7 @@ class Origin:
             size_bytes=row.size_bytes,
         )
 
-    def statistics(self) -> dict[tuple[Digest, CellId], DealStatistics]:
+    def statistics(self) -> dict[tuple[Digest, str], DealStatistics]:
         """A snapshot of every open dealer."""
         return {key: table.dealer.core.statistics() for key, table in self._tables.items()}
 
@@ -221,24 +227,32 @@ class Origin:
             )
         )
 
-    async def _table(self, digest: Digest, cell: CellId) -> _Table:
-        table = self._tables.get((digest, cell))
+    async def _table(self, digest: Digest, target: str) -> _Table:
+        table = self._tables.get((digest, target))
         if table is not None:
             return table
         async with self._opening:
-            return self._tables.get((digest, cell)) or await self._open(digest, cell)
+            return self._tables.get((digest, target)) or await self._open(digest, target)
 
-    async def _open(self, digest: Digest, cell: CellId) -> _Table:
+    async def _open(self, digest: Digest, target: str) -> _Table:
         published = await self._database.read(lambda connection: published_at(connection, digest))
         # A dealer that was lost knows nothing, its hosts do: hear them all before dealing.
-        was_lost = digest in self._dealt_bytes or published < self._remembers_since
+        was_lost = (digest, target) in self._opened or published < self._remembers_since
         config = DealConfig(settle_s=RESTART_SETTLE_S if was_lost else 0.0)
         table = await trio.to_thread.run_sync(
             _load_table, self._store, digest, config, limiter=self._readers
         )
         self._make_room(trio.current_time())
-        self._tables[digest, cell] = table
+        self._tables[digest, target] = table
+        self._note_opened(digest, target)
         return table
+
+    def _note_opened(self, digest: Digest, target: str) -> None:
+        self._opened.pop((digest, target), None)
+        self._opened[digest, target] = None
+        if len(self._opened) > DEALT_MAX:
+            del self._opened[next(iter(self._opened))]
+            self._remembers_since = time.time()
 
     def _make_room(self, now: float) -> None:
         by_age = sorted(self._tables, key=lambda key: self._tables[key].used_at)

@@ -6,7 +6,6 @@ import pytest
 
 from p2pdeploy.errors import ProtocolError, UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName
-from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.messages.deal import (
     DEAL_PIECES_MAX,
     MISSING_MAX,
@@ -20,6 +19,7 @@ from p2pdeploy.messages.deal import (
 )
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import TAKE_BACKS_MAX, WAIT_MAX_S, DealConfig
+from p2pdeploy.swarm.heard_hosts import DEALER_HOSTS_MAX
 from p2pdeploy.swarm.stripes import ALL_STRIPES
 from p2pdeploy.swarm.turns import AT_ONCE_FIRST, AT_ONCE_MIN
 
@@ -347,18 +347,18 @@ def test_a_request_that_does_not_fit_the_release_is_refused_and_changes_nothing(
 
 def test_the_table_of_hosts_is_bounded_and_silent_hosts_make_room():
     table = Table(1)
-    for index in range(CELL_HOSTS_MAX):
+    for index in range(DEALER_HOSTS_MAX):
         table.ask(f"h{index}", 0.0)
     with pytest.raises(UnavailableError):
         table.ask("late", 1.0)
     table.ask("late", 11.0)
-    assert table.dealer.statistics().hosts == CELL_HOSTS_MAX
+    assert table.dealer.statistics().hosts == DEALER_HOSTS_MAX
 
 
 def test_what_only_an_evicted_host_held_is_dealt_again():
     table = Table(1)
     table.ask("h0", 0.0, (0,))
-    for index in range(1, CELL_HOSTS_MAX):
+    for index in range(1, DEALER_HOSTS_MAX):
         table.ask(f"h{index}", 0.1)
     assert piece_of(table.ask("late", 11.0)) == 0
 
