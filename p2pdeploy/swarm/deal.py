@@ -14,7 +14,7 @@ One :class:`Dealer` serves one release and all cells that exchange its pieces wi
 * The state is soft.  It is rebuilt from the hosts' bitmaps, which come with every request.
 * Pieces go out in number order, those dealt least often first: a replay gives the same deals.
   Small ones go out several at a time.
-* A few deals are on their way at once; who comes later waits for its turn (:mod:`.turns`).
+* A few deals leave at once; who comes later waits for its turn (:mod:`.turns`).
 
 One request costs some operations on whole bitsets, of 2 to 5 microseconds each for a release with
 the most pieces there may be, and Python's time for the pieces of its own deals alone.
@@ -73,6 +73,7 @@ class Dealer:
     def __init__(self, piece_sizes: Sequence[int], config: DealConfig | None = None) -> None:
         assert 0 < len(piece_sizes) <= PIECES_MAX
         self._sizes = array("I", piece_sizes)
+        self._largest_bytes = max(piece_sizes)
         self._config = config or DealConfig()
         self._hosts = HeardHosts(self._config.silent_s)
         self._pieces = PieceBook(len(piece_sizes))
@@ -81,6 +82,7 @@ class Dealer:
         self._crossings = Crossings(len(piece_sizes), self._config.cut_off_s / 2)
         self._shrunk: set[CellId] = set()  # cells of which a host has less than before
         self._times = DealTimes()
+        self._left_times = DealTimes()
         self._turns = Turns(deal_s=self._config.deal_s, away_s=self._config.turn_s)
         self._claims = Claims()
         self._deals = self._dealt_bytes = self._hints = 0
@@ -137,6 +139,13 @@ class Dealer:
         """Whether *host* may have the gaps of *piece*: it is on its way to it; once a deal."""
         return self._in_flight.take_gaps(piece, host)
 
+    def note_left(self, name: HostName, piece: int, now: float) -> None:
+        """The bytes of the deal of *piece* to *name* have left: others are to go on."""
+        turns_held = self._in_flight.turns_held
+        deal = self._in_flight.note_left(piece, name)
+        if deal is not None:
+            self._note_left(deal, turns_held, now)
+
     def due(self) -> list[HostName]:
         """The hosts that wait and whose turn it is now, those waiting longest first.
 
@@ -146,7 +155,7 @@ class Dealer:
 
     @property
     def turns_at_once(self) -> int:
-        """How many deals may be on their way."""
+        """How many deals may be leaving."""
         return self._turns.at_once
 
     def statistics(self) -> DealStatistics:
@@ -200,9 +209,16 @@ class Dealer:
         took_s = now - deal.begun_at
         drawer = self._heard(deal.host)
         drawer.last_deal_s, drawer.late = took_s, False
-        if not self._times.is_outlier(took_s, self._config.turn_hold_factor):
-            self._turns.note_confirmed(took_s, turns_held)
+        drawer.room_bytes = self._config.room_bytes(deal.count * self._largest_bytes, took_s)
         self._times.note(deal.host, took_s)
+        if deal.holds_turn:  # heard of sooner than that its bytes have left
+            self._note_left(deal, turns_held, now)
+
+    def _note_left(self, deal: Underway, turns_held: int, now: float) -> None:
+        took_s = now - deal.begun_at
+        if not self._left_times.is_outlier(took_s, self._config.turn_hold_factor):
+            self._turns.note_left(took_s, turns_held)
+        self._left_times.note(deal.host, took_s)
 
     def _look_at_time(self, now: float) -> None:
         self._in_flight.end_turns(now)
@@ -323,7 +339,7 @@ class Dealer:
     def _fitting(self, host: HeardHost, wanted: Iterator[int], count_max: int) -> list[int]:
         """The first of *wanted*: one to who was dealt none yet, later several small ones."""
         pieces: list[int] = []
-        room_bytes = self._config.room_bytes(host.last_deal_s)
+        room_bytes = host.room_bytes
         for piece in wanted:
             if pieces and self._sizes[piece] > room_bytes:
                 break

@@ -17,7 +17,8 @@ __all__ = [
     "check_request",
 ]
 
-DEAL_FACTOR_MAX = 8.0  # a megabyte: with two loops a host can draw 40 MB/s of small pieces
+DEAL_FACTOR_MAX = 16.0  # a megabyte: with two loops a host can draw 40 MB/s of small pieces
+GROWTH_MAX = 2.0  # from one deal to the next
 WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
 TAKE_BACKS_MAX = 4  # a daemon that is started again and again, by hand
 WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
@@ -29,10 +30,11 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``deals_in_flight``: unconfirmed deals one host may have; two keep its link busy while one is
     verified, more than four only make a dying host lose more.
     ``deal_bytes``: of the pieces of one deal together, when they are smaller than that, and up to
-    ``DEAL_FACTOR_MAX`` times as many to a host whose deals take less than half of ``deal_s``: a
-    request costs as much time as moving a quarter of it.
-    ``deal_s``: how long a deal should take; see :mod:`p2pdeploy.swarm.turns`.  With 16 hosts at
-    20 Mbit/s the origin's uplink was full to 92 % with 8 deals at once, to 97 % with 24.
+    ``DEAL_FACTOR_MAX`` times as many to a host whose deals are confirmed in less than
+    ``confirm_s``: few hosts fill a link with large ones, many with small ones.
+    ``deal_s``: how long the bytes of a deal should need to leave; see :mod:`p2pdeploy.swarm.turns`.
+    What is on its way is what the mesh has not got yet, so little: with 16 hosts at 20 Mbit/s and
+    1.5 s the origin sent 5 % again, to links that were too full, and the mesh was 1 s behind.
     ``turn_s``: how long the place of a host is kept that waited for its turn and was told to ask
     again.
     ``turn_hold_factor``: a deal holds its turn for so many times as long as deals usually take, or
@@ -51,8 +53,9 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     deals_in_flight: int = 4
-    deal_bytes: int = 128 * 1024
-    deal_s: float = 1.5
+    deal_bytes: int = 64 * 1024
+    deal_s: float = 0.2
+    confirm_s: float = 0.4
     turn_s: float = 6.0
     turn_hold_factor: float = 4.0
     timeout_factor: float = 4.0
@@ -72,10 +75,10 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
         assert 0 < self.timeout_min_s <= self.first_deal_timeout_s <= self.timeout_max_s
         assert self.silent_s > WAIT_MAX_S * 2, "one lost request must not make a host look dead"
 
-    def room_bytes(self, last_deal_s: float) -> int:
-        """What a deal may bring to a host whose last one took *last_deal_s*."""
-        factor = self.deal_s / 2 / last_deal_s if last_deal_s else 1.0
-        return int(self.deal_bytes * min(max(factor, 1.0), DEAL_FACTOR_MAX))
+    def room_bytes(self, last_bytes: int, last_deal_s: float) -> int:
+        """What a deal may bring to a host whose last one, of *last_bytes*, took *last_deal_s*."""
+        wanted = last_bytes * min(self.confirm_s / max(last_deal_s, 1e-3), GROWTH_MAX)
+        return int(min(max(wanted, self.deal_bytes), self.deal_bytes * DEAL_FACTOR_MAX))
 
     def timeout_s(self, last_deal_s: float, usual_s: float) -> float:
         """How long a host has for a deal whose last one took *last_deal_s*; 0 if it had none."""

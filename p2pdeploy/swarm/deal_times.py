@@ -1,4 +1,4 @@
-"""How long deals take, from dealing to the bitmap that confirms them (pure).
+"""How long deals take: to leave, or from dealing to the bitmap that confirms them (pure).
 
 What one host says of itself decides about its own deals only within what is usual among others: a
 host that confirms late on purpose keeps few pieces for long, and nobody from their turns.
@@ -27,7 +27,7 @@ class DealTimes:
         self.usual_s = 0.0
 
     def note(self, host: HostName, took_s: float) -> None:
-        """A deal of *host* was confirmed."""
+        """A deal of *host* took so long."""
         self._last_s.pop(host, None)
         self._last_s[host] = took_s
         if len(self._last_s) > SAMPLE_HOSTS:

@@ -37,12 +37,14 @@ class HeardHost:
         "last_deal_s",
         "late",
         "live",
+        "room_bytes",
     )
 
     def __init__(self, cell: CellId) -> None:
         self.cell = cell
         self.heard_at = 0.0
         self.last_deal_s = 0.0  # what its last deal took; 0 before one was confirmed
+        self.room_bytes = 0  # what its next deal may bring; 0: one piece
         self.live = True
         self.late = False
         self.completed = False

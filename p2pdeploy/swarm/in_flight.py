@@ -1,7 +1,7 @@
 """Deals on their way: to whom, until when they are waited for, and how long each holds a turn.
 
-Pure.  A deal *holds a turn* while it counts among the few that are on their way at once; one that
-takes far longer than others do is still waited for, but keeps nobody waiting any more.
+Pure.  A deal *holds a turn* until its bytes have left the origin; one that takes far longer for
+that than others do is still waited for, but keeps nobody waiting any more.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ __all__ = ["InFlight", "Underway"]
 class Underway:
     """One deal: the pieces of it that are not confirmed yet."""
 
-    __slots__ = ("begun_at", "expires_at", "filled", "holds_turn", "host", "pieces")
+    __slots__ = ("begun_at", "count", "expires_at", "filled", "holds_turn", "host", "pieces")
 
     def __init__(
         self, host: HostName, pieces: Sequence[int], begun_at: float, expires_at: float
     ) -> None:
         self.host = host
         self.pieces = set(pieces)
+        self.count = len(pieces)  # at first
         self.begun_at = begun_at
         self.expires_at = expires_at
         self.filled: set[int] = set()  # pieces whose gaps were sent
@@ -113,11 +114,20 @@ class InFlight:
                 del self._of_host[deal.host]
         return deal
 
+    def note_left(self, piece: int, host: HostName) -> Underway | None:
+        """The bytes of *piece*'s deal to *host* have left; None if it holds no turn any more."""
+        deal = self._deals.get(piece)
+        if deal is None or deal.host != host or not deal.holds_turn:
+            return None
+        deal.holds_turn = False
+        self.turns_held -= 1
+        return deal
+
     def end_turns(self, now: float) -> None:
         """Deals that have held a turn for as long as they may hold it no more."""
         while self._turn_ends and self._turn_ends[0][0] <= now:
             _, _, deal = heapq.heappop(self._turn_ends)
-            if deal.pieces:
+            if deal.pieces and deal.holds_turn:
                 deal.holds_turn = False
                 self.turns_held -= 1
 

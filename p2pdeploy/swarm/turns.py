@@ -2,8 +2,8 @@
 
 The origin has one uplink.  With all hosts of a cell drawing at the same time each piece would be
 on its way for minutes, and all would arrive at the very end; with a few at a time the mesh has
-them one after the other.  How few follows from how long deals take: about ``deal_s`` each, which
-keeps any link full whose round trip is shorter than that.
+them one after the other.  How few follows from how long the bytes of a deal need to leave: about
+``deal_s``, which keeps any link full whose round trip is shorter than that.
 
 A host *waits* while its request is held.  When that was answered, or its connection ended, the
 host is *away*: it keeps its place for a while and keeps nobody waiting.
@@ -20,15 +20,15 @@ __all__ = ["Turns"]
 
 AT_ONCE_FIRST = 8  # until it is known how long deals take
 AT_ONCE_MIN = 4  # one that is stuck with a slow host must not matter; one host has half of them
-STEP = 0.5  # on each confirmed deal: on the way down every second one frees a place
+STEP = 0.5  # on each deal that has left: on the way down every second one frees a place
 AT_ONCE_MAX = 256  # of 16 MiB at most: 4 GiB, half a second of 64 Gbit/s
 
 
 class Turns:
-    """Hosts that wait, and how many deals may be on their way at once.
+    """Hosts that wait, and how many deals may leave at once.
 
     Args:
-        deal_s: How long a deal should take.
+        deal_s: How long the bytes of a deal should need to leave.
         away_s: How long the place of a host that is away is kept.
     """
 
@@ -46,11 +46,11 @@ class Turns:
 
     @property
     def at_once(self) -> int:
-        """How many deals may be on their way."""
+        """How many deals may be leaving."""
         return math.ceil(self._target)
 
-    def note_confirmed(self, took_s: float, turns_held: int) -> None:
-        """A deal took this long, while *turns_held* were on their way, it included."""
+    def note_left(self, took_s: float, turns_held: int) -> None:
+        """The bytes of a deal took this long to leave, while *turns_held* did, it included."""
         if took_s > self._deal_s:
             self._target = max(self._target - STEP, AT_ONCE_MIN)
         elif turns_held >= self.at_once:  # else more would not have been used

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from p2pdeploy.ids import CellId, Digest, HostName
 from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, WaitDeal, bitmap_of
 from p2pdeploy.swarm.deal import Dealer
-from p2pdeploy.swarm.deal_terms import WAIT_MIN_S
+from p2pdeploy.swarm.deal_terms import WAIT_MIN_S, DealConfig
 from p2pdeploy.swarm.turns import AT_ONCE_FIRST
 from p2ptracker.held_dealer import HOLD_S, HeldDealer
 
@@ -29,7 +29,7 @@ def request_of(host: str, *have: int, fresh: bool = False) -> DealRequest:
 
 async def full_house() -> HeldDealer:
     """As many deals are on their way as there may be: h0 has piece 0, and so on."""
-    dealer = HeldDealer(Dealer([65_536] * PIECES))
+    dealer = HeldDealer(Dealer([65_536] * PIECES, DealConfig(deal_s=1.5)))
     for index in range(AT_ONCE_FIRST):
         assert isinstance(await dealer.draw(request_of(f"h{index}")), Deal)
     return dealer
@@ -55,6 +55,23 @@ async def test_who_must_wait_is_answered_as_soon_as_it_is_its_turn(
         assert [type(reply) for reply in replies] == [Deal], "one deal ended, one begins"
         assert trio.current_time() == 2.0
         nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_is_answered_when_the_bytes_of_another_have_left(
+    autojump_clock: MockClock,
+) -> None:
+    dealer = await full_house()
+    replies: list[DealReply] = []
+
+    async def wait() -> None:
+        replies.append(await dealer.draw(request_of("late")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        dealer.note_left(HostName("h0"), 0)
+    assert [type(reply) for reply in replies] == [Deal]
+    assert trio.current_time() == 0.0
 
 
 async def test_who_waited_in_vain_hears_so_in_time(autojump_clock: MockClock) -> None:

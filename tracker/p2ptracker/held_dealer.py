@@ -80,6 +80,11 @@ class HeldDealer:
                 self._call_due(request.host)
         return reply
 
+    def note_left(self, host: HostName, piece: int) -> None:
+        """The bytes of the deal of *piece* to *host* have left: it is others' turn."""
+        self.core.note_left(host, piece, trio.current_time())
+        self._call_due(host)
+
     @contextmanager
     def _hold(self, host: HostName) -> Generator[_Held]:
         held = self._held.setdefault(host, _Held())

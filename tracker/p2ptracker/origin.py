@@ -146,6 +146,12 @@ class Origin:
         ]
         return reply, await self._send(request.manifest_digest, table, spans)
 
+    def note_left(self, request: DealRequest, deal: Deal) -> None:
+        """The bytes of *deal*, the answer to *request*, have left."""
+        table = self._tables.get((request.manifest_digest, target_of(request.cell)))
+        if table is not None:
+            table.dealer.note_left(request.host, deal.pieces[0].piece)
+
     async def fill(self, request: GapRequest) -> bytes:
         """The bytes of gaps of pieces that are on their way to that host.
 

@@ -120,21 +120,34 @@ def test_a_hosts_first_deal_has_ten_seconds():
 
 
 def test_small_pieces_go_out_several_at_a_time_once_a_host_has_shown_that_it_takes_them():
-    table = Table(1_000)
+    table = Table(1_000, DealConfig(deal_bytes=2 * PIECE_BYTES))
     assert pieces_of(table.ask("a", 0.0)) == [0]
     assert pieces_of(table.ask("a", 0.6, (0,))) == [1, 2]
     assert pieces_of(table.ask("a", 1.2, (0, 1, 2))) == [3, 4]
 
 
-def test_a_host_whose_deals_are_quick_is_dealt_more_at_a_time():
+def test_a_host_whose_deals_are_quick_is_dealt_up_to_twice_as_much_the_next_time():
     table = Table(1_000)
     assert pieces_of(table.ask("a", 0.0)) == [0]
-    assert pieces_of(table.ask("a", 0.25, (0,))) == [1, 2, 3, 4, 5, 6]
-    assert len(pieces_of(table.ask("a", 0.251, tuple(range(7))))) == DEAL_PIECES_MAX
+    assert pieces_of(table.ask("a", 0.1, (0,))) == [1, 2]
+    assert pieces_of(table.ask("a", 0.4, (0, 1, 2))) == [3, 4], "0.3 s are near enough to 0.4 s"
+    have = 5
+    for now in (0.5, 0.6, 0.7, 0.8):
+        have += len(pieces_of(table.ask("a", now, tuple(range(have)))))
+    assert have == 5 + 4 + 8 + DEAL_PIECES_MAX * 2
+
+
+def test_a_host_whose_deals_get_slow_is_dealt_less_again():
+    table = Table(1_000)
+    have, now = 0, 0.0
+    for _ in range(6):
+        have += len(pieces_of(table.ask("a", now, tuple(range(have)))))
+        now += 0.1
+    assert len(pieces_of(table.ask("a", now + 5.0, tuple(range(have))))) == 1
 
 
 def test_large_pieces_go_out_one_at_a_time():
-    table = Table(1_000, DealConfig(deal_bytes=PIECE_BYTES // 8))
+    table = Table(1_000, DealConfig(deal_bytes=PIECE_BYTES // 16))
     assert pieces_of(table.ask("a", 0.0)) == [0]
     assert pieces_of(table.ask("a", 0.1, (0,))) == [1]
 
@@ -146,15 +159,15 @@ def test_the_last_pieces_are_shared_out_among_all_who_draw():
 
 
 def test_one_lost_piece_of_a_deal_is_dealt_again_alone():
-    table = Table(1_000)
+    table = Table(1_000, DealConfig(deal_bytes=2 * PIECE_BYTES))
     table.ask("a", 0.0)
     assert pieces_of(table.ask("a", 0.6, (0,))) == [1, 2]
     assert pieces_of(table.ask("a", 1.2, (0, 2), dropped=(1,))) == [3, 4], "it goes last"
     assert table.dealer.statistics().in_flight == 2
 
 
-def test_who_comes_when_enough_deals_are_on_their_way_waits_its_turn():
-    table = Table(100)
+def test_who_comes_when_enough_deals_are_leaving_waits_its_turn():
+    table = Table(100, DealConfig(deal_s=1.5))
     for index in range(AT_ONCE_FIRST):
         assert isinstance(table.ask(f"h{index}", 0.0), Deal)
     assert table.ask("late", 0.1) == WaitDeal(retry_after_s=WAIT_MAX_S)
@@ -165,6 +178,21 @@ def test_who_comes_when_enough_deals_are_on_their_way_waits_its_turn():
     assert isinstance(table.ask("later", 2.1), WaitDeal), "it is not its turn"
     assert isinstance(table.ask("late", 2.2), Deal)
     assert table.dealer.due() == []
+
+
+def test_it_is_others_turn_as_soon_as_the_bytes_of_a_deal_have_left():
+    table = Table(100)
+    for index in range(AT_ONCE_FIRST):
+        table.ask(f"h{index}", 0.0)
+    assert isinstance(table.ask("late", 0.1), WaitDeal)
+    table.dealer.note_left(HostName("h1"), 0, 0.3)
+    assert table.dealer.due() == [], "piece 0 leaves for h0"
+    table.dealer.note_left(HostName("h0"), 0, 0.3)
+    assert table.dealer.due() == ["late"]
+    assert isinstance(table.ask("late", 0.3), Deal)
+    table.dealer.note_left(HostName("h0"), 0, 0.3)
+    table.ask("h0", 0.4, (0,), paused=True)
+    assert isinstance(table.ask("later", 0.5), WaitDeal), "a deal gives its turn back once"
 
 
 def test_who_waited_and_went_away_keeps_nobody_waiting():
@@ -432,7 +460,7 @@ def test_a_host_that_confirms_slowly_keeps_no_piece_longer_than_others_could_twi
 
 
 def test_a_slow_confirmation_keeps_others_waiting_for_their_turn_only_briefly():
-    table = Table(1_000)
+    table = Table(1_000, DealConfig(deal_s=1.5))
     for index in range(AT_ONCE_FIRST):
         assert isinstance(table.ask(f"slow{index}", 0.0), Deal)
     assert isinstance(table.ask("late", 0.1), WaitDeal)
@@ -442,7 +470,7 @@ def test_a_slow_confirmation_keeps_others_waiting_for_their_turn_only_briefly():
 
 
 def test_who_is_much_slower_than_others_makes_deals_no_fewer():
-    table = Table(1_000)
+    table = Table(1_000, DealConfig(deal_s=1.5))
     at_once = table.dealer.turns_at_once
     slow_and_quick(table, quick_s=0.5, slow_s=9.5)
     assert table.dealer.turns_at_once == at_once

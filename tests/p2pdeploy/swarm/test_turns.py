@@ -30,19 +30,19 @@ def test_who_leaves_waits_no_more():
     assert turns.due(0) == []
 
 
-def test_quick_deals_let_more_be_on_their_way_and_slow_ones_fewer():
+def test_deals_that_leave_quickly_let_more_leave_at_once_and_slow_ones_fewer():
     turns = make_turns()
     for _ in range(2 * AT_ONCE_MAX):
-        turns.note_confirmed(0.1, turns.at_once)
+        turns.note_left(0.1, turns.at_once)
     assert turns.at_once == AT_ONCE_MAX
     for _ in range(2 * AT_ONCE_MAX):
-        turns.note_confirmed(9.0, turns.at_once)
+        turns.note_left(9.0, turns.at_once)
     assert turns.at_once == AT_ONCE_MIN
 
 
-def test_no_more_are_let_on_their_way_than_would_be_used():
+def test_no_more_are_let_leave_than_would_be_used():
     turns = make_turns()
-    turns.note_confirmed(0.1, AT_ONCE_FIRST - 1)
+    turns.note_left(0.1, AT_ONCE_FIRST - 1)
     assert turns.at_once == AT_ONCE_FIRST
 
 

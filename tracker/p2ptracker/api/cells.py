@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import trio
 from litestar import Request, Response
+from litestar.background_tasks import BackgroundTask
 from litestar.params import FromPath, RawBody
 from litestar.types import ControllerRouterHandler
 
@@ -19,6 +20,7 @@ from p2pdeploy.limits import FRAME_BYTES_MAX
 from p2pdeploy.messages.deal import (
     DEAL_REQUEST_BYTES_MAX,
     GAP_REQUEST_BYTES_MAX,
+    Deal,
     DealRequest,
     GapRequest,
 )
@@ -112,7 +114,17 @@ def _deal_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         plane.spreads.hear(wanted)  # now: the answer may take seconds
         reply, data = await plane.origin.deal(wanted)
         header = base64.b64encode(encode(reply)).decode()
-        return Response(data, headers={"X-Deal": header}, media_type=_OCTETS)
+
+        async def note_left() -> None:
+            if isinstance(reply, Deal):
+                plane.origin.note_left(wanted, reply)
+
+        return Response(
+            data,
+            headers={"X-Deal": header},
+            media_type=_OCTETS,
+            background=BackgroundTask(note_left),
+        )
 
     @post("/deal/gaps", "host", media_type=_OCTETS, body_bytes_max=GAP_REQUEST_BYTES_MAX)
     async def fill_gaps(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:

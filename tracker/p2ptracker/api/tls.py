@@ -14,6 +14,7 @@ from __future__ import annotations
 import ssl
 import traceback
 from contextlib import suppress
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any, cast
 
 import hypercorn.protocol
@@ -38,6 +39,8 @@ LINGER_S = 2.0  # a client that still sends the body of a request that was answe
 HANDSHAKE_TIMEOUT_S = 10.0  # two round trips and a signature; longer only holds a socket
 IDLE_S = 5.0  # between two requests; who comes back later pays a handshake of a millisecond
 QUEUE_MAX = 2  # pieces of 64 KiB of a body that nobody has read yet, on each connection
+# Of one connection, in the kernel: so that what "was sent" has left, but for what is on the wire.
+NOT_SENT_BYTES_MAX = 4 * 1024
 STRANGER_S = 60.0  # joining takes two requests; whoever dribbles one holds a place no longer
 # In handshakes, and without a certificate: a rack that joins comes from one address at worst.
 STRANGERS_MAX, STRANGERS_OF_ONE_MAX = 512, 128
@@ -96,6 +99,9 @@ class _PeerServer(TCPServer):
 
     async def _serve(self, config: TlsConfig) -> None:
         try:
+            self.stream.transport_stream.setsockopt(
+                IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOT_SENT_BYTES_MAX
+            )
             address = address_of(self.stream.transport_stream)
         except trio.BrokenResourceError:
             return
