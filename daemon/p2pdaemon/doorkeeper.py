@@ -39,4 +39,6 @@ class Doorkeeper:
 
     def tell(self) -> None:
         """Say anew who is let in; neither a revocation nor another link changes membership."""
-        self._session.admit((*(member.address for member in self._members()), *self._linked()))
+        linked = tuple(self._linked())
+        members = (member.address for member in self._members())
+        self._session.admit((*members, *linked), far=bool(linked))

@@ -28,7 +28,7 @@ from p2pdeploy.swarm.identity import (
     require_successor,
 )
 from p2pdeploy.swarm.rate_meter import LinkPeaks
-from p2pdeploy.swarm.settings import DISK_IO, rate_settings, session_settings
+from p2pdeploy.swarm.settings import DISK_IO, rate_settings, send_buffer_settings, session_settings
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.torrent_params import params_of
 from p2pdeploy.swarm.torrents import Torrents
@@ -69,6 +69,7 @@ class Session:
         self.port = port
         self._identity = require_pair(identity)
         self._admission = Admission()
+        self._reaches_far = False
         self._torrents = Torrents(self._ban)
         self._peaks = LinkPeaks()
         self._listening = trio.Event()
@@ -181,14 +182,18 @@ class Session:
         for handle in self._torrents.handles():
             present(handle, self._identity)
 
-    def admit(self, addresses: Iterable[str]) -> None:
+    def admit(self, addresses: Iterable[str], *, far: bool = False) -> None:
         """Let these members connect and nobody else; whoever is connected and is not one is cut.
 
         Args:
             addresses: Literal IPv4 addresses of the cell's members without the revoked ones.  The
                 whole list each time; telling it again costs nothing.  Members that seem dead
                 belong to it: silence in gossip is no reason to cut a transfer.
+            far: Whether some are of other cells; holds for the connections made after it.
         """
+        if far != self._reaches_far and self._session is not None:
+            self._reaches_far = far
+            self._session.apply_settings(send_buffer_settings(far=far))
         if self._admission.admit(addresses) and self._session is not None:
             self._session.set_ip_filter(self._admission.to_filter())
 

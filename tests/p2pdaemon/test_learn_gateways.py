@@ -43,6 +43,7 @@ class Bench:
         self.told, self.down = ELSEWHERE, False
         self.asked_at: list[float] = []
         self.admitted: set[str] = set()
+        self.reaches_far = False
         self.mesh = CellMesh(me, lambda: self.members)
         self.doorkeeper = Doorkeeper(
             lambda: self.members,
@@ -61,8 +62,8 @@ class Bench:
             Tries(random.Random(1), lambda: None),
         )
 
-    def admit(self, addresses) -> None:
-        self.admitted = set(addresses)
+    def admit(self, addresses, *, far: bool) -> None:
+        self.admitted, self.reaches_far = set(addresses), far
 
     async def gateways_of(self, cell: CellId) -> Gateways:
         await trio.lowlevel.checkpoint()
@@ -133,6 +134,7 @@ async def test_a_gateway_is_linked_with_those_of_its_stripes_and_admits_them(gat
     assert [near.name for near in gateway.mesh.trunk()] == [f"g{stripe}"]
     members = {member.address for member in gateway.members}
     assert gateway.admitted == members | {f"10.0.0.{stripe}"}
+    assert gateway.reaches_far
 
 
 async def test_who_is_no_gateway_draws_nothing_and_admits_nobody_of_another_cell(other: Bench):
@@ -141,6 +143,7 @@ async def test_who_is_no_gateway_draws_nothing_and_admits_nobody_of_another_cell
     assert not other.mesh.has_trunk()
     assert other.mesh.trunk() == []
     assert other.admitted == {member.address for member in other.members}
+    assert not other.reaches_far
 
 
 async def test_a_gateway_asks_again_and_again_and_others_ever_less(gateway: Bench, other: Bench):

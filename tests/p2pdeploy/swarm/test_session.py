@@ -293,3 +293,19 @@ def tcp_sockets() -> list[tuple[str, str]]:
 
 def dotted(field: str) -> str:
     return socket.inet_ntoa(bytes.fromhex(field.split(":")[0])[::-1])
+
+
+async def test_links_within_a_cell_have_little_on_their_way_and_those_between_cells_what_tcp_likes(
+    lab,
+):
+    session = lab.host().session
+
+    def send_buffer_bytes() -> int:
+        return session._session.get_settings()["send_socket_buffer_size"]
+
+    async with session:
+        assert send_buffer_bytes() == 16 * 1024
+        session.admit(lab.addresses, far=True)
+        assert send_buffer_bytes() == 0
+        session.admit(lab.addresses)
+        assert send_buffer_bytes() == 16 * 1024
