@@ -33,7 +33,8 @@ Reading order:
   bounds by :mod:`~p2pdaemon.collector` and :mod:`~p2pdaemon.housekeeping`; logs by
   :mod:`~p2pdaemon.rotate_logs`
 * :mod:`~p2pdaemon.cell_feed`: from gossip to the core
-* :mod:`~p2pdaemon.control`, over :mod:`~p2pdaemon.answers`: the control plane's client;
+* :mod:`~p2pdaemon.control`, over :mod:`~p2pdaemon.control_calls` and
+  :mod:`~p2pdaemon.answers`: the control plane's client;
   :mod:`~p2pdaemon.sync_cell`: a delegate's exchange; :mod:`~p2pdaemon.learn_cell`: time and
   seeds; :mod:`~p2pdaemon.learn_gateways`: whom to know in other cells, both kept by
   :mod:`~p2pdaemon.kept_answer`; all by :mod:`~p2pdaemon.tries`

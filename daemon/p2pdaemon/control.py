@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import httpx2
 import msgspec
-import trio
 
 from p2pdaemon.answers import read_body
+from p2pdaemon.control_calls import CALL_TIMEOUT_S, SMALL_BYTES_MAX, Calls, open_calls
 from p2pdeploy.codec import UNDECODABLE, decode, encode
-from p2pdeploy.errors import IntegrityError, ProtocolError, UnavailableError
+from p2pdeploy.errors import IntegrityError, ProtocolError
 from p2pdeploy.ids import CellId, Digest, ServiceName, check_service
 from p2pdeploy.limits import (
     CHUNK_INDEX_BYTES_MAX,
@@ -27,11 +27,17 @@ from p2pdeploy.limits import (
     MANIFEST_BYTES_MAX,
 )
 from p2pdeploy.manifest import digest_of
-from p2pdeploy.messages.deal import DEAL_REPLY_BYTES_MAX, DealReply, DealRequest, GapRequest
+from p2pdeploy.messages.deal import (
+    DEAL_REPLY_BYTES_MAX,
+    GAP_REPLY_BYTES_MAX,
+    DealReply,
+    DealRequest,
+    GapReply,
+    GapRequest,
+)
 from p2pdeploy.messages.enrolment import CELL_TRUST_BYTES_MAX, CellTrust
 from p2pdeploy.messages.gateways import GATEWAYS_BYTES_MAX, Gateways
 from p2pdeploy.messages.outline import OUTLINE_REPLY_BYTES_MAX, OutlineReply, OutlineRequest
-from p2pdeploy.messages.refusal import refusal_of
 from p2pdeploy.messages.sync import SyncAnswer, SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.releases.limits import BUNDLE_BYTES_MAX
@@ -39,17 +45,15 @@ from p2pdeploy.trust.releases.refusals import Attack, refused
 
 __all__ = ["ControlPlane", "Offset", "open_control_plane"]
 
-CALL_TIMEOUT_S = 10.0  # small answers; a control plane that takes longer is as good as down
 BULK_TIMEOUT_S = 120.0  # a manifest of 64 MiB at 1 MB/s and some; one piece of 16 MiB
-CONNECTIONS_MAX = 7  # four deal loops, a held offer, news that goes up, one spare
-KEEPALIVE_S = 60.0  # longer than the longest pause between two calls of an idle daemon
+CONNECTIONS_MAX = 4  # a held offer, news that goes up, a manifest, one spare
+# The loops of two services that are fetched at once; those of a third wait for one of them, which
+# is held for some seconds at most.  With the others 12, of 16 that one host may have.
+DRAWING_MAX = 8
 DEAL_BYTES_MAX = 16 * 1024 * 1024  # the largest piece; several at once are small ones
 INVENTORY_BYTES_MAX = 1024 * 1024  # 1,000 hosts of 300 bytes, three times
-SMALL_BYTES_MAX = 64 * 1024
 
 T = TypeVar("T")
-
-MSGPACK = "application/x-msgpack"
 
 
 class Offset(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +70,14 @@ class _Time(msgspec.Struct, frozen=True):
 
 
 class ControlPlane:
-    """One connection pool to the control plane.  Made by :func:`open_control_plane`."""
+    """The control plane, over two pools of connections.  Made by :func:`open_control_plane`.
 
-    def __init__(self, client: httpx2.AsyncClient) -> None:
-        self._client = client
+    Deals are held until it is this host's turn, and several services draw at once: they have
+    connections of their own, so that orders and words never wait behind them.
+    """
+
+    def __init__(self, calls: Calls, drawing: Calls) -> None:
+        self._calls, self._drawing = calls, drawing
 
     async def measure_offset(self) -> Offset:
         """Ask for the time; the answer was right at some moment between asking and hearing."""
@@ -123,54 +131,32 @@ class ControlPlane:
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
         """Draw the next pieces.  No bytes unless the reply is a ``Deal``; they are unverified."""
         body = encode(request)
-        async with self._answer(
-            "POST",
-            "/v1/deal",
-            content=body,
-            headers={"Content-Type": MSGPACK},
-            timeout_s=BULK_TIMEOUT_S,
-        ) as answer:
-            head = answer.headers.get("X-Deal", "")
+        async with self._drawing.post("/v1/deal", body, timeout_s=BULK_TIMEOUT_S) as answer:
+            reply_bytes = _header(answer, "X-Deal")
             pieces = await read_body(answer, DEAL_BYTES_MAX)
-        try:
-            reply_bytes = base64.b64decode(head, validate=True)
-        except ValueError as error:
-            raise ProtocolError("the deal's header is not base64") from error
         reply: DealReply = decode(reply_bytes, DealReply, bytes_max=DEAL_REPLY_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
         return reply, pieces
 
-    async def fill(self, request: GapRequest) -> bytes:
-        """The bytes of all gaps, unverified."""
-        async with self._answer(
-            "POST",
-            "/v1/deal/gaps",
-            content=encode(request),
-            headers={"Content-Type": MSGPACK},
-            timeout_s=BULK_TIMEOUT_S,
-        ) as answer:
-            return await read_body(answer, DEAL_BYTES_MAX)
+    async def fill(self, request: GapRequest) -> tuple[GapReply, bytes]:
+        """The bytes of all gaps but those of pieces that are refused, unverified."""
+        body = encode(request)
+        async with self._drawing.post("/v1/deal/gaps", body, timeout_s=BULK_TIMEOUT_S) as answer:
+            reply_bytes = _header(answer, "X-Gaps")
+            data = await read_body(answer, DEAL_BYTES_MAX)
+        return decode(reply_bytes, GapReply, bytes_max=GAP_REPLY_BYTES_MAX), data
 
     async def outlines(self, request: OutlineRequest) -> OutlineReply:
         """The outlines of chunks of a release, unverified."""
-        async with self._answer(
-            "POST",
-            "/v1/outlines",
-            content=encode(request),
-            headers={"Content-Type": MSGPACK},
-            timeout_s=BULK_TIMEOUT_S,
-        ) as answer:
-            body = await read_body(answer, OUTLINE_REPLY_BYTES_MAX)
-        return decode(body, OutlineReply, bytes_max=OUTLINE_REPLY_BYTES_MAX)
+        body = encode(request)
+        async with self._drawing.post("/v1/outlines", body, timeout_s=BULK_TIMEOUT_S) as answer:
+            outlines = await read_body(answer, OUTLINE_REPLY_BYTES_MAX)
+        return decode(outlines, OutlineReply, bytes_max=OUTLINE_REPLY_BYTES_MAX)
 
     async def sync(self, cell: CellId, request: SyncRequest) -> SyncAnswer:
         """One half of a delegate's exchange; an offer may be held (``messages/sync.py``)."""
         held_s = request.wait_s if isinstance(request, SyncOffer) else 0.0
-        async with self._answer(
-            "POST",
-            f"/v1/cells/{cell}/sync",
-            content=encode(request),
-            headers={"Content-Type": MSGPACK},
-            timeout_s=CALL_TIMEOUT_S + held_s,
+        async with self._calls.post(
+            f"/v1/cells/{cell}/sync", encode(request), timeout_s=CALL_TIMEOUT_S + held_s
         ) as answer:
             body = await read_body(answer, FRAME_BYTES_MAX)
         return decode(body, SyncAnswer, bytes_max=FRAME_BYTES_MAX)  # pyright: ignore[reportArgumentType] a union is a type form
@@ -181,44 +167,8 @@ class ControlPlane:
         return decode(body, CellTrust, bytes_max=CELL_TRUST_BYTES_MAX)
 
     async def _get(self, path: str, *, bytes_max: int, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
-        async with self._answer("GET", path, timeout_s=timeout_s) as answer:
+        async with self._calls.get(path, timeout_s=timeout_s) as answer:
             return await read_body(answer, bytes_max)
-
-    @asynccontextmanager
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        *,
-        timeout_s: float,
-        content: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> AsyncGenerator[httpx2.Response]:
-        """Send one request; yield the answer to read from, once its status is good."""
-        request = self._client.build_request(method, path, content=content, headers=headers)
-        try:
-            with trio.fail_after(timeout_s):
-                answer = await self._client.send(request, stream=True)
-                try:
-                    if not answer.is_success:
-                        raise refusal_of(
-                            answer.status_code,
-                            await read_body(answer, SMALL_BYTES_MAX),
-                            where=str(request.url),
-                            unclear=UnavailableError,
-                        )
-                    yield answer
-                finally:
-                    await _close(answer)
-        except trio.TooSlowError as error:
-            raise UnavailableError(
-                f"no answer within {timeout_s:g} s", where=str(request.url)
-            ) from error
-        except httpx2.HTTPError as error:
-            raise UnavailableError(
-                f"control plane not reachable: {error or type(error).__name__}",
-                where=str(request.url),
-            ) from error
 
 
 @asynccontextmanager
@@ -229,37 +179,25 @@ async def open_control_plane(
 
     *context*: what we present, and that it is the control plane we talk to (``client_context``).
     """
-    limits = httpx2.Limits(
-        max_connections=CONNECTIONS_MAX,
-        max_keepalive_connections=CONNECTIONS_MAX,
-        keepalive_expiry=KEEPALIVE_S,
-    )
-    transport = httpx2.AsyncHTTPTransport(
-        local_address=address,
-        limits=limits,
-        trust_env=False,
-        verify=context,
-    )
-    async with httpx2.AsyncClient(
-        base_url=api,
-        timeout=httpx2.Timeout(None),  # trio bounds every call as a whole
-        transport=transport,
-        trust_env=False,  # no proxy of the environment stands between us and the control plane
-        follow_redirects=False,
-    ) as client:
-        yield ControlPlane(client)
-
-
-async def _close(answer: httpx2.Response) -> None:
-    with trio.move_on_after(1.0) as scope:
-        scope.shield = True  # a cancelled call must give its connection back
-        await answer.aclose()
+    async with (
+        open_calls(api, context, address, connections_max=CONNECTIONS_MAX) as calls,
+        open_calls(api, context, address, connections_max=DRAWING_MAX) as drawing,
+    ):
+        yield ControlPlane(calls, drawing)
 
 
 def _checked(data: bytes, digest: Digest) -> bytes:
     if digest_of(data) != digest:
         raise IntegrityError("the control plane sent bytes with another digest", where=digest)
     return data
+
+
+def _header(answer: httpx2.Response, name: str) -> bytes:
+    """A message in a header."""
+    try:
+        return base64.b64decode(answer.headers.get(name, ""), validate=True)
+    except ValueError as error:
+        raise ProtocolError(f"the header {name} is not base64") from error
 
 
 def _from_json(data: bytes, kind: type[T]) -> T:

@@ -21,6 +21,7 @@ __all__ = [
     "DEAL_REPLY_BYTES_MAX",
     "DEAL_REQUEST_BYTES_MAX",
     "GAPS_MAX",
+    "GAP_REPLY_BYTES_MAX",
     "GAP_REQUEST_BYTES_MAX",
     "MISSING_MAX",
     "PIECES_MAX",
@@ -30,6 +31,7 @@ __all__ = [
     "DealRequest",
     "DealtPiece",
     "Gap",
+    "GapReply",
     "GapRequest",
     "HolderHint",
     "WaitDeal",
@@ -48,6 +50,7 @@ DEAL_REQUEST_BYTES_MAX = PIECES_MAX // 4 + 4_096  # two bitmaps, missing pieces,
 
 GAPS_MAX = 64 * DEAL_PIECES_MAX  # a piece with more of them is better sent whole
 GAP_REQUEST_BYTES_MAX = GAPS_MAX * 16 + 1_024  # three numbers each, and the names
+GAP_REPLY_BYTES_MAX = 256  # 16 numbers of five bytes, and what they are
 
 
 class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
@@ -117,7 +120,8 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
 class GapRequest(msgspec.Struct, frozen=True, kw_only=True, tag="gaps?"):
     """A host asks for what it lacks of pieces that it was dealt and has in part.
 
-    The bytes follow in the body of the answer, gap after gap.
+    They are of one deal, so ``DEAL_PIECES_MAX`` pieces at most.  The bytes follow in the body of
+    the answer, gap after gap.
     """
 
     cell: CellId
@@ -129,6 +133,18 @@ class GapRequest(msgspec.Struct, frozen=True, kw_only=True, tag="gaps?"):
     def size_bytes(self) -> int:
         """Of all its gaps."""
         return sum(gap.end - gap.start for gap in self.gaps)
+
+
+class GapReply(msgspec.Struct, frozen=True, kw_only=True, tag="gaps"):
+    """The bytes of the gaps follow, but for those of ``refused``.
+
+    These pieces are not on their way to the host any more, or their gaps were sent already.
+    """
+
+    refused: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=0, lt=PIECES_MAX)], ...],
+        msgspec.Meta(max_length=DEAL_PIECES_MAX),
+    ] = ()
 
 
 class HolderHint(msgspec.Struct, frozen=True, kw_only=True, tag="holder"):

@@ -3,9 +3,11 @@
 Reading order:
 
 * :mod:`~p2pdeploy.swarm.holdings`: which host has which piece (pure)
-* :mod:`~p2pdeploy.swarm.deal_terms`, :mod:`~p2pdeploy.swarm.piece_queue`,
-  :mod:`~p2pdeploy.swarm.in_flight` and :mod:`~p2pdeploy.swarm.turns`: what dealing is told, its
-  order, what is on its way, and whose turn it is (pure)
+* :mod:`~p2pdeploy.swarm.deal_terms`, :mod:`~p2pdeploy.swarm.piece_queue` and
+  :mod:`~p2pdeploy.swarm.in_flight`: what dealing is told, its order, and what is on its way;
+  :mod:`~p2pdeploy.swarm.piece_book`: where each piece is (pure)
+* :mod:`~p2pdeploy.swarm.heard_hosts`, :mod:`~p2pdeploy.swarm.deal_times` and
+  :mod:`~p2pdeploy.swarm.turns`: who draws, how long that takes, and whose turn it is (pure)
 * :mod:`~p2pdeploy.swarm.crossings`: what comes into each cell from the others (pure)
 * :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next, and to whom (pure)
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from p2pdeploy.ids import CellId, Digest, HostName
-from p2pdeploy.messages.deal import DealReply, DealRequest, GapRequest
+from p2pdeploy.messages.deal import DealReply, DealRequest, GapReply, GapRequest
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -27,8 +27,8 @@ class DealerClient(Protocol):
         """
         ...
 
-    async def fill(self, request: GapRequest) -> bytes:
-        """The bytes of all gaps, one after the other.
+    async def fill(self, request: GapRequest) -> tuple[GapReply, bytes]:
+        """The bytes of all gaps but those of pieces that are refused, one after the other.
 
         Raises:
             P2PDeployError: no usable answer; the pieces are given up for now.

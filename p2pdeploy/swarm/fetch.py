@@ -78,9 +78,9 @@ async def fetch_release(
     """
     config = config or FetchConfig()
     partly = partly or PartlyHere({}, _no_piece)
-    taker = DealTaker(torrent, dealer, key, verify_piece, partly, config.deal_timeout_s)
     started_at = trio.current_time()
     pace = pace or DealPace(0.0, started_at)
+    taker = DealTaker(torrent, dealer, key, verify_piece, partly, pace, config.deal_timeout_s)
     loops = DealLoops(
         torrent, dealer, key, mesh, taker, partly, members, jitter, pace, config, trunk
     )

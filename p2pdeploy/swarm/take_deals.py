@@ -13,6 +13,7 @@ import trio
 from p2pdeploy.errors import IntegrityError, P2PDeployError
 from p2pdeploy.messages.deal import Deal, Gap, GapRequest
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
+from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.torrent import Torrent
 
@@ -44,6 +45,7 @@ class DealTaker:
         key: Who fetches what.
         verify_piece: Whether bytes are those of a piece.
         partly: What is here in part.
+        pace: Is told of the bytes of gaps; of those that come with a deal it knows.
         timeout_s: For the gaps of one deal.
     """
 
@@ -54,6 +56,7 @@ class DealTaker:
         key: ReleaseKey,
         verify_piece: Callable[[int, bytes], bool],
         partly: PartlyHere,
+        pace: DealPace,
         timeout_s: float,
     ) -> None:
         self._torrent = torrent
@@ -61,6 +64,7 @@ class DealTaker:
         self._key = key
         self._verify_piece = verify_piece
         self._partly = partly
+        self._pace = pace
         self._timeout_s = timeout_s
 
     async def take(self, deal: Deal, data: bytes, in_part: frozenset[int]) -> Taken:
@@ -96,11 +100,14 @@ class DealTaker:
         known = self._partly.pieces()
         taken.dropped += [piece for piece in pieces if piece not in known]  # forgotten meanwhile
         for gaps in self._partly.ask_for(piece for piece in pieces if piece in known):
-            data = await self._ask(gaps)
-            if data is None:
+            answer = await self._ask(gaps)
+            if answer is None:
                 self._give_up({gap.piece for gap in gaps}, taken)
-            else:
-                await self._complete(gaps, data, taken)
+                continue
+            refused, data = answer
+            # A neighbour may have sent one meanwhile: then the origin knows, and it is here.
+            self._give_up((piece for piece in refused if not self._torrent.has(piece)), taken)
+            await self._complete([gap for gap in gaps if gap.piece not in refused], data, taken)
 
     def _give_up(self, pieces: Iterable[int], taken: Taken) -> None:
         """Draw *pieces* whole from now on: whatever went wrong, it ends there."""
@@ -108,8 +115,8 @@ class DealTaker:
             self._partly.forget(piece)
             taken.dropped.append(piece)
 
-    async def _ask(self, gaps: list[Gap]) -> bytes | None:
-        """The bytes of *gaps*; None when they did not come."""
+    async def _ask(self, gaps: list[Gap]) -> tuple[frozenset[int], bytes] | None:
+        """Which pieces are refused, and the gaps of the others; None when these did not come."""
         request = GapRequest(
             cell=self._key.cell,
             manifest_digest=self._key.manifest_digest,
@@ -118,10 +125,13 @@ class DealTaker:
         )
         try:
             with trio.fail_after(self._timeout_s):
-                data = await self._dealer.fill(request)
+                reply, data = await self._dealer.fill(request)
         except (P2PDeployError, trio.TooSlowError):
             return None
-        return data if len(data) == request.size_bytes else None
+        self._pace.note_dealt(len(data), trio.current_time())
+        refused = frozenset(reply.refused)
+        sizes = (gap.end - gap.start for gap in gaps if gap.piece not in refused)
+        return (refused, data) if len(data) == sum(sizes) else None
 
     async def _complete(self, gaps: list[Gap], data: bytes, taken: Taken) -> None:
         try:

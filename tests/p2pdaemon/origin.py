@@ -18,7 +18,7 @@ from p2pdaemon.stage_build import BuildStager
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import NotFoundError, UnavailableError
 from p2pdeploy.ids import Digest, ServiceName, Version
-from p2pdeploy.messages.deal import Deal
+from p2pdeploy.messages.deal import Deal, GapReply
 from p2pdeploy.messages.orders import Build
 from p2pdeploy.messages.outline import OutlineReply
 from p2pdeploy.payload.build import Built
@@ -98,7 +98,8 @@ class Origin:
         assert all(
             dealer.take_gaps(request.host, piece) for piece in {gap.piece for gap in request.gaps}
         )
-        return self._send(built, gap_spans(piece_spans(built.manifest), request.gaps))
+        data = self._send(built, gap_spans(piece_spans(built.manifest), request.gaps))
+        return GapReply(), data
 
     async def outlines(self, request):
         self._ask("outlines")

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from p2pdaemon import control
 from p2pdaemon.control import ControlPlane, open_control_plane
@@ -169,3 +170,23 @@ async def test_a_deal_brings_its_reply_and_its_bytes() -> None:
 async def test_a_deal_without_a_readable_reply_is_refused(head: str) -> None:
     with pytest.raises(ProtocolError):
         await ask(Server(http("200 OK", b"", head)), lambda plane: plane.deal(REQUEST))
+
+
+async def test_deals_that_are_held_keep_nothing_else_waiting() -> None:
+    class HoldingServer(Server):
+        async def serve(self, stream: trio.SocketStream) -> None:
+            if b"/v1/deal" in await stream.receive_some():
+                await trio.sleep_forever()
+            await stream.send_all(http("200 OK", b"[]"))
+
+    async def question(plane: ControlPlane) -> list[object]:
+        async with trio.open_nursery() as nursery:
+            for _ in range(2 * control.DRAWING_MAX):
+                nursery.start_soon(plane.deal, REQUEST)
+            await wait_all_tasks_blocked(0.05)  # every connection that may is made
+            with trio.fail_after(5):
+                hosts = await plane.hosts_of(CELL)
+            nursery.cancel_scope.cancel()
+        return list(hosts)
+
+    assert await ask(HoldingServer(b""), question) == []

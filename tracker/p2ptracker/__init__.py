@@ -8,7 +8,8 @@ Reading order:
   :mod:`~p2ptracker.assembly`: how its parts are tied together
 * :mod:`~p2ptracker.registry`: the way of a release into the registry
 * :mod:`~p2ptracker.origin`: dealing a release's pieces to the fleet, each host in its turn
-  (:mod:`~p2ptracker.held_dealer`)
+  (:mod:`~p2ptracker.held_dealer`), from as many dealers as there is room for
+  (:mod:`~p2ptracker.dealer_room`); :mod:`~p2ptracker.outliner`: what changed chunks consist of
 * :mod:`~p2ptracker.authority`: the fleet's keys and certificates
 * :mod:`~p2ptracker.enrolment`: how hosts get in, stay in, and are put out
 * :mod:`~p2ptracker.releases`: releases signed by their publishers

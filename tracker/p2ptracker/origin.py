@@ -7,7 +7,7 @@ that come with every request, so dealers are dropped when idle and lost with the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 import trio
@@ -17,15 +17,24 @@ from p2pdeploy.errors import ProtocolError, RefusedError, TrustError
 from p2pdeploy.ids import CellId, Digest, target_of
 from p2pdeploy.limits import CELL_HOSTS_MAX
 from p2pdeploy.manifest import Manifest
-from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest, WaitDeal
-from p2pdeploy.messages.outline import ChunkPlace, OutlineReply, OutlineRequest
-from p2pdeploy.payload.outline import outline_of
+from p2pdeploy.messages.deal import (
+    DEAL_PIECES_MAX,
+    Deal,
+    DealReply,
+    DealRequest,
+    GapReply,
+    GapRequest,
+    WaitDeal,
+)
+from p2pdeploy.messages.outline import OutlineReply, OutlineRequest
 from p2pdeploy.payload.torrent import PieceSpan, gap_spans, piece_spans
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig, DealStatistics
 from p2pdeploy.swarm.holdings import bitmap_has
+from p2ptracker.dealer_room import OpenDealer, dealers_to_drop
 from p2ptracker.drawing_hosts import DrawingHosts
 from p2ptracker.held_dealer import HeldDealer
+from p2ptracker.outliner import Outliner
 from p2ptracker.storage.interfaces import BlobStore, Database
 from p2ptracker.storage.releases import manifest_row, published_at
 
@@ -39,7 +48,6 @@ DEALT_MAX = (
     1_024  # releases whose egress, and dealers that are remembered; somebody looks at the last few
 )
 READERS_MAX = 4  # blob reads are memory copies out of the page cache, or one disk's queue
-OUTLINERS_MAX = 1  # cutting is work for a processor, which deals must not wait for
 RESTART_SETTLE_S = (
     1.0  # hosts ask twice within it, so each one's bitmap is in before the first deal
 )
@@ -97,7 +105,7 @@ class Origin:
         self._drawing = DrawingHosts()
         self._opening = trio.Lock()
         self._readers = trio.CapacityLimiter(READERS_MAX)
-        self._outliners = trio.CapacityLimiter(OUTLINERS_MAX)
+        self._outliner = Outliner(store)
         self._bytes_counter = Counter(
             "p2p_origin_dealt_bytes", "Piece bytes sent to hosts", registry=metrics
         )
@@ -124,10 +132,7 @@ class Origin:
             NotFoundError: no such release.
             UnavailableError: the dealer's table is full of live hosts.
         """
-        if not self._is_host(request.cell, request.host):
-            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
-        table = await self._table(request.manifest_digest, target_of(request.cell))
-        table.used_at = trio.current_time()
+        table = await self._table_for(request)
         reply = await table.dealer.draw(request)
         table.used_at = trio.current_time()
         drawing = self._drawing.note(
@@ -152,27 +157,36 @@ class Origin:
         if table is not None:
             table.dealer.note_left(request.host, deal.pieces[0].piece)
 
-    async def fill(self, request: GapRequest) -> bytes:
-        """The bytes of gaps of pieces that are on their way to that host.
+    async def fill(self, request: GapRequest) -> tuple[GapReply, bytes]:
+        """The gaps of pieces that are on their way to that host.
+
+        Returns:
+            Which of the pieces are refused: they are not on their way to it (any more: perhaps it
+            has them from a neighbour by now), or their gaps were sent already.  And the bytes of
+            the gaps of the others.
 
         Raises:
             TrustError: the host is not in that cell.
-            ProtocolError: a gap is none of its piece.
-            RefusedError: a piece is not on its way to it (any more), or its gaps were sent
-                already; it drops that deal.
+            ProtocolError: a gap is none of its piece, or there are more pieces than in a deal.
+            RefusedError: none of the pieces is on its way to it.
             NotFoundError: no such release.
         """
-        if not self._is_host(request.cell, request.host):
-            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
-        table = await self._table(request.manifest_digest, target_of(request.cell))
-        table.used_at = trio.current_time()
+        table = await self._table_for(request)
         spans = gap_spans(table.spans, request.gaps)
-        for piece in sorted({gap.piece for gap in request.gaps}):
-            if not table.dealer.core.take_gaps(request.host, piece):
-                raise RefusedError(
-                    f"piece {piece} was not dealt to you, or its gaps were sent", code="not-dealt"
-                )
-        return await self._send(request.manifest_digest, table, spans)
+        pieces = sorted({gap.piece for gap in request.gaps})
+        if len(pieces) > DEAL_PIECES_MAX:
+            raise ProtocolError(f"gaps of {len(pieces)} pieces, a deal has {DEAL_PIECES_MAX}")
+        core = table.dealer.core
+        refused = tuple(piece for piece in pieces if not core.take_gaps(request.host, piece))
+        if len(refused) == len(pieces):
+            raise RefusedError(
+                "no such piece was dealt to you, or their gaps were sent", code="not-dealt"
+            )
+        wanted = [
+            span for gap, span in zip(request.gaps, spans, strict=True) if gap.piece not in refused
+        ]
+        data = await self._send(request.manifest_digest, table, wanted)
+        return GapReply(refused=refused), data
 
     async def outline(self, request: OutlineRequest) -> OutlineReply:
         """Cut chunks of a release for a host that has something of them.
@@ -181,18 +195,18 @@ class Origin:
             TrustError: the host is not in that cell.
             ProtocolError: the release has no such chunk.
             NotFoundError: no such release.
+            UnavailableError: the host was not answered yet what it asked before.
         """
-        if not self._is_host(request.cell, request.host):
-            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
-        table = await self._table(request.manifest_digest, target_of(request.cell))
-        table.used_at = trio.current_time()
+        table = await self._table_for(request)
         for chunk in request.chunks:
             known = chunk.blob_index < len(table.blobs)
             if not known or chunk.offset_bytes + chunk.size_bytes > table.sizes[chunk.blob_index]:
                 raise ProtocolError(f"no chunk of this release: {chunk}")
-        return await trio.to_thread.run_sync(
-            self._outline, table, request.chunks, limiter=self._outliners
-        )
+        ranges = [
+            (table.blobs[chunk.blob_index], chunk.offset_bytes, chunk.size_bytes)
+            for chunk in request.chunks
+        ]
+        return OutlineReply(outlines=tuple(await self._outliner.outline(request.host, ranges)))
 
     async def _send(self, digest: Digest, table: _Table, spans: list[PieceSpan]) -> bytes:
         """Read and count what leaves the origin."""
@@ -225,13 +239,13 @@ class Origin:
             for span in spans
         )
 
-    def _outline(self, table: _Table, chunks: Sequence[ChunkPlace]) -> OutlineReply:
-        return OutlineReply(
-            outlines=tuple(
-                outline_of(self._store.read(table.blobs[blob_index], offset_bytes, size_bytes))
-                for blob_index, offset_bytes, size_bytes in map(msgspec.structs.astuple, chunks)
-            )
-        )
+    async def _table_for(self, request: DealRequest | GapRequest | OutlineRequest) -> _Table:
+        """What answers *request*; raises TrustError, NotFoundError."""
+        if not self._is_host(request.cell, request.host):
+            raise TrustError(f"{request.host!r} is not a host of {request.cell!r}")
+        table = await self._table(request.manifest_digest, target_of(request.cell))
+        table.used_at = trio.current_time()
+        return table
 
     async def _table(self, digest: Digest, target: str) -> _Table:
         table = self._tables.get((digest, target))
@@ -248,7 +262,7 @@ class Origin:
         table = await trio.to_thread.run_sync(
             _load_table, self._store, digest, config, limiter=self._readers
         )
-        self._make_room(trio.current_time())
+        self._make_room(target, trio.current_time())
         self._tables[digest, target] = table
         self._note_opened(digest, target)
         return table
@@ -260,12 +274,16 @@ class Origin:
             del self._opened[next(iter(self._opened))]
             self._remembers_since = time.time()
 
-    def _make_room(self, now: float) -> None:
-        by_age = sorted(self._tables, key=lambda key: self._tables[key].used_at)
-        for position, key in enumerate(by_age):
-            is_idle = now - self._tables[key].used_at > IDLE_S
-            if is_idle or len(by_age) - position >= DEALERS_MAX:
-                del self._tables[key]
+    def _make_room(self, target: str, now: float) -> None:
+        """Drop dealers until there is room for another one of *target*."""
+        open_dealers = [
+            OpenDealer(key, now if table.dealer.is_waited_for else table.used_at)
+            for key, table in self._tables.items()
+        ]
+        for key in dealers_to_drop(
+            open_dealers, target, open_max=DEALERS_MAX, idle_since=now - IDLE_S
+        ):
+            self._tables.pop(key).dealer.close()
 
 
 def _load_table(store: BlobStore, digest: Digest, config: DealConfig) -> _Table:

@@ -16,7 +16,7 @@ from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import CellId, Digest, HostName, ServiceName
 from p2pdeploy.manifest import Blob, Manifest, digest_of
 from p2pdeploy.merkle import PieceTree
-from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapRequest
+from p2pdeploy.messages.deal import Deal, DealReply, DealRequest, GapReply, GapRequest
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.payload.torrent import PieceCheck, piece_spans, torrent_bytes
 from p2pdeploy.swarm.deal import Dealer
@@ -124,14 +124,14 @@ class Origin:
         pieces = [dealt.piece for dealt in reply.pieces if not partly >> dealt.piece & 1]
         return reply, self._send(b"".join(self.release.piece(piece) for piece in pieces))
 
-    async def fill(self, request: GapRequest) -> bytes:
+    async def fill(self, request: GapRequest) -> tuple[GapReply, bytes]:
         await trio.sleep(0.001)
         self.filled.append(request)
         assert all(
             self.dealer.take_gaps(request.host, piece)
             for piece in {gap.piece for gap in request.gaps}
         )
-        return self._send(
+        return GapReply(), self._send(
             b"".join(self.release.piece(gap.piece)[gap.start : gap.end] for gap in request.gaps)
         )
 

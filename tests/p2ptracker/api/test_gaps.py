@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import pytest
 
 from p2pdeploy.codec import decode, encode
 from p2pdeploy.ids import CellId, HostName
-from p2pdeploy.messages.deal import DealRequest, Gap, GapRequest, bitmap_of
+from p2pdeploy.messages.deal import (
+    DEAL_PIECES_MAX,
+    GAP_REPLY_BYTES_MAX,
+    DealRequest,
+    Gap,
+    GapReply,
+    GapRequest,
+    bitmap_of,
+)
 from p2pdeploy.messages.outline import (
     OUTLINE_REPLY_BYTES_MAX,
     ChunkPlace,
@@ -35,11 +45,11 @@ class Host:
         self.terms = {"cell": CELL, "manifest_digest": built.manifest_digest}
         self.host = HostName(name)
 
-    async def deal(self):
+    async def deal(self, has: tuple[int, ...] = ()):
         request = DealRequest(
             **self.terms,
             host=self.host,
-            have=bitmap_of([False] * self.count),
+            have=bitmap_of([piece in has for piece in range(self.count)]),
             partly=bitmap_of([True] * self.count),
         )
         return await self.http.post("/v1/deal", content=encode(request))
@@ -73,6 +83,34 @@ async def test_gaps_of_a_piece_that_was_not_dealt_are_refused(tracker, built) ->
     answer = await host.fill(Gap(0, 5, 10))
     assert answer.status_code == 409
     assert "not-dealt" in answer.text
+
+
+async def test_a_piece_that_is_here_by_now_costs_only_its_own_gaps(tracker, built) -> None:
+    host = Host(tracker, built)
+    for _ in range(2):
+        await host.deal()
+    await host.deal(has=(0,))
+    answer = await host.fill(Gap(0, 5, 10), Gap(1, 0, 3))
+    assert answer.status_code == 200, answer.text
+    reply = decode(b64decode(answer.headers["X-Gaps"]), GapReply, bytes_max=GAP_REPLY_BYTES_MAX)
+    assert reply == GapReply(refused=(0,))
+    assert answer.content == built.sources.pread(*piece_spans(built.manifest)[1])[:3]
+
+
+async def test_gaps_of_more_pieces_than_a_deal_has_are_refused(tracker, built) -> None:
+    host = Host(tracker, built)
+    await host.deal()
+    gaps = [Gap(piece, 0, 1) for piece in range(DEAL_PIECES_MAX + 1)]
+    assert (await host.fill(*gaps)).status_code == 400
+
+
+async def test_a_host_asks_for_outlines_one_request_at_a_time(tracker, built) -> None:
+    outliner = tracker.plane.origin._outliner
+    with outliner._one_of(HostName("h01")):
+        answer = await Host(tracker, built).outline(ChunkPlace(0, 0, 3_000))
+        assert (answer.status_code, "outlining" in answer.text) == (503, True)
+        assert (await Host(tracker, built, "h02").outline(ChunkPlace(0, 0, 9))).status_code == 200
+    assert (await Host(tracker, built).outline(ChunkPlace(0, 0, 3_000))).status_code == 200
 
 
 @pytest.mark.parametrize(

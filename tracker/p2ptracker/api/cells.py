@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from p2pdeploy.messages.sync import SyncOffer, SyncRequest
 from p2pdeploy.topology import Host
 from p2pdeploy.trust.identity import HostId
 from p2ptracker.api.authorise import peer_in, require_host, require_member
+from p2ptracker.api.connected import while_connected
 from p2ptracker.api.routes import get, post
 from p2ptracker.control_plane import ControlPlane
 
@@ -98,7 +100,9 @@ def _sync_handler(plane: ControlPlane) -> ControllerRouterHandler:
         kind = "offer" if isinstance(words, SyncOffer) else "exchange"
         plane.metrics.syncs.labels(cell=cell, kind=kind).inc()
         answer = replica.sync(words, now=trio.current_time(), wall_s=time.time())
-        if isinstance(words, SyncOffer) and await plane.held_offers.hold(replica.news, words):
+        if isinstance(words, SyncOffer) and await while_connected(
+            request, partial(plane.held_offers.hold, replica.news, words)
+        ):
             answer = replica.answer(words)
         return encode(answer)
 
@@ -112,32 +116,42 @@ def _deal_handlers(plane: ControlPlane) -> list[ControllerRouterHandler]:
         wanted = decode(body, DealRequest, bytes_max=DEAL_REQUEST_BYTES_MAX)
         require_host(peer_in(request.scope), wanted.host)
         plane.spreads.hear(wanted)  # now: the answer may take seconds
-        reply, data = await plane.origin.deal(wanted)
-        header = base64.b64encode(encode(reply)).decode()
+        reply, data = await while_connected(request, partial(plane.origin.deal, wanted))
 
         async def note_left() -> None:
             if isinstance(reply, Deal):
                 plane.origin.note_left(wanted, reply)
 
-        return Response(
-            data,
-            headers={"X-Deal": header},
-            media_type=_OCTETS,
-            background=BackgroundTask(note_left),
-        )
+        return _with_bytes("X-Deal", encode(reply), data, BackgroundTask(note_left))
 
     @post("/deal/gaps", "host", media_type=_OCTETS, body_bytes_max=GAP_REQUEST_BYTES_MAX)
     async def fill_gaps(request: Request[Any, Any, Any], body: RawBody) -> Response[bytes]:
-        """Send what a host lacks of pieces that it was dealt and has in part."""
+        """Send what a host lacks of pieces that it was dealt and has in part.
+
+        X-Gaps says what is refused (msgpack, base64); the bytes of the others are the body.
+        """
         wanted = decode(body, GapRequest, bytes_max=GAP_REQUEST_BYTES_MAX)
         require_host(peer_in(request.scope), wanted.host)
-        return Response(await plane.origin.fill(wanted), media_type=_OCTETS)
+        reply, data = await while_connected(request, partial(plane.origin.fill, wanted))
+        return _with_bytes("X-Gaps", encode(reply), data)
 
     @post("/outlines", "host", media_type=_MSGPACK, body_bytes_max=OUTLINE_REQUEST_BYTES_MAX)
     async def outline_chunks(request: Request[Any, Any, Any], body: RawBody) -> bytes:
         """Say which small parts some chunks of a release consist of (messages/outline.py)."""
         wanted = decode(body, OutlineRequest, bytes_max=OUTLINE_REQUEST_BYTES_MAX)
         require_host(peer_in(request.scope), wanted.host)
-        return encode(await plane.origin.outline(wanted))
+        return encode(await while_connected(request, partial(plane.origin.outline, wanted)))
 
     return [deal_pieces, fill_gaps, outline_chunks]
+
+
+def _with_bytes(
+    header: str, reply: bytes, data: bytes, afterwards: BackgroundTask | None = None
+) -> Response[bytes]:
+    """A reply in *header*, and what follows it as the body; *afterwards* runs when it has left."""
+    return Response(
+        data,
+        headers={header: base64.b64encode(reply).decode()},
+        media_type=_OCTETS,
+        background=afterwards,
+    )
