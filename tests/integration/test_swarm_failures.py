@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration import small_lab
 from tests.integration.namespaces import why_not
 
 _WHY_NOT = why_not()
@@ -21,44 +17,13 @@ pytestmark = [
     pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT),
 ]
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 HOSTS, MBIT, MIB = 4, 20.0, 8
 SLOW_HOST_S = MIB * 8.39 / (MBIT / 10)  # what its own cable takes; 3.4 s for everybody else
 
-RUN = """
-import json, sys
-from pathlib import Path
-from lab.goodput import Goodput
-from lab.measure import Work, measure_fault
-from lab.network import Network
-from lab.plan import plan_lab
-from lab.world import enter_world
-from local_fleet import make_payload, scratch_folder
-enter_world()
-fault, shape = sys.argv[1], json.loads(sys.argv[2])
-hosts, mbit, mib = shape.pop("hosts"), shape.pop("mbit"), shape.pop("mib")
-network = Network(plan_lab(hosts=hosts, mbit=mbit, **shape))
-network.make()
-with scratch_folder() as folder:
-    payload = make_payload(folder / "tree", mib << 20)
-    goodput = Goodput(mbit=0.95 * mbit, efficiency=0.95, bytes_per_payload_byte=1.05)
-    work = Work(network=network, folder=folder, payload=payload, mib=mib, goodput=goodput)
-    print(json.dumps(measure_fault(work, fault)))
-"""
-
 
 def strike(fault: str, **shape: float) -> dict[str, Any]:
-    """The line of a fault; it ends with an error when a host that counts does not get there."""
-    asked = {"hosts": HOSTS, "mbit": MBIT, "mib": MIB, **shape}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, fault, json.dumps(asked)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    """The line of *fault* in a lab of this size."""
+    return small_lab.strike(fault, **{"hosts": HOSTS, "mbit": MBIT, "mib": MIB, **shape})
 
 
 def test_an_origin_that_is_gone_for_a_while_delays_and_sends_little_twice() -> None:
