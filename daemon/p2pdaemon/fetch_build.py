@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 
@@ -169,7 +170,7 @@ class BuildFetcher:
             members=self._mesh.addresses,
             jitter=self._rng,
             pace=self._pace,
-            trunk=self._torrents.trunk_of(digest, manifest),
+            open_trunk=partial(self._torrents.open_trunk, digest, manifest, here.gaps),
             reused_bytes=here.reused_bytes,
             partly=PartlyHere(here.gaps, self._store.piece_reader(digest, manifest).read),
         )

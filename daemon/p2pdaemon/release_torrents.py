@@ -13,6 +13,7 @@ import trio
 from p2pdaemon.mesh import CellMesh
 from p2pdaemon.release_parts import disk_hop
 from p2pdaemon.store import ReleaseStore
+from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import Digest
 from p2pdeploy.manifest import Manifest
 from p2pdeploy.messages.swarm import SourceBytes
@@ -22,7 +23,7 @@ from p2pdeploy.payload.torrent import piece_count, torrent_bytes
 from p2pdeploy.payload.verified_pieces import VerifiedPieces
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.torrent import Torrent
-from p2pdeploy.swarm.trunk import Trunk, trunk_bytes
+from p2pdeploy.swarm.trunk import Trunk
 
 __all__ = ["ReleaseTorrents"]
 
@@ -43,7 +44,8 @@ class ReleaseTorrents:
         self._torrents: dict[Digest, Torrent] = {}
         self._trunks: dict[Digest, Torrent] = {}
         self._left = SourceBytes()  # of torrents that were dropped
-        self._adding = trio.Lock()  # the session refuses one torrent twice
+        # The session refuses one torrent twice, and nothing may be added to what is dropped.
+        self._changing = trio.Lock()
 
     def __len__(self) -> int:
         return len(self._torrents)
@@ -54,13 +56,14 @@ class ReleaseTorrents:
 
     def received(self) -> SourceBytes:
         """What was fetched since this daemon began, by source; only rises."""
-        trunks = (trunk_bytes(trunk, self._mesh.addresses()) for trunk in self._trunks.values())
-        return sum((*map(self._received, self._torrents.values()), *trunks), self._left)
+        return sum(
+            map(self._received, (*self._torrents.values(), *self._trunks.values())), self._left
+        )
 
     async def add(
         self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
     ) -> Torrent:
-        """Begin to exchange pieces of a release that is in no torrent here.
+        """Begin to exchange pieces of a release that is in no torrent here, in its group.
 
         Args:
             digest: The release's.
@@ -71,16 +74,32 @@ class ReleaseTorrents:
         Raises:
             As ``Session.add``.
         """
-        async with self._adding:
-            return await self._add_both(digest, manifest, have, gaps)
+        async with self._changing:
+            torrent = await self._add(digest, manifest, have, gaps)
+            self._torrents[digest] = torrent
+            return torrent
 
-    def trunk_of(self, digest: Digest, manifest: Manifest) -> Trunk | None:
-        """The way of a release between groups; None when it was added while there was one."""
-        trunk = self._trunks.get(digest)
-        if trunk is None:
-            return None
-        reader = VerifiedPieces(manifest, list(self._paths(digest, manifest).values()))
-        return Trunk(self._torrents[digest], trunk, self._mesh, reader.read)
+    async def open_trunk(self, digest: Digest, manifest: Manifest, gaps: Gaps) -> Trunk:
+        """Begin to exchange pieces of a release that is fetched here between groups too.
+
+        Args:
+            digest: The release's; it was added.
+            manifest: Its checked manifest.
+            gaps: As it was added with; what was completed since is known.
+
+        Raises:
+            As ``Session.add``, and UnavailableError: it was dropped meanwhile.
+        """
+        async with self._changing:
+            torrent = self._torrents.get(digest)
+            if torrent is None:
+                raise UnavailableError("the torrent was removed", code="torrent-removed")
+            if digest not in self._trunks:
+                have = torrent.have_list()
+                left = {piece: ranges for piece, ranges in gaps.items() if not have[piece]}
+                self._trunks[digest] = await self._add_trunk(digest, manifest, have, left)
+            reader = VerifiedPieces(manifest, list(self._paths(digest, manifest).values()))
+            return Trunk(torrent, self._trunks[digest], self._mesh, reader.read)
 
     async def seed(self, digest: Digest, manifest: Manifest) -> None:
         """Offer a release that is staged whole; nothing happens when it is offered already.
@@ -88,9 +107,9 @@ class ReleaseTorrents:
         Raises:
             As ``Session.add``.
         """
-        async with self._adding:
+        async with self._changing:
             if digest not in self._torrents:
-                await self._add_both(digest, manifest, [True] * piece_count(manifest), {})
+                await self._seed_both(digest, manifest)
 
     def without_whole_trunk(self) -> list[Digest]:
         """What is here whole, and between groups in part or not at all."""
@@ -109,7 +128,7 @@ class ReleaseTorrents:
         Raises:
             As ``Session.add``.
         """
-        async with self._adding:
+        async with self._changing:
             if digest in self.without_whole_trunk():
                 await self._drop_trunk(digest)
                 have = [True] * piece_count(manifest)
@@ -117,34 +136,32 @@ class ReleaseTorrents:
 
     async def drop(self, digest: Digest) -> None:
         """Leave the swarm of *digest*; what was fetched stays on the disk, and counts on."""
-        await self._drop_trunk(digest)
-        torrent = self._torrents.pop(digest, None)
-        if torrent is not None:
-            self._left += self._received(torrent)
-            await torrent.remove()
+        async with self._changing:
+            await self._drop_trunk(digest)
+            torrent = self._torrents.pop(digest, None)
+            if torrent is not None:
+                self._left += self._received(torrent)
+                await torrent.remove()
 
     def _received(self, torrent: Torrent) -> SourceBytes:
-        progress = torrent.fetch_progress(self._mesh.addresses())
-        return progress.received if progress is not None else SourceBytes()
+        return torrent.received(self._mesh.addresses())
 
-    async def _add_both(
-        self, digest: Digest, manifest: Manifest, have: list[bool], gaps: Gaps
-    ) -> Torrent:
-        torrent = await self._add(digest, manifest, have, gaps)
+    async def _seed_both(self, digest: Digest, manifest: Manifest) -> None:
+        have = [True] * piece_count(manifest)
+        torrent = await self._add(digest, manifest, have, {})
         try:
             if self._mesh.has_trunk():
-                self._trunks[digest] = await self._add_trunk(digest, manifest, have, gaps)
+                self._trunks[digest] = await self._add_trunk(digest, manifest, have, {})
         except BaseException:
             with trio.CancelScope(shield=True):
                 await torrent.remove()
             raise
         self._torrents[digest] = torrent
-        return torrent
 
     async def _drop_trunk(self, digest: Digest) -> None:
         trunk = self._trunks.pop(digest, None)
         if trunk is not None:
-            self._left += trunk_bytes(trunk, self._mesh.addresses())
+            self._left += self._received(trunk)
             await trunk.remove()
 
     def _paths(self, digest: Digest, manifest: Manifest) -> dict[str, Path]:

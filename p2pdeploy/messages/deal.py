@@ -63,7 +63,7 @@ class DealRequest(msgspec.Struct, frozen=True, kw_only=True, tag="deal?"):
     ``fresh``: the host has just looked at its disk; what it said before, and deals under way to
     it, count no more.  (Other requests may overtake each other, so they only ever add.)
     ``completed``: the host has everything; it only reports.  ``paused``: so does one that may not
-    draw now, because it keeps to a rate.
+    draw now, because it keeps to a rate, or that is still receiving what it was dealt.
     ``progress``: the host's own figures; no deal depends on them.
     ``stripes``: those it draws pieces of, one bit each; all where the cell has no groups.
     """

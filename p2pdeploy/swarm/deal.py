@@ -74,6 +74,7 @@ class Dealer:
         assert 0 < len(piece_sizes) <= PIECES_MAX
         self._sizes = array("I", piece_sizes)
         self._largest_bytes = max(piece_sizes)
+        self._piece_bytes = sum(piece_sizes) // len(piece_sizes)  # on average
         self._config = config or DealConfig()
         self._hosts = HeardHosts(self._config.silent_s)
         self._pieces = PieceBook(len(piece_sizes))
@@ -322,7 +323,7 @@ class Dealer:
 
     def _not_crossing(self, host: HeardHost, now: float) -> int:
         """What other cells have and do not bring to that of *host*, and nobody is sent now."""
-        longest_s = self._config.timeout_s(host.last_deal_s, self._times.usual_s)
+        longest_s = self._config.timeout_s(host.last_deal_s, self._times.usual_s, 0)
         patience_s = max(self._config.cut_off_s, longest_s)
         lacked = self._crossings.cut_off(host.cell, self._holdings.held, now, patience_s)
         return without(lacked, self._in_flight.bits)
@@ -351,7 +352,8 @@ class Dealer:
 
     def _deal(self, name: HostName, host: HeardHost, pieces: list[int], now: float) -> Deal:
         usual_s = self._times.usual_s
-        expires_at = now + self._config.timeout_s(host.last_deal_s, usual_s)
+        underway_bytes = (len(self._in_flight) + len(pieces)) * self._piece_bytes
+        expires_at = now + self._config.timeout_s(host.last_deal_s, usual_s, underway_bytes)
         turn_s = self._config.turn_hold_s(usual_s)
         bitset = sum(1 << piece for piece in pieces)
         self._crossings.note_dealt(host.cell, bitset, self._holdings.held)

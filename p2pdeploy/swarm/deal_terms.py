@@ -10,6 +10,7 @@ from p2pdeploy.swarm.holdings import bitset_of
 
 __all__ = [
     "TAKE_BACKS_MAX",
+    "UPLINK_BYTES_PER_S_MIN",
     "WAIT_MAX_S",
     "WAIT_MIN_S",
     "DealConfig",
@@ -19,6 +20,8 @@ __all__ = [
 
 DEAL_FACTOR_MAX = 16.0  # a megabyte: with two loops a host can draw 40 MB/s of small pieces
 GROWTH_MAX = 2.0  # from one deal to the next
+# Slower than 4 Mbit/s for a whole cell the origin may send first deals twice.
+UPLINK_BYTES_PER_S_MIN = 500_000
 WAIT_MIN_S = 0.1  # a host that must wait asks at most ten times a second
 TAKE_BACKS_MAX = 4  # a daemon that is started again and again, by hand
 WAIT_MAX_S = 2.0  # and stays well inside silent_s, so that it is not taken for dead
@@ -39,7 +42,8 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
     again.
     ``turn_hold_factor``: a deal holds its turn for so many times as long as deals usually take, or
     should; then others go on, and it is waited for all the same.
-    ``first_deal_timeout_s``: for a host that never finished one; all hosts start at once.
+    ``first_deal_timeout_s``: for a host that never finished one, and what the bytes on their way
+    take besides; all hosts start at once.
     ``slow_factor``: no deal is waited for longer than so many times as long as deals usually take,
     however slow its host says it is, unless ``first_deal_timeout_s`` is longer: the piece is dealt
     to another host as well.
@@ -80,10 +84,17 @@ class DealConfig(msgspec.Struct, frozen=True, kw_only=True):
         wanted = last_bytes * min(self.confirm_s / max(last_deal_s, 1e-3), GROWTH_MAX)
         return int(min(max(wanted, self.deal_bytes), self.deal_bytes * DEAL_FACTOR_MAX))
 
-    def timeout_s(self, last_deal_s: float, usual_s: float) -> float:
-        """How long a host has for a deal whose last one took *last_deal_s*; 0 if it had none."""
+    def timeout_s(self, last_deal_s: float, usual_s: float, underway_bytes: int) -> float:
+        """How long a host has for a deal.
+
+        Args:
+            last_deal_s: What its last one took; 0 if it had none.
+            usual_s: What deals usually take.
+            underway_bytes: Of all deals on their way, this one included: they share one uplink.
+        """
         if not last_deal_s:
-            return self.first_deal_timeout_s
+            wanted_s = self.first_deal_timeout_s + underway_bytes / UPLINK_BYTES_PER_S_MIN
+            return min(wanted_s, self.timeout_max_s)
         longest_s = max(self.slow_factor * usual_s, self.first_deal_timeout_s)
         wanted_s = max(self.timeout_factor * last_deal_s, self.timeout_min_s)
         return min(wanted_s, longest_s, self.timeout_max_s)

@@ -4,12 +4,15 @@
   to draw, or the origin is down, one loop goes on asking for all, with jitter.
 * The neighbours are pushed into libtorrent again and again; it connects to those it lacks.  When
   the group gets nothing for ten seconds, so are hosts of other groups.
-* Where there are groups, the trunk brings this host's stripes from other groups meanwhile.
+* Once there are groups, the trunk brings this host's stripes from other groups meanwhile.  It ends
+  after the release is whole here and what others still lack of it was handed over.
 * Once the dealer has nothing new, pieces that no connected neighbour had for five seconds are
   asked for by number.  (Before that most pieces are with nobody: they are not lost, just undealt.)
 * While the neighbours together have all that we lack, next to nothing is drawn: a dealer that was
   restarted has forgotten that they do.
-* A host that keeps to a rate draws no faster; meanwhile it reports, or it would be taken for dead.
+* A host that keeps to a rate draws no faster.
+* Who has asked for nothing for a while reports, or it would be taken for dead, and what it was
+  dealt be dealt again.
 
 Memory: one deal per loop, plus what libtorrent queues (``settings``).
 """
@@ -17,7 +20,7 @@ Memory: one deal per loop, plus what libtorrent queues (``settings``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -39,6 +42,8 @@ from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh
 from p2pdeploy.swarm.nearby import Nearby
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere, bitmap_of_pieces
+from p2pdeploy.swarm.report_due import ReportDue
+from p2pdeploy.swarm.stripes import ALL_STRIPES
 from p2pdeploy.swarm.take_deals import DealTaker, Taken
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.trunk import Trunk
@@ -46,7 +51,10 @@ from p2pdeploy.swarm.trunk import Trunk
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["DealLoops"]
+__all__ = ["DealLoops", "OpenTrunk"]
+
+OpenTrunk = Callable[[], Awaitable[Trunk]]
+"""Begins to exchange a release between groups; raises P2PDeployError when that fails."""
 
 REFUSALS_MAX = 8  # wrong pieces in a row before the origin's copy counts as corrupt
 STORE_S = 30.0  # hashing and writing one piece; a disk slower than this is a fault of its own
@@ -68,7 +76,7 @@ class DealLoops:
         jitter: Spreads retries.
         pace: Says when to draw; of all fetches of this host.
         config: Times and numbers.
-        trunk: Between groups, if there are several.
+        open_trunk: Gives the way between groups, once there are several; None: no trunk.
     """
 
     def __init__(
@@ -83,19 +91,22 @@ class DealLoops:
         jitter: Random,
         pace: DealPace,
         config: FetchConfig,
-        trunk: Trunk | None = None,
+        open_trunk: OpenTrunk | None = None,
     ) -> None:
         self._torrent = torrent
         self._dealer = dealer
         self._key = key
         self._mesh = mesh
-        self._trunk = trunk
+        self._open_trunk = open_trunk
+        self._trunk: Trunk | None = None
+        self._grouped = trio.Event()  # there are other groups
         self._taker = taker
         self._partly = partly
         self._members = members
         self._jitter = jitter
         self._pace = pace
-        self._pacing = trio.Lock()  # one loop waits and reports for all
+        self._pacing = trio.Lock()  # one loop after the other pays off what it drew
+        self._due = ReportDue(config.heard_s, config.confirm_s, trio.current_time())
         self._config = config
         self._exhausted = False  # the dealer had nothing new when it was last asked
         self._nearby = Nearby(torrent)
@@ -108,34 +119,59 @@ class DealLoops:
         self.refused = 0
         self._fault: P2PDeployError | None = None
 
+    @property
+    def trunk_bytes(self) -> int:
+        """Payload received from other groups."""
+        return 0 if self._trunk is None else self._trunk.peer_bytes
+
     async def run(self) -> None:
         piece_bytes = self._torrent.size_bytes // max(self._torrent.piece_count, 1)
         self._pace.begin(piece_bytes, trio.current_time())
         async with trio.open_nursery() as nursery:
+            if self._open_trunk is not None:
+                nursery.start_soon(self._carry, self._open_trunk, nursery.cancel_scope)
+            await self._fetch()
+            if self._torrent.complete:
+                await self._end()
+            nursery.cancel_scope.cancel()
+        if not self._torrent.complete:
+            assert self._fault is not None, "a fetch ends when all is here or something failed"
+            raise self._fault
+
+    async def _fetch(self) -> None:
+        """Return when all is here, or with a fault."""
+        async with trio.open_nursery() as nursery:
             for number in range(self._config.deal_loops):
                 nursery.start_soon(self._draw_deals, number, nursery.cancel_scope)
             nursery.start_soon(self._push_neighbours)
-            if self._trunk is not None:
-                nursery.start_soon(self._carry, self._trunk, nursery.cancel_scope)
+            nursery.start_soon(self._keep_reporting)
             try:
                 await self._torrent.wait_complete()
             except UnavailableError as error:
                 self._fault = error
             nursery.cancel_scope.cancel()
-        if self._fault is not None and not self._torrent.complete:
-            raise self._fault
+
+    async def _end(self) -> None:
+        """All is here: tell the figures, and leave nothing undone that others wait for."""
         await self._torrent.refresh()
         await self._torrent.look_at_peers()
-        if self._trunk is not None:
-            await self._trunk.look_at_peers()
-        await self._report_completed()
+        async with trio.open_nursery() as nursery:
+            if self._trunk is not None:
+                await self._trunk.look_at_peers()
+                nursery.start_soon(self._trunk.drain)
+            await self._report_completed()
 
-    async def _carry(self, trunk: Trunk, cancel_scope: trio.CancelScope) -> None:
+    async def _carry(self, open_trunk: OpenTrunk, cancel_scope: trio.CancelScope) -> None:
+        """Once there are other groups, exchange this host's stripes with them."""
         try:
-            await trunk.carry()
-        except* UnavailableError as errors:
-            self._fault = UnavailableError(str(errors.exceptions[0]), code="trunk-failed")
-            cancel_scope.cancel()
+            await self._grouped.wait()
+            self._trunk = await open_trunk()
+            self._trunk.look_again()
+            await self._trunk.carry()
+        except* P2PDeployError as errors:
+            if not self._torrent.complete:
+                self._fault = UnavailableError(str(errors.exceptions[0]), code="trunk-failed")
+                cancel_scope.cancel()
 
     async def _push_neighbours(self) -> None:
         while True:
@@ -146,6 +182,8 @@ class DealLoops:
                 if neighbour.name != self._key.host:
                     self._torrent.connect(neighbour.address, neighbour.port)
             await self._torrent.look_at_peers()
+            if self._mesh.has_trunk():
+                self._grouped.set()
             if self._trunk is not None:
                 self._trunk.look_again()
                 await self._trunk.look_at_peers()
@@ -168,8 +206,8 @@ class DealLoops:
             missing=tuple(missing[:MISSING_MAX]),
             dropped=tuple(self._dropped[:MISSING_MAX]),
             partly=bitmap_of_pieces(in_part, self._torrent.piece_count),
-            stripes=self._mesh.stripes(),
-            fresh=self._fresh,
+            stripes=ALL_STRIPES if self._open_trunk is None else self._mesh.stripes(),
+            fresh=self._fresh and not paused,  # else it would end the first deal, under way
             completed=completed,
             progress=self._progress(completed=completed),
             paused=paused,
@@ -219,29 +257,34 @@ class DealLoops:
         cancel_scope.cancel()
 
     async def _keep_pace(self) -> None:
-        """Return when a deal may be drawn.
-
-        Raises:
-            P2PDeployError, TooSlowError: no answer to a report; it is tried again later.
-        """
+        """Return when a deal may be drawn."""
         async with self._pacing:
-            reported_at = float("-inf")
-            while (wait_s := self._pace.wait_s(trio.current_time())) > 0:
-                if trio.current_time() - reported_at >= self._config.all_dealt_s:
-                    reported_at = trio.current_time()
-                    await self._ask(frozenset(), paused=True)
+            # Looked at again and again: another rate, and what peers bring, change it.
+            while (wait_s := self._pace.wait_s(trio.current_time())) > 0:  # noqa: ASYNC110
                 await trio.sleep(min(wait_s, self._config.pace_s))
+
+    async def _keep_reporting(self) -> None:
+        """Be heard while nothing is asked for."""
+        while True:
+            await trio.sleep(self._config.confirm_s)
+            if trio.current_time() < self._due.at:
+                continue
+            try:
+                await self._ask(frozenset(), paused=True)
+            except (P2PDeployError, trio.TooSlowError):
+                continue  # it is due again: the loops tell when the origin is back
 
     async def _ask(
         self, in_part: frozenset[int], *, paused: bool = False
     ) -> tuple[DealReply, bytes]:
         request = self._request(in_part=in_part, paused=paused)
+        self._due.note_asked(trio.current_time())
         with trio.fail_after(self._config.deal_timeout_s):
             reply, data = await self._dealer.deal(request)
         self._pace.note_dealt(len(data), trio.current_time())
         if isinstance(reply, Deal | WaitDeal):
             self._pace.note_drawing(reply.drawing, trio.current_time())
-        self._fresh = False
+        self._fresh = self._fresh and paused
         self._dropped = [piece for piece in self._dropped if piece not in request.dropped]
         return reply, data
 
@@ -278,6 +321,7 @@ class DealLoops:
         with trio.move_on_after(STORE_S):
             for piece in taken.pieces:
                 await self._wait_stored(piece)
+                self._due.note_stored(trio.current_time())
 
     def _resume_others(self, number: int, taken: list[int]) -> None:
         """There was something to draw: all loops draw."""

@@ -14,13 +14,12 @@ import trio
 
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
-from p2pdeploy.swarm.draw_deals import DealLoops
+from p2pdeploy.swarm.draw_deals import DealLoops, OpenTrunk
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.take_deals import DealTaker
 from p2pdeploy.swarm.torrent import Torrent
-from p2pdeploy.swarm.trunk import Trunk
 
 if TYPE_CHECKING:
     from random import Random
@@ -48,7 +47,7 @@ async def fetch_release(
     members: Callable[[], Members],
     jitter: Random,
     pace: DealPace | None = None,
-    trunk: Trunk | None = None,
+    open_trunk: OpenTrunk | None = None,
     reused_bytes: int = 0,
     partly: PartlyHere | None = None,
     config: FetchConfig | None = None,
@@ -66,7 +65,7 @@ async def fetch_release(
         members: Where each address of the cell is, for the figures.
         jitter: Spreads the retries of many hosts.
         pace: Of all fetches of this host; None: as fast as can be.
-        trunk: Between groups; None while there is one group.
+        open_trunk: Called once there are other groups; None: pieces come from this group alone.
         reused_bytes: Only passed on into the report.
         partly: Pieces that are here in part, as the torrent was told.
         config: Times and numbers.
@@ -82,14 +81,14 @@ async def fetch_release(
     pace = pace or DealPace(0.0, started_at)
     taker = DealTaker(torrent, dealer, key, verify_piece, partly, pace, config.deal_timeout_s)
     loops = DealLoops(
-        torrent, dealer, key, mesh, taker, partly, members, jitter, pace, config, trunk
+        torrent, dealer, key, mesh, taker, partly, members, jitter, pace, config, open_trunk
     )
-    dealt_bytes, peer_bytes = torrent.dealt_bytes, _peer_bytes(torrent, trunk)
+    dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
     torrent.clear_fault()
     await loops.run()
     return FetchReport(
         dealt_bytes=torrent.dealt_bytes - dealt_bytes,
-        peer_bytes=_peer_bytes(torrent, trunk) - peer_bytes,
+        peer_bytes=torrent.peer_bytes - peer_bytes + loops.trunk_bytes,
         reused_bytes=reused_bytes,
         duration_s=trio.current_time() - started_at,
         refused_deals=loops.refused,
@@ -98,7 +97,3 @@ async def fetch_release(
 
 def _no_piece(piece: int) -> bytes:
     raise AssertionError(f"piece {piece} is not here in part")
-
-
-def _peer_bytes(torrent: Torrent, trunk: Trunk | None) -> int:
-    return torrent.peer_bytes + (trunk.peer_bytes if trunk else 0)

@@ -31,6 +31,10 @@ class Mesh(Protocol):
         """Hosts of any group of its cell, for when its own group gets nothing."""
         ...
 
+    def has_trunk(self) -> bool:
+        """Whether there are other groups, so that pieces come in by stripes."""
+        ...
+
     def trunk(self) -> Sequence[Neighbour]:
         """The carriers in other groups that it exchanges its stripes with."""
         ...
@@ -51,8 +55,10 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``missing_s``: how long nobody near must have had a piece before it is asked for by number.
     ``stalled_s``: without a new piece for so long, hosts of other groups are neighbours as well.
     ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
-    ``all_dealt_s``: how often to report when the dealer has nothing more; below the silence after
-    which it takes a host for dead.
+    ``all_dealt_s``: how often to ask when the dealer has nothing more.
+    ``heard_s``: who has asked for nothing for so long reports: twice within the silence after which
+    the dealer takes a host for dead, and longer than it holds a request.
+    ``confirm_s``: what was dealt is told that soon, within half of the time a deal has at least.
     ``pace_s``: how soon another rate shows in a fetch that waits.
     """
 
@@ -63,6 +69,8 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
     retry_min_s: float = 0.25
     retry_max_s: float = 5.0
     all_dealt_s: float = 3.0
+    heard_s: float = 4.5
+    confirm_s: float = 0.5
     pace_s: float = 1.0
     deal_timeout_s: float = 120.0
 

@@ -16,7 +16,16 @@ import msgspec
 from p2pdeploy.errors import ProtocolError
 from p2pdeploy.ids import HostName
 
-__all__ = ["Change", "Holdings", "bitmap_has", "bits_of", "bitset_of", "rising", "without"]
+__all__ = [
+    "Change",
+    "Holdings",
+    "bitmap_has",
+    "bits_of",
+    "bitset_of",
+    "flags_of",
+    "rising",
+    "without",
+]
 
 # Turns "first piece in the highest bit" into "piece k is bit k" byte by byte.
 _MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -128,6 +137,11 @@ def rising(bitset: int) -> Iterator[int]:
         low = bitset & -bitset
         yield low.bit_length() - 1
         bitset ^= low
+
+
+def flags_of(bitset: int, piece_count: int) -> list[bool]:
+    """One truth value for each of the first *piece_count* bits, the lowest first."""
+    return [digit == "1" for digit in reversed(f"{bitset:0{piece_count}b}")]
 
 
 def bits_of(bitset: int) -> list[int]:

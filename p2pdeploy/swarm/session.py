@@ -160,7 +160,9 @@ class Session:
         layout = params.ti.layout()
         handle = self._session.add_torrent(params)
         present(handle, self._identity)
-        torrent = Torrent(handle, layout, self._remove, self._touch, self._peaks)
+        torrent = Torrent(
+            handle, layout, self._remove, self._touch, self._peaks, wants_all=wants_all
+        )
         try:
             await self._torrents.enter(handle, torrent, where=str(params.save_path))
         except BaseException:
@@ -255,12 +257,9 @@ class Session:
         """Once a second, and only while something downloads, ask for statistics."""
         while True:
             await self._work.wait()
-            busy = self._torrents.incomplete()
+            busy = self._torrents.fetching()
             for torrent in busy:
-                try:
-                    torrent.ask_availability()
-                except RuntimeError as error:  # of this torrent: the session has others
-                    torrent.note_failure(error)
+                _ask_availability(torrent)
             self._session.post_torrent_updates(0)
             if not busy:
                 self._work = trio.Event()
@@ -285,6 +284,15 @@ class Session:
         """Refuse *address* for good: libtorrent's own ban covers one port, and peers call back."""
         self._admission.ban(address)
         self._session.set_ip_filter(self._admission.to_filter())
+
+
+def _ask_availability(torrent: Torrent) -> None:
+    """Only where all pieces are wanted: between groups nobody asks what others have."""
+    if torrent.wants_all:
+        try:
+            torrent.ask_availability()
+        except RuntimeError as error:  # of this torrent: the session has others
+            torrent.note_failure(error)
 
 
 def _all_limited() -> Any:

@@ -13,13 +13,14 @@ from typing import Any
 
 import libtorrent as lt
 import trio
+from msgspec.structs import replace
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.messages.deal import bitmap_of
-from p2pdeploy.messages.swarm import FetchProgress, Members
+from p2pdeploy.messages.swarm import FetchProgress, Members, SourceBytes
 from p2pdeploy.swarm.faults import disk_fault
 from p2pdeploy.swarm.fetch_meter import FetchMeter
-from p2pdeploy.swarm.holdings import bits_of, bitset_of
+from p2pdeploy.swarm.holdings import bits_of, bitset_of, flags_of
 from p2pdeploy.swarm.peer_traffic import PeerSeen
 from p2pdeploy.swarm.progress import Progress
 from p2pdeploy.swarm.rate_meter import LinkPeaks
@@ -44,6 +45,8 @@ class Torrent:
         remove: Callable[[Torrent, bool], Any],
         touch: Callable[[], None],
         peaks: LinkPeaks | None = None,
+        *,
+        wants_all: bool = True,
     ) -> None:
         self._handle = handle
         self._remove = remove
@@ -55,7 +58,9 @@ class Torrent:
         self._unsure: list[set[int]] = []  # finished while a refresh was under way, one set each
         self._availability: list[int] = [0] * self.piece_count
         self.near = 0  # the pieces that connected peers have, bit k for piece k
-        self._wanted = 0  # what it was told to want, one bit per piece
+        self.wants_all = wants_all
+        # What its peers are asked for, one bit per piece.
+        self._wanted = (1 << self.piece_count) - 1 if wants_all else 0
         self._waits = Waits()
         self._peer_bytes = self._dealt_bytes = 0
         self._rates = (0, 0)
@@ -79,6 +84,11 @@ class Torrent:
         return self._have_count == self.piece_count
 
     @property
+    def is_fetching(self) -> bool:
+        """Whether it lacks pieces that it asks its peers for."""
+        return bool(self._wanted & ~self.have())
+
+    @property
     def peer_bytes(self) -> int:
         """Payload received from peers, duplicates and failed blocks included."""
         return self._peer_bytes
@@ -94,6 +104,10 @@ class Torrent:
     def have_bitmap(self) -> bytes:
         """The verified pieces as a BEP 3 bitmap."""
         return bytes(self._bitmap)
+
+    def have_list(self) -> list[bool]:
+        """The same, one truth value per piece."""
+        return flags_of(self.have(), self.piece_count)
 
     def have(self) -> int:
         """The verified pieces, bit k for piece k."""
@@ -166,6 +180,17 @@ class Torrent:
             offered_pieces=self._offered_pieces(),
             peers=self._peers,
         )
+
+    def received(self, members: Members) -> SourceBytes:
+        """What the fetch brought so far, by source; of a trunk's, what was here counts elsewhere.
+
+        Args:
+            members: Where each address of the cell is.
+        """
+        progress = self.fetch_progress(members)
+        if progress is None:
+            return SourceBytes()
+        return progress.received if self.wants_all else replace(progress.received, local=0)
 
     def _offered_pieces(self) -> int:
         if self._offered[0] != self.availability_at:  # counted once per word from neighbours

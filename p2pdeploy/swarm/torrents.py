@@ -43,9 +43,9 @@ class Torrents:
         """Libtorrent's handles of all that are not leaving."""
         return list(self._known)
 
-    def incomplete(self) -> list[Torrent]:
-        """Those that still lack pieces."""
-        return [torrent for torrent in self._known.values() if not torrent.complete]
+    def fetching(self) -> list[Torrent]:
+        """Those that lack pieces which they ask their peers for."""
+        return [torrent for torrent in self._known.values() if torrent.is_fetching]
 
     def clear(self) -> None:
         """Forget all: the session is closed."""

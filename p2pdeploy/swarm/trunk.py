@@ -3,6 +3,8 @@
 libtorrent has one priority map for all peers of a torrent.  So what a host exchanges with other
 groups has a torrent of its own, which wants the host's stripes alone; each of the two is given
 what the other has finished.  Both write the same files, and only verified bytes.
+
+While the cell has no other groups the trunk wants nothing and is given nothing.
 """
 
 from __future__ import annotations
@@ -10,20 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
-from msgspec.structs import replace
 
 from p2pdeploy.messages.swarm import Members, SourceBytes
 from p2pdeploy.swarm.fetch_terms import Mesh
-from p2pdeploy.swarm.holdings import bits_of
-from p2pdeploy.swarm.stripes import ALL_STRIPES, pieces_of
+from p2pdeploy.swarm.hand_over import HandOver
+from p2pdeploy.swarm.stripes import pieces_of
 from p2pdeploy.swarm.torrent import Torrent
 
-__all__ = ["Trunk", "trunk_bytes"]
+__all__ = ["Trunk"]
 
-# A piece that was given is hashed within milliseconds; after this long it was lost to a fault.
-GIVE_AGAIN_S = 5.0
-NEVER = float("-inf")
-LOOK_S = 1.0  # how soon a change of stripes is taken up
+LOOK_S = 0.25  # how soon a change of stripes is taken up, and a piece that could not be read yet
+# What was handed over last is read out of the page cache, hashed and written within milliseconds;
+# a disk that takes longer than this must not hold up the release's own end.
+DRAIN_S = 5.0
 
 _reading = trio.CapacityLimiter(2)  # one piece each in memory, out of the page cache
 
@@ -61,15 +62,11 @@ class Trunk:
 
     def received(self, members: Members) -> SourceBytes:
         """The same by source."""
-        return trunk_bytes(self._trunk, members)
+        return self._trunk.received(members)
 
     async def look_at_peers(self) -> None:
         """Take note of what each carrier has sent so far."""
         await self._trunk.look_at_peers()
-
-    def clear_fault(self) -> None:
-        """Go on after a disk fault."""
-        self._trunk.clear_fault()
 
     def look_again(self) -> None:
         """Connect to whoever is in the trunk now; want our stripes, but not what the group has."""
@@ -85,36 +82,40 @@ class Trunk:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._give, self._group, self._trunk, self._carried)
-            nursery.start_soon(self._give, self._trunk, self._group, self._everything)
+            nursery.start_soon(self._give, self._trunk, self._group, self._trunk.have)
             nursery.start_soon(self._trunk.wait_complete)
 
+    async def drain(self) -> None:
+        """The group has all: return once other groups can ask for our stripes too, or soon after.
+
+        :meth:`carry` runs meanwhile.  Nothing is asked of other groups any more.
+        """
+        self._trunk.want(0)
+        with trio.move_on_after(DRAIN_S):
+            while self._group.have() & self._carried() & ~self._trunk.have():
+                with trio.move_on_after(LOOK_S):
+                    await self._trunk.wait_change()
+
     def _carried(self) -> int:
+        if not self._mesh.has_trunk():
+            return 0
         return pieces_of(self._mesh.stripes(), self._group.piece_count)
 
-    def _everything(self) -> int:
-        return pieces_of(ALL_STRIPES, self._group.piece_count)
-
     async def _give(self, source: Torrent, sink: Torrent, which: Callable[[], int]) -> None:
-        given_at: dict[int, float] = {}
+        hand_over = HandOver(source.size_bytes // max(source.piece_count, 1))
         while True:
             now = trio.current_time()
-            lacking = bits_of(source.have() & ~sink.have() & which())
-            given_at = {piece: given_at[piece] for piece in lacking if piece in given_at}
-            due = [piece for piece in lacking if now - given_at.get(piece, NEVER) > GIVE_AGAIN_S]
+            due = hand_over.due(source.have() & which() & ~sink.have(), now)
             for piece in due:
-                await self._pass_on(piece, sink)
-                given_at[piece] = now
+                if not await self._pass_on(piece, sink):
+                    hand_over.note_unread(piece, trio.current_time())
             if not due:
                 with trio.move_on_after(LOOK_S):
-                    await source.wait_change()
+                    await (sink if hand_over.is_full else source).wait_change()
 
-    async def _pass_on(self, piece: int, sink: Torrent) -> None:
+    async def _pass_on(self, piece: int, sink: Torrent) -> bool:
         data = await trio.to_thread.run_sync(self._read_piece, piece, limiter=_reading)
-        if data is not None:
-            sink.add_piece(piece, data, sent_bytes=0)
-
-
-def trunk_bytes(trunk: Torrent, members: Members) -> SourceBytes:
-    """What came over a trunk, by source; what was on this host before counts elsewhere."""
-    progress = trunk.fetch_progress(members)
-    return SourceBytes() if progress is None else replace(progress.received, local=0)
+        if data is None:
+            return False
+        sink.add_piece(piece, data, sent_bytes=0)
+        return True

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 from msgspec.structs import replace
 
 from p2pdaemon.mesh import CellMesh
@@ -15,7 +16,9 @@ from p2pdeploy.gossip.effects import MemberChanged
 from p2pdeploy.ids import FaultDomain, HostName, ServiceName
 from p2pdeploy.manifest import digest_of
 from p2pdeploy.messages.gossip import Member, Status
+from p2pdeploy.messages.swarm import SourceBytes
 from p2pdeploy.payload.build import build
+from p2pdeploy.payload.torrent import piece_count
 from p2pdeploy.swarm.stripes import ALL_STRIPES
 from tests.p2pdaemon.origin import a_tree
 
@@ -28,13 +31,18 @@ class Swarm:
     def __init__(self) -> None:
         self.here: list[SimpleNamespace] = []
         self.refuses_trunks = False
+        self.may_add = trio.Event()
+        self.may_add.set()
 
     async def add(self, torrent_bytes, paths, have, gaps, *, wants_all=True):
-        await trio.lowlevel.checkpoint()
+        await self.may_add.wait()
         if not wants_all and self.refuses_trunks:
             raise UnavailableError("no")
         torrent = SimpleNamespace(
-            complete=all(have), is_trunk=not wants_all, fetch_progress=lambda _members: None
+            complete=all(have),
+            is_trunk=not wants_all,
+            have_list=lambda: have,
+            received=lambda _members: SourceBytes(),
         )
 
         async def remove() -> None:
@@ -109,7 +117,7 @@ async def test_a_release_has_a_trunk_where_there_are_groups_and_both_go_together
     digest = digest_of(manifest.to_bytes())
     await torrents.seed(digest, manifest)
     assert [torrent.is_trunk for torrent in swarm.here] == [False, True]
-    assert torrents.trunk_of(digest, manifest) is not None
+    assert torrents.without_whole_trunk() == []
     await torrents.drop(digest)
     assert swarm.here == []
 
@@ -119,7 +127,6 @@ async def test_a_release_has_no_trunk_in_a_cell_without_groups(store, manifest):
     digest = digest_of(manifest.to_bytes())
     await torrents.seed(digest, manifest)
     assert [torrent.is_trunk for torrent in swarm.here] == [False]
-    assert torrents.trunk_of(digest, manifest) is None
     assert torrents.without_whole_trunk() == []
 
 
@@ -140,3 +147,35 @@ async def test_a_trunk_that_holds_stripes_alone_is_made_whole_when_the_release_i
     await torrents.seed_trunk(digest, manifest)
     assert torrents.without_whole_trunk() == []
     assert [torrent.is_trunk for torrent in swarm.here] == [False, True]
+
+
+async def test_a_fetch_is_in_its_group_at_once_and_gets_a_trunk_when_it_asks(store, manifest):
+    torrents, swarm = torrents_of(store, Cell(racks=2, hosts=4))
+    digest = digest_of(manifest.to_bytes())
+    await torrents.add(digest, manifest, [False] * piece_count(manifest), {})
+    assert [torrent.is_trunk for torrent in swarm.here] == [False]
+    for _ in range(2):  # it is added once
+        await torrents.open_trunk(digest, manifest, {})
+        assert [torrent.is_trunk for torrent in swarm.here] == [False, True]
+
+
+async def test_a_trunk_being_added_while_its_release_is_dropped_goes_as_well(store, manifest):
+    torrents, swarm = torrents_of(store, Cell(racks=2, hosts=4))
+    digest = digest_of(manifest.to_bytes())
+    await torrents.add(digest, manifest, [True] * piece_count(manifest), {})
+    swarm.may_add = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(torrents.seed_trunk, digest, manifest)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(torrents.drop, digest)
+        await trio.testing.wait_all_tasks_blocked()
+        swarm.may_add.set()
+    assert swarm.here == []
+
+
+async def test_a_release_that_was_dropped_gets_no_trunk(store, manifest):
+    torrents, swarm = torrents_of(store, Cell(racks=2, hosts=4))
+    digest = digest_of(manifest.to_bytes())
+    with pytest.raises(UnavailableError):
+        await torrents.open_trunk(digest, manifest, {})
+    assert swarm.here == []

@@ -15,6 +15,7 @@ from p2pdaemon.mesh import CellMesh
 from p2pdaemon.stage_build import BuildStager
 from p2pdeploy.errors import P2PDeployError, UnavailableError
 from p2pdeploy.ids import ServiceName
+from p2pdeploy.messages.swarm import SourceBytes
 
 HELLO = ServiceName("hello")
 
@@ -28,7 +29,7 @@ class Swarm:
         self.here: list[object] = []
 
     async def add(self, torrent_bytes, paths, have, gaps):
-        torrent = SimpleNamespace(fetch_progress=lambda _members: None)
+        torrent = SimpleNamespace(received=lambda _members: SourceBytes())
 
         async def remove() -> None:
             await trio.lowlevel.checkpoint()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from p2pdeploy.payload.torrent import PieceCheck, piece_spans, torrent_bytes
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
+from p2pdeploy.swarm.draw_deals import OpenTrunk
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh, Neighbour
 from p2pdeploy.swarm.holdings import bitset_of
@@ -30,7 +31,6 @@ from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.session import Session
 from p2pdeploy.swarm.stripes import ALL_STRIPES
 from p2pdeploy.swarm.torrent import Torrent
-from p2pdeploy.swarm.trunk import Trunk
 from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA, swarm_identity
 
 PIECE_BYTES = 32 * 1024
@@ -100,16 +100,18 @@ class Release:
 class Origin:
     """The dealer and the bytes, as one DealerClient.  Can be down, and can send garbage."""
 
-    def __init__(self, release: Release, hint_s: float = 5.0) -> None:
+    def __init__(self, release: Release, config: DealConfig | None = None) -> None:
         self.release = release
         sizes = [span.size_bytes for span in release.spans]
-        self.dealer = Dealer(sizes, DealConfig(hint_s=hint_s))
+        self.dealer = Dealer(sizes, config)
         self.down = False
+        self.sends_after: Callable[[], bool] = lambda: True  # no bytes before
         self.corrupt_left = 0
         self.requests: list[DealRequest] = []
         self.filled: list[GapRequest] = []
         self.sent_bytes = 0
         self.asked = trio.Event()  # once there is a request
+        self.asked_again = trio.Event()  # at the next one
 
     async def deal(self, request: DealRequest) -> tuple[DealReply, bytes]:
         await trio.sleep(0.001)
@@ -117,9 +119,13 @@ class Origin:
             raise UnavailableError("the origin is down")
         self.requests.append(request)
         self.asked.set()
+        self.asked_again.set()
+        self.asked_again = trio.Event()
         reply = self.dealer.handle(request, trio.current_time())
         if not isinstance(reply, Deal):
             return reply, b""
+        while not self.sends_after():
+            await self.asked_again.wait()
         partly = bitset_of(request.partly, len(self.release.spans)) if request.partly else 0
         pieces = [dealt.piece for dealt in reply.pieces if not partly >> dealt.piece & 1]
         return reply, self._send(b"".join(self.release.piece(piece) for piece in pieces))
@@ -154,6 +160,9 @@ class MeshUnderTest:
 
     def farther(self) -> list[Neighbour]:
         return []
+
+    def has_trunk(self) -> bool:
+        return False
 
     def trunk(self) -> list[Neighbour]:
         return []
@@ -208,7 +217,7 @@ class HostUnderTest:
         gaps: dict[int, tuple[tuple[int, int], ...]] | None = None,
         pace: DealPace | None = None,
         mesh: Mesh | None = None,
-        trunk: Trunk | None = None,
+        open_trunk: OpenTrunk | None = None,
     ) -> FetchReport:
         known = {other.name: other for other in everybody or others}
         return await fetch_release(
@@ -218,7 +227,7 @@ class HostUnderTest:
                 cell=CellId("lab.web.c0"), manifest_digest=origin.release.digest, host=self.name
             ),
             mesh=mesh or MeshUnderTest(others, known),
-            trunk=trunk,
+            open_trunk=open_trunk,
             verify_piece=origin.release.verify,
             members=lambda: members or {},
             jitter=random.Random(self.name),

@@ -18,7 +18,12 @@ from p2pdeploy.messages.deal import (
     bitmap_of,
 )
 from p2pdeploy.swarm.deal import Dealer
-from p2pdeploy.swarm.deal_terms import TAKE_BACKS_MAX, WAIT_MAX_S, DealConfig
+from p2pdeploy.swarm.deal_terms import (
+    TAKE_BACKS_MAX,
+    UPLINK_BYTES_PER_S_MIN,
+    WAIT_MAX_S,
+    DealConfig,
+)
 from p2pdeploy.swarm.heard_hosts import DEALER_HOSTS_MAX
 from p2pdeploy.swarm.stripes import ALL_STRIPES
 from p2pdeploy.swarm.turns import AT_ONCE_FIRST, AT_ONCE_MIN
@@ -112,11 +117,19 @@ def test_a_deal_times_out_after_two_seconds_at_the_earliest():
     assert piece_of(table.ask("b", 2.1)) == 1
 
 
-def test_a_hosts_first_deal_has_ten_seconds():
+def test_a_hosts_first_deal_has_ten_seconds_and_what_its_bytes_take_at_the_slowest():
     table = Table(1)
     assert piece_of(table.ask("a", 0.0)) == 0
-    assert isinstance(table.ask("b", 9.9), WaitDeal)
-    assert piece_of(table.ask("b", 10.0)) == 0
+    assert isinstance(table.ask("b", 10.0), WaitDeal)
+    assert piece_of(table.ask("b", 10.0 + PIECE_BYTES / UPLINK_BYTES_PER_S_MIN)) == 0
+
+
+def test_first_deals_of_large_pieces_have_the_longer_the_more_are_on_their_way():
+    config = DealConfig()
+    alone_s = config.timeout_s(0.0, 0.0, 8 * 1024 * 1024)
+    assert alone_s == 10.0 + 8 * 1024 * 1024 / UPLINK_BYTES_PER_S_MIN
+    assert config.timeout_s(0.0, 0.0, 16 * 1024 * 1024) > alone_s
+    assert config.timeout_s(0.0, 0.0, 1024 * 1024 * 1024) == config.timeout_max_s
 
 
 def test_small_pieces_go_out_several_at_a_time_once_a_host_has_shown_that_it_takes_them():
@@ -341,9 +354,9 @@ def test_a_restarted_dealer_deals_nothing_that_hosts_report():
 def test_a_piece_dealt_before_waits_behind_those_never_dealt():
     table = Table(3, DealConfig(deals_in_flight=2))
     assert piece_of(table.ask("a", 0.0)) == 0
-    assert piece_of(table.ask("b", 10.0)) == 1
-    assert piece_of(table.ask("b", 10.0)) == 2
-    assert piece_of(table.ask("c", 10.0)) == 0
+    assert piece_of(table.ask("b", 10.2)) == 1
+    assert piece_of(table.ask("b", 10.2)) == 2
+    assert piece_of(table.ask("c", 10.2)) == 0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import trio
 
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import CellId
+from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey, tell_completed
 from p2pdeploy.swarm.fetch_terms import FetchConfig
 
@@ -215,7 +216,7 @@ async def test_a_piece_that_only_a_stranger_has_is_found_through_the_dealers_hin
 
 
 async def test_a_piece_whose_holders_are_all_gone_comes_from_the_origin(lab, small_release):
-    origin = lab.Origin(small_release, hint_s=0.5)
+    origin = lab.Origin(small_release, DealConfig(hint_s=0.5))
     ghosts = [lab.host(), lab.host()]
     host = lab.host()
     async with sessions([*ghosts, host]):

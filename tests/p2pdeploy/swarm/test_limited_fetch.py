@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from p2pdeploy.swarm.deal_terms import DealConfig
+from p2pdeploy.swarm.fetch_terms import FetchConfig
 from p2pdeploy.swarm.pace import DealPace
 from tests.p2pdeploy.swarm.test_fetch import sessions
 
@@ -69,4 +71,26 @@ async def test_deals_are_drawn_at_the_pace_and_each_piece_once(lab, eight_mib_re
     assert took_s > (eight_mib_release.size_bytes / RATE - 1) * 0.8
     assert pace.dealt_bytes == eight_mib_release.size_bytes
     assert origin.dealer.statistics().redeals == 0
+
+
+async def test_what_is_stored_while_the_pace_is_kept_is_told_before_it_is_dealt_again(
+    lab, small_release
+):
+    hasty = DealConfig(timeout_min_s=0.4, first_deal_timeout_s=0.4)
+    origin, host = lab.Origin(small_release, config=hasty), lab.host()
+    pace = DealPace(0.0, trio.current_time())
+    pace.allow(30_000, None, trio.current_time())  # a second for each piece
+    config = FetchConfig(confirm_s=0.05)
+    async with sessions([host]):
+        await host.fetch(await host.add(small_release), origin, [], pace=pace, config=config)
+    assert origin.dealer.statistics().redeals == 0
     assert any(request.paused for request in origin.requests)
+
+
+async def test_a_host_reports_while_a_deal_is_still_on_its_way(lab, small_release):
+    origin, host = lab.Origin(small_release), lab.host()
+    origin.sends_after = lambda: any(request.paused for request in origin.requests)
+    config = FetchConfig(heard_s=0.2, confirm_s=0.05)
+    async with sessions([host]):
+        await host.fetch(await host.add(small_release), origin, [], config=config)
+    assert small_release.is_at(host.root)

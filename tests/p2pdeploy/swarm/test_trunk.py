@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,7 +15,7 @@ from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
 from p2pdeploy.payload.verified_pieces import VerifiedPieces
 from p2pdeploy.swarm.fetch_terms import FetchConfig
 from p2pdeploy.swarm.overlay import Place, place_of, plan_cell
-from p2pdeploy.swarm.stripes import stripe_of
+from p2pdeploy.swarm.stripes import ALL_STRIPES, pieces_of, stripe_of
 from p2pdeploy.swarm.torrent import Torrent
 from p2pdeploy.swarm.trunk import Trunk
 from tests.p2pdeploy.swarm.swarm_leaves import SWARM_CA
@@ -33,6 +34,7 @@ class PlacedMesh:
     def __init__(self, hosts, place: Place) -> None:
         self.hosts, self.place = hosts, place
         self.is_cut = False  # the trunk's links
+        self.has_groups = True
 
     def neighbours(self):
         return [self.hosts[name].neighbour for name in self.place.neighbours]
@@ -40,11 +42,14 @@ class PlacedMesh:
     def farther(self):
         return [host.neighbour for host in self.hosts.values()]
 
+    def has_trunk(self) -> bool:
+        return self.has_groups
+
     def trunk(self):
         return [] if self.is_cut else [self.hosts[name].neighbour for name in self.place.trunk]
 
     def stripes(self) -> int:
-        return self.place.stripes
+        return self.place.stripes if self.has_groups else ALL_STRIPES
 
     def locate(self, host):
         return self.hosts[host].neighbour if host in self.hosts else None
@@ -55,8 +60,21 @@ class PlacedHost:
 
     def __init__(self, host, mesh: PlacedMesh, group: Torrent, between: Torrent, release) -> None:
         self.host, self.mesh, self.group, self.between = host, mesh, group, between
-        reader = VerifiedPieces(release.manifest, [host.root / path for path in release.blobs])
-        self.trunk = Trunk(group, between, mesh, reader.read)
+        self._read = VerifiedPieces(
+            release.manifest, [host.root / path for path in release.blobs]
+        ).read
+        self.may_read = threading.Event()
+        self.may_read.set()
+        self.opened = trio.Event()
+        self.trunk = Trunk(group, between, mesh, self.read_piece)
+
+    def read_piece(self, piece: int) -> bytes | None:
+        return self._read(piece) if self.may_read.wait(FETCH_S) else None
+
+    async def open_trunk(self) -> Trunk:
+        await trio.lowlevel.checkpoint()
+        self.opened.set()
+        return self.trunk
 
     async def fetch(self, origin, stalled_s: float = 60.0) -> None:
         await self.host.fetch(
@@ -65,7 +83,7 @@ class PlacedHost:
             [],
             config=FetchConfig(connect_s=0.2, stalled_s=stalled_s),
             mesh=self.mesh,
-            trunk=self.trunk,
+            open_trunk=self.open_trunk,
         )
 
 
@@ -177,3 +195,52 @@ async def test_a_trunk_whose_disk_fails_ends_the_fetch(lab, small_release):
         await placed[0].between.remove()
         with trio.fail_after(FETCH_S), pytest.raises(UnavailableError):
             await placed[0].fetch(lab.Origin(small_release))
+
+
+async def test_a_carrier_that_is_complete_hands_over_its_stripes_before_it_ends(lab, small_release):
+    async with two_groups(lab, small_release) as placed:
+        carrier = placed[0]
+        carrier.may_read.clear()
+        with trio.fail_after(FETCH_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(carrier.fetch, lab.Origin(small_release))
+                await carrier.group.wait_complete()
+                carrier.may_read.set()
+        carried = pieces_of(carrier.mesh.stripes(), carrier.group.piece_count)
+        assert carrier.between.have() == carried
+        assert not carrier.between.is_fetching
+
+
+async def test_a_fetch_begun_in_one_group_has_a_trunk_once_there_are_others(lab, small_release):
+    async with two_groups(lab, small_release) as placed:
+        host = placed[0]
+        host.mesh.has_groups = False
+        origin = lab.Origin(small_release)
+        origin.down = True
+        with trio.fail_after(FETCH_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(host.fetch, origin)
+                with trio.move_on_after(0.5):  # two looks at the mesh
+                    await host.opened.wait()
+                assert not host.opened.is_set()
+                host.mesh.has_groups = True
+                await host.opened.wait()
+                origin.down = False
+        carried = pieces_of(host.mesh.stripes(), host.group.piece_count)
+        assert host.between.have() == carried
+
+
+async def test_a_trunk_without_other_groups_wants_nothing_and_is_given_nothing(lab, small_release):
+    async with two_groups(lab, small_release) as placed:
+        host = placed[0]
+        host.mesh.has_groups = False
+        for piece in range(host.group.piece_count):
+            host.group.add_piece(piece, small_release.piece(piece))
+        with trio.fail_after(FETCH_S):
+            await host.group.wait_complete()
+        host.trunk.look_again()
+        assert not host.between.is_fetching
+        with trio.move_on_after(0.3):
+            await host.trunk.carry()
+        assert host.between.have() == 0
+        assert host.host.session._torrents.fetching() == [], "nothing is asked for ever"
