@@ -8,7 +8,7 @@ the swarm.
 from __future__ import annotations
 
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import trio
@@ -29,6 +29,7 @@ from p2pdeploy.payload import stage
 from p2pdeploy.payload.allocate import allocate, free_unwritten, left_bytes
 from p2pdeploy.payload.delta import DeltaResult
 from p2pdeploy.payload.torrent import PieceCheck
+from p2pdeploy.payload.write_behind import begin_writing
 from p2pdeploy.swarm.dealer_client import ReleaseKey
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.pace import DealPace
@@ -38,6 +39,8 @@ from p2pdeploy.swarm.torrent import Torrent
 __all__ = ["BuildFetcher", "Reused"]
 
 _log = get_logger("stage")
+WRITE_BEHIND_S = 2.0  # of a fetch's bytes are left to flush at its end, at most
+_writing = trio.CapacityLimiter(1)
 _giving_back = trio.CapacityLimiter(1)  # never behind another release's hashing: a daemon may end
 
 
@@ -89,7 +92,21 @@ class BuildFetcher:
         self._mesh = mesh
         self._rng = rng
         self._room = room
+        self._written_behind: dict[Digest, Manifest] = {}
+        self._has_begun = trio.Event()  # until there is nothing to write behind
         self.reused = Reused()
+
+    async def write_behind(self) -> None:
+        """Keep the flush at the end of each fetch short; never returns."""
+        while True:
+            await self._has_begun.wait()
+            await trio.sleep(WRITE_BEHIND_S)
+            if not self._written_behind:
+                self._has_begun = trio.Event()
+            for digest, manifest in list(self._written_behind.items()):
+                root = self._store.root(digest)
+                with suppress(OSError):  # what fails here fails at the end too, and is told there
+                    await trio.to_thread.run_sync(begin_writing, root, manifest, limiter=_writing)
 
     async def fetch(
         self, service: ServiceName, digest: Digest, manifest: Manifest, index: ChunkIndex | None
@@ -161,19 +178,24 @@ class BuildFetcher:
     async def _fetch_pieces(
         self, torrent: Torrent, digest: Digest, manifest: Manifest, here: DeltaResult
     ) -> FetchReport:
-        return await fetch_release(
-            torrent,
-            self._control,
-            key=self._key(digest),
-            mesh=self._mesh,
-            verify_piece=PieceCheck(manifest).is_right,
-            members=self._mesh.addresses,
-            jitter=self._rng,
-            pace=self._pace,
-            open_trunk=partial(self._torrents.open_trunk, digest, manifest, here.gaps),
-            reused_bytes=here.reused_bytes,
-            partly=PartlyHere(here.gaps, self._store.piece_reader(digest, manifest).read),
-        )
+        self._written_behind[digest] = manifest
+        self._has_begun.set()
+        try:
+            return await fetch_release(
+                torrent,
+                self._control,
+                key=self._key(digest),
+                mesh=self._mesh,
+                verify_piece=PieceCheck(manifest).is_right,
+                members=self._mesh.addresses,
+                jitter=self._rng,
+                pace=self._pace,
+                open_trunk=partial(self._torrents.open_trunk, digest, manifest, here.gaps),
+                reused_bytes=here.reused_bytes,
+                partly=PartlyHere(here.gaps, self._store.piece_reader(digest, manifest).read),
+            )
+        finally:
+            del self._written_behind[digest]
 
     async def _abandon(self, digest: Digest, manifest: Manifest) -> None:
         """Fetch no more of what failed or was superseded, and give its room back.

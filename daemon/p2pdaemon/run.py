@@ -104,6 +104,7 @@ def _start_releases(releases: Releases, nursery: trio.Nursery) -> None:
     nursery.start_soon(keep_going, "seed", partial(_seed, releases))
     nursery.start_soon(keep_going, "keep trunks", releases.stager.keep_trunks)
     nursery.start_soon(keep_going, "keep indexes", releases.stager.keep_indexes)
+    nursery.start_soon(keep_going, "write behind", releases.stager.write_behind)
     nursery.start_soon(keep_going, "tell dealer", releases.teller.tell_dealer)
     nursery.start_soon(keep_going, "rotate logs", partial(rotate_logs, releases.store))
     nursery.start_soon(keep_going, "tidy up", tidy)

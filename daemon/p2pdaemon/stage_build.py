@@ -83,6 +83,7 @@ class BuildStager:
         self._turns: defaultdict[Digest, trio.Lock] = defaultdict(trio.Lock)  # who writes a release
         self._indexes = IndexKeeper(store, self._parts, self._using, rng)
         self.keep_indexes = self._indexes.keep_indexes  # a task
+        self.write_behind = self._fetcher.write_behind  # another
 
     def __repr__(self) -> str:
         return f"<BuildStager {len(self._torrents)} torrents, {len(self._users)} in use>"

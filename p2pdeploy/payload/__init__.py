@@ -12,7 +12,8 @@ Reading order:
   :mod:`~p2pdeploy.payload.sources`
 * what anyone may verify: :mod:`~p2pdeploy.payload.check`, :mod:`~p2pdeploy.payload.torrent`
 * from manifest to tree: :mod:`~p2pdeploy.payload.stage` on :mod:`~p2pdeploy.payload.folders`
-  and :mod:`~p2pdeploy.payload.verify`; the room for it:
+  and :mod:`~p2pdeploy.payload.verify`, on the disk by :mod:`~p2pdeploy.payload.write_behind`;
+  the room for it:
   :mod:`~p2pdeploy.payload.footprint` and :mod:`~p2pdeploy.payload.allocate`
 * what need not be fetched: :mod:`~p2pdeploy.payload.delta`, of
   :mod:`~p2pdeploy.payload.on_disk`, :mod:`~p2pdeploy.payload.chunk_runs`,
