@@ -8,7 +8,8 @@ Reading order:
   :mod:`~p2pdeploy.swarm.piece_book`: where each piece is (pure)
 * :mod:`~p2pdeploy.swarm.heard_hosts`, :mod:`~p2pdeploy.swarm.deal_times` and
   :mod:`~p2pdeploy.swarm.turns`: who draws, how long that takes, and whose turn it is (pure)
-* :mod:`~p2pdeploy.swarm.crossings`: what comes into each cell from the others (pure)
+* :mod:`~p2pdeploy.swarm.crossings`: what comes into each cell from the others, and
+  :mod:`~p2pdeploy.swarm.next_pieces`: what a host is dealt when its turn comes (pure)
 * :mod:`~p2pdeploy.swarm.deal`: which piece leaves the origin next, and to whom (pure)
 * :mod:`~p2pdeploy.swarm.neighbours`: who connects to whom (pure)
 * :mod:`~p2pdeploy.swarm.groups`, :mod:`~p2pdeploy.swarm.stripes` and

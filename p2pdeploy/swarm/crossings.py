@@ -10,7 +10,9 @@ anything.
 
 from __future__ import annotations
 
-from p2pdeploy.ids import CellId
+from collections.abc import Callable, Container, Iterable
+
+from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.swarm.holdings import without
 from p2pdeploy.swarm.stripes import STRIPES, pieces_of
 
@@ -42,6 +44,7 @@ class Crossings:
         self._stripes = [pieces_of(1 << stripe, piece_count) for stripe in range(STRIPES)]
         self._quiet_s = quiet_s
         self._cells: dict[CellId, _Cell] = {}
+        self._shrunk: set[CellId] = set()  # of which a host has less than before
         self._again = 0  # sent by the origin to one cell while another held them
 
     def __repr__(self) -> str:
@@ -72,10 +75,29 @@ class Crossings:
         self._cells[cell].dealt |= pieces
         self._again |= pieces & held
 
-    def recount(self, cell: CellId, have: int) -> None:
-        """The hosts of *cell* together have no more than *have*."""
-        if cell in self._cells:
-            self._cells[cell].have = have
+    def note_loss(self, cell: CellId) -> None:
+        """A host of *cell* has less than before: :meth:`recount` is due."""
+        self._shrunk.add(cell)
+
+    def recount(
+        self,
+        names_in: Callable[[Container[CellId]], Iterable[tuple[HostName, CellId]]],
+        have: Callable[[HostName], int],
+    ) -> None:
+        """Find out what is left in cells that lost something.
+
+        Args:
+            names_in: The hosts of some cells.
+            have: What a host has.
+        """
+        if not self._shrunk:
+            return
+        left = dict.fromkeys(self._shrunk & self._cells.keys(), 0)
+        for name, cell in names_in(left):
+            left[cell] |= have(name)
+        for cell, pieces in left.items():
+            self._cells[cell].have = pieces
+        self._shrunk.clear()
 
     def elsewhere(self, cell: CellId, held: int) -> int:
         """What of *held* other cells have and this one lacks."""

@@ -25,14 +25,12 @@ a host asks a neighbour for (libtorrent's rarest-first).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.ids import CellId, HostName
 from p2pdeploy.messages.deal import (
-    DEAL_PIECES_MAX,
     PIECES_MAX,
     AllDealt,
     Deal,
@@ -52,11 +50,10 @@ from p2pdeploy.swarm.deal_terms import (
 )
 from p2pdeploy.swarm.deal_times import DealTimes
 from p2pdeploy.swarm.heard_hosts import HeardHost, HeardHosts
-from p2pdeploy.swarm.holdings import rising, without
 from p2pdeploy.swarm.in_flight import Underway
+from p2pdeploy.swarm.next_pieces import NextPieces
 from p2pdeploy.swarm.piece_book import PieceBook
-from p2pdeploy.swarm.piece_queue import Claims
-from p2pdeploy.swarm.stripes import key_of, stripe_of
+from p2pdeploy.swarm.stripes import stripe_of
 from p2pdeploy.swarm.turns import Turns
 
 __all__ = ["Dealer"]
@@ -81,11 +78,10 @@ class Dealer:
         self._in_flight = self._pieces.in_flight
         self._holdings = self._pieces.holdings
         self._crossings = Crossings(len(piece_sizes), self._config.cut_off_s / 2)
-        self._shrunk: set[CellId] = set()  # cells of which a host has less than before
+        self._next = NextPieces(self._sizes, self._config, self._pieces, self._crossings)
         self._times = DealTimes()
         self._left_times = DealTimes()
         self._turns = Turns(deal_s=self._config.deal_s, away_s=self._config.turn_s)
-        self._claims = Claims()
         self._deals = self._dealt_bytes = self._hints = 0
 
     def __repr__(self) -> str:
@@ -185,7 +181,7 @@ class Dealer:
             if not host.may_take_back(self._config.take_back_s, now):
                 raise UnavailableError(f"{name} begins afresh too often", code="fresh-too-often")
             self._pieces.begin_afresh(name, have)
-            self._shrunk.add(host.cell)
+            self._crossings.note_loss(host.cell)
         host.heard_at, host.live = now, True
         host.completed = request.completed
         turns_held, held = self._in_flight.turns_held, self._holdings.held
@@ -227,21 +223,12 @@ class Dealer:
             self._heard(name).late = True
         for name in self._hosts.fall_silent(now):
             self._lose(name, self._heard(name))
-        if self._shrunk:
-            self._recount()
+        self._crossings.recount(self._hosts.names_in, self._holdings.of)
 
     def _lose(self, name: HostName, host: HeardHost) -> None:
         self._turns.leave(name)
         self._pieces.lose(name)
-        self._shrunk.add(host.cell)
-
-    def _recount(self) -> None:
-        left = dict.fromkeys(self._shrunk, 0)
-        for name, cell in self._hosts.names_in(self._shrunk):
-            left[cell] |= self._holdings.of(name)
-        for cell, have in left.items():
-            self._crossings.recount(cell, have)
-        self._shrunk.clear()
+        self._crossings.note_loss(host.cell)
 
     # -- what they get -----------------------------------------------------------------------
 
@@ -302,53 +289,15 @@ class Dealer:
     def _deal_next(
         self, request: DealRequest, host: HeardHost, now: float
     ) -> Deal | WaitDeal | None:
-        self._claims.note(request.stripes, now)
-        free, stripes = self._pieces.free, request.stripes
-        if not free.has_some(stripes):
-            stripes = self._claims.unclaimed(now, self._config.unclaimed_s)
-        not_crossing = 0
-        if not free.has_some(stripes):
-            not_crossing = self._not_crossing(host, now)
-            if not not_crossing:
-                self._turns.leave(request.host)
-                return None
+        timeout_s = self._config.timeout_s(host.last_deal_s, self._times.usual_s, 0)
+        wanted = self._next.find(request.stripes, host, now, timeout_s)
+        if wanted is None:
+            self._turns.leave(request.host)
+            return None
         if not self._turns.take(request.host, self._in_flight.turns_held, now):
             return WaitDeal(retry_after_s=WAIT_MAX_S)
-        if not_crossing:
-            pieces = self._fitting(host, self._in_turn(host.cell, not_crossing), DEAL_PIECES_MAX)
-        else:
-            left = max(1, len(free) // self._turns.at_once)
-            pieces = self._fitting(host, free.first(stripes), min(DEAL_PIECES_MAX, left))
+        pieces = self._next.fit(wanted, host, self._turns.at_once)
         return self._deal(request.host, host, pieces, now)
-
-    def _not_crossing(self, host: HeardHost, now: float) -> int:
-        """What other cells have and do not bring to that of *host*, and nobody is sent now."""
-        longest_s = self._config.timeout_s(host.last_deal_s, self._times.usual_s, 0)
-        patience_s = max(self._config.cut_off_s, longest_s)
-        lacked = self._crossings.cut_off(host.cell, self._holdings.held, now, patience_s)
-        return without(lacked, self._in_flight.bits)
-
-    def _in_turn(self, cell: CellId, pieces: int) -> Iterator[int]:
-        """Each cell begins at another piece.
-
-        If several are cut off, they soon have different ones, and exchange these.
-        """
-        first = key_of(cell) % len(self._sizes)
-        below = pieces & ((1 << first) - 1)
-        return chain(rising(pieces ^ below), rising(below))
-
-    def _fitting(self, host: HeardHost, wanted: Iterator[int], count_max: int) -> list[int]:
-        """The first of *wanted*: one to who was dealt none yet, later several small ones."""
-        pieces: list[int] = []
-        room_bytes = host.room_bytes
-        for piece in wanted:
-            if pieces and self._sizes[piece] > room_bytes:
-                break
-            pieces.append(piece)
-            room_bytes -= self._sizes[piece]
-            if len(pieces) == count_max or not host.last_deal_s:
-                break
-        return pieces
 
     def _deal(self, name: HostName, host: HeardHost, pieces: list[int], now: float) -> Deal:
         usual_s = self._times.usual_s
