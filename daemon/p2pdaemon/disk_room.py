@@ -76,6 +76,7 @@ class DiskRoom:
         self._where = where
         self._books = Reservations()
         self._waiting: dict[Digest, int] = {}
+        self._followed: dict[Digest, Callable[[], int]] = {}
 
     def __repr__(self) -> str:
         return f"<DiskRoom {self._where}, {self._books!r}, {len(self._waiting)} wait>"
@@ -103,6 +104,20 @@ class DiskRoom:
     def shrink(self, digest: Digest, left_bytes: int) -> None:
         """The disk itself has room for all of *digest*, which is held, but *left_bytes*."""
         self._books.shrink(digest, left_bytes)
+
+    @contextmanager
+    def following(self, digest: Digest, left_bytes: Callable[[], int]) -> Generator[None]:
+        """Inside, *digest*, which is held, has *left_bytes* () to write, less and less.
+
+        For a disk that could not take the room: what is written of it is free no more, and would
+        count once as that and once as held.  The function must be quick.
+        """
+        self._followed[digest] = left_bytes
+        try:
+            yield
+        finally:
+            self._look_at_followed()
+            self._followed.pop(digest, None)
 
     def missing_bytes(self, digest: Digest, needed_bytes: int) -> int:
         """How much more room *digest* needs than there is now.  Raises UnavailableError."""
@@ -139,7 +154,12 @@ class DiskRoom:
             needed_bytes=sum(self._waiting.values()),
         )
 
+    def _look_at_followed(self) -> None:
+        for digest, left_bytes in self._followed.items():
+            self._books.shrink(digest, left_bytes())
+
     def _space(self) -> DiskSpace:
+        self._look_at_followed()
         try:
             return self._look(self._where)
         except OSError as error:

@@ -8,7 +8,7 @@ the swarm.
 from __future__ import annotations
 
 import random
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from functools import partial
 
 import trio
@@ -142,8 +142,9 @@ class BuildFetcher:
             delta = await disk_hop(self._store.begin_delta, service, digest, manifest, index)
             await self._outlines.follow(delta, self._key(digest))
             here = await disk_hop(delta.result)
-            await disk_hop(allocate, root, manifest)
-            self._room.shrink(digest, await disk_hop(left_bytes, root, manifest))
+            is_taken = await disk_hop(allocate, root, manifest)
+            left = await disk_hop(left_bytes, root, manifest)
+            self._room.shrink(digest, left)
             torrent = await self._torrents.add(digest, manifest, here.have, here.gaps)
             self.reused.add(here)
             log.info(
@@ -155,7 +156,8 @@ class BuildFetcher:
                 reused_bytes=here.reused_bytes,
                 shared_bytes=here.shared_bytes,
             )
-            report = await self._fetch_pieces(torrent, digest, manifest, here)
+            with nullcontext() if is_taken else self._follow_written(digest, torrent, left):
+                report = await self._fetch_pieces(torrent, digest, manifest, here)
             await disk_hop(stage.finish, root, manifest)
             unfinished.pop_all()
         log.info(
@@ -171,6 +173,18 @@ class BuildFetcher:
             fetched_bytes=report.dealt_bytes + report.peer_bytes,
             reused_bytes=here.reused_bytes,
         )
+
+    def _follow_written(
+        self, digest: Digest, torrent: Torrent, left_bytes: int
+    ) -> AbstractContextManager[None]:
+        """Inside, the books know what of *left_bytes* is on the disk by now."""
+
+        def left() -> int:
+            progress = torrent.fetch_progress(self._mesh.addresses())
+            written = progress.have_bytes - progress.received.local if progress else 0
+            return left_bytes - written
+
+        return self._room.following(digest, left)
 
     def _key(self, digest: Digest) -> ReleaseKey:
         return ReleaseKey(cell=self._cell, manifest_digest=digest, host=self._host)

@@ -24,10 +24,12 @@ _CANNOT = (errno.EOPNOTSUPP, errno.ENOSYS)  # ZFS, NFS 3: only the books know of
 _SECTOR_BYTES = 512  # the unit of st_blocks, whatever the filesystem's is (stat(2))
 
 
-def allocate(root: Path, manifest: Manifest) -> None:
+def allocate(root: Path, manifest: Manifest) -> bool:
     """Take the room of every blob of a prepared release.  Idempotent.  Blocking.
 
-    Does nothing on a filesystem that cannot; glibc's posix_fallocate would write every block.
+    Returns:
+        False on a filesystem that cannot: nothing was done.  (glibc's posix_fallocate would write
+        every block.)
 
     Raises:
         OSError: there is no room (ENOSPC, EDQUOT), or the disk fails.  Some may be taken:
@@ -38,9 +40,10 @@ def allocate(root: Path, manifest: Manifest) -> None:
         handle = open_blob(root, manifest, blob_index, os.O_RDWR | os.O_CREAT)
         try:
             if blob.size_bytes and not _fallocate(handle, _KEEP_SIZE, 0, blob.size_bytes):
-                return
+                return False
         finally:
             os.close(handle)
+    return True
 
 
 def free_unwritten(root: Path, manifest: Manifest) -> None:

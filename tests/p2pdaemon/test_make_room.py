@@ -279,3 +279,15 @@ def test_a_disk_that_does_not_answer_is_a_disk_error() -> None:
     with pytest.raises(UnavailableError) as caught:
         room.usage()
     assert caught.value.code == "disk-error"
+
+
+def test_what_is_written_on_a_disk_that_cannot_allocate_counts_once() -> None:
+    digest, free, left = Digest("ab" * 32), 1_000, 600
+    room = DiskRoom(Path("/store"), 0, lambda _: DiskSpace(total_bytes=2_000, free_bytes=free))
+    with room.hold(digest, left):
+        with room.following(digest, lambda: left):
+            free, left = 600, 200  # 400 were written
+            assert room.usage().held_bytes == 200
+            assert room.missing_bytes(Digest("cd" * 32), 401) == 1
+            left = 50
+        assert room.usage().held_bytes == 50, "and what was last known of it stays"

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import trio
 
-from p2pdaemon import keep_indexes
+from p2pdaemon import fetch_build, keep_indexes
+from p2pdaemon.disk_room import DiskRoom
 from p2pdaemon.store import ReleaseStore
 from p2pdeploy.errors import IntegrityError, UnavailableError
 from p2pdeploy.ids import ServiceName
@@ -256,3 +257,21 @@ async def test_a_restaging_waits_for_the_staging_under_way(config, store, origin
                 nursery.start_soon(stager.stage, HELLO, build)
         store.verify(build.digest)
         assert stager.torrents()[build.digest].complete
+
+
+async def test_a_disk_that_cannot_allocate_has_its_room_counted_once(
+    config, store, origin, build, monkeypatch: pytest.MonkeyPatch
+):
+    """Else what is written would count as taken on the disk, and as held in the books."""
+    room, held_bytes, stage_finish = DiskRoom(config.state_dir), [], fetch_build.stage.finish
+
+    def finish(*args: object) -> None:
+        held_bytes.append(room.usage().held_bytes)
+        stage_finish(*args)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(fetch_build, "allocate", lambda *_: False)
+    monkeypatch.setattr(fetch_build.stage, "finish", finish)
+    async with a_stager(config, store, origin, room) as stager:
+        await stager.stage(HELLO, build)
+    assert store.is_staged(build.digest)
+    assert held_bytes[0] < len(DATA) // 2

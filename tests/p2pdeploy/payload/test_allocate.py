@@ -110,8 +110,10 @@ def test_a_filesystem_that_cannot_is_left_to_the_books(
     built: Built, root: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = left_bytes(root, built.manifest)
+    assert allocate(root, built.manifest)
+    free_unwritten(root, built.manifest)
     _fail_with(number, monkeypatch)
-    allocate(root, built.manifest)
+    assert not allocate(root, built.manifest)
     free_unwritten(root, built.manifest)
     assert left_bytes(root, built.manifest) == before
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
 import pytest
 
 from p2pdeploy.errors import RefusedError
 from p2pdeploy.ids import CellId, Digest, HostName, ServiceName, Version
-from p2pdeploy.limits import PREFETCHES_MAX
+from p2pdeploy.limits import NUMBER_FOLLOWED_MAX, NUMBER_MAX, PREFETCHES_MAX
 from p2pdeploy.messages.orders import Build, Prefetch, Prefetched
 from p2ptracker.prefetching.asked import OF_CELL_MAX, asking_for, live, without
 
@@ -66,3 +67,14 @@ def test_what_is_over_is_left_out_and_nothing_is_said_when_nothing_is() -> None:
     assert ended.builds == (wanted(2),)
     assert ended.prefetch_seq > held.prefetch_seq
     assert without(ended, lambda each: each == wanted(1), NOW) is None
+
+
+def test_nothing_follows_a_number_that_leaves_none_behind_it() -> None:
+    last = msgspec.structs.replace(ask(None, wanted(1)), prefetch_seq=NUMBER_FOLLOWED_MAX)
+    assert ask(last, wanted(2)).prefetch_seq == NUMBER_FOLLOWED_MAX + 1
+    stuck = msgspec.structs.replace(last, prefetch_seq=NUMBER_MAX)
+    for following in (lambda: ask(stuck, wanted(2)), lambda: without(stuck, lambda _: True, NOW)):
+        with pytest.raises(RefusedError) as raised:
+            following()
+        assert raised.value.code == "number-stuck"
+    assert without(stuck, lambda _: False, NOW) is None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from p2pdeploy.errors import NotFoundError, RefusedError
+from p2pdeploy.gossip.state import item_of
 from p2pdeploy.ids import Digest, HostName, RolloutId, ServiceName, Version
-from p2pdeploy.limits import PREFETCH_KEEP_S
+from p2pdeploy.limits import NUMBER_MAX, PREFETCH_KEEP_S
 from p2pdeploy.messages.attestation import Attestation
 from p2pdeploy.messages.orders import Prefetch
 from p2pdeploy.messages.prefetch import PrefetchRequest
+from p2pdeploy.trust.envelope import seal
 from tests.p2ptracker.approvers import Approvers
 from tests.p2ptracker.rollout_bench import EVERYBODY, HELLO, WEB_CELL, World
 
@@ -151,3 +154,21 @@ async def test_a_rollout_that_begins_at_once_needs_no_prefetch(world: World) -> 
     await world.apply("1")
     assert world.order(f"prefetch/{HELLO}") is None
     assert world.order(f"plan/{HELLO}") is not None, "its hosts fetch by that, all at once"
+
+
+async def test_a_thief_who_uses_the_last_number_stops_nothing_else(
+    world: World, approvers: Approvers
+) -> None:
+    await world.apply("1")
+    held = world.order(f"prefetch/{HELLO}")
+    assert isinstance(held, Prefetch)
+    stolen = msgspec.structs.replace(held, prefetch_seq=NUMBER_MAX)
+    replica = world.plane.cells.get(WEB_CELL)
+    envelope = seal(stolen, world.plane.trust.keys["deployer"])
+    assert replica.put(item_of(stolen, envelope), stolen, 0.0)
+    await world.desk.steer(RolloutId("hello-1"), "abort")
+    await world.look(5)  # which would end it, again and again
+    assert world.order(f"prefetch/{HELLO}") == stolen
+    with pytest.raises(RefusedError) as raised:
+        await world.plane.prefetches.cancel(SERVICE, "1")
+    assert raised.value.code == "number-stuck"

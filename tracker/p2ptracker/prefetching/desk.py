@@ -20,7 +20,7 @@ from p2pdeploy.messages.prefetch import PrefetchRequest, PrefetchView
 from p2pdeploy.topology import Host
 from p2ptracker.cells.replica import CellReplica
 from p2ptracker.cells.replicas import Cells
-from p2ptracker.prefetching.asked import asking_for, without
+from p2ptracker.prefetching.asked import asking_for, can_be_followed, without
 from p2ptracker.prefetching.view import prefetches_in, view_of
 from p2ptracker.rollouts.release import read_release
 from p2ptracker.rollouts.targets import hosts_by_cell, refuse_one_too_many
@@ -106,7 +106,12 @@ class PrefetchDesk:
         return view_of(asked, with_hosts=True)
 
     async def cancel(self, service: ServiceName, version: str) -> PrefetchView:
-        """Let hosts collect a build; returns how far it was.  Raises NotFoundError."""
+        """Let hosts collect a build; returns how far it was.
+
+        Raises:
+            NotFoundError: nobody asked for it.
+            RefusedError: a thief of the key did, with a number that no order may follow.
+        """
         async with self._lock:
             seen = self.get(service, version)
             await self._end(
@@ -137,8 +142,9 @@ class PrefetchDesk:
     async def end_of_all_but(self, waiting: Mapping[RolloutId, object]) -> None:
         """End what rollouts asked for that wait no more: they began, or came to nothing."""
 
-        def is_over(_: Prefetch, each: Prefetched) -> bool:
-            return bool(each.rollout_id) and each.rollout_id not in waiting
+        def is_over(order: Prefetch, each: Prefetched) -> bool:
+            was_asked_for = each.rollout_id and each.rollout_id not in waiting
+            return bool(was_asked_for) and can_be_followed(order)
 
         if any(is_over(order, each) for _, order, each in self._asked()):
             async with self._lock:
