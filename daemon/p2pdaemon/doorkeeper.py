@@ -39,6 +39,5 @@ class Doorkeeper:
 
     def tell(self) -> None:
         """Say anew who is let in; neither a revocation nor another link changes membership."""
-        linked = tuple(self._linked())
         members = (member.address for member in self._members())
-        self._session.admit((*members, *linked), far=bool(linked))
+        self._session.admit(members, far=self._linked())

@@ -44,6 +44,9 @@ class Signals(Protocol):
 class Peers(Protocol):
     """What moves bytes: :class:`~p2pdeploy.swarm.session.Session`."""
 
+    @property
+    def reaches_far(self) -> bool: ...
+    def limit_far(self, download_bytes_per_s: int | None) -> None: ...
     def limit_rates(
         self, download_bytes_per_s: int | None, upload_bytes_per_s: int | None
     ) -> None: ...
@@ -85,6 +88,7 @@ class RateKeeper:
         self._down = self._up = Ceiling()
         self._rates = RatesInForce()
         self._applied: tuple[int | None, int | None] = (None, None)
+        self._applied_far: int | None = None
         self._before: _Look | None = None
         self._told_missing = False
 
@@ -183,13 +187,28 @@ class RateKeeper:
             missing=self._signals.missing if self._signals is not None else (),
             limits_seq=limits.limits_seq,
         )
-        self._pace.allow(rates.download_bytes_per_s, share, now)
+        self._share_uplink(rates.download_bytes_per_s, share, dealt_bytes_per_s, now)
         of_peers = peer_rate(
             rates.download_bytes_per_s, dealt_bytes_per_s, deals_wait=self._pace.is_waiting(now)
         )
         if (of_peers, rates.upload_bytes_per_s) != self._applied:
             self._applied = (of_peers, rates.upload_bytes_per_s)
             self._peers.limit_rates(*self._applied)
+
+    def _share_uplink(
+        self, download: int | None, share: int | None, dealt_bytes_per_s: int, now: float
+    ) -> None:
+        """Share what may enter the cell between deals and hosts of other cells, if there are."""
+        of_far = None
+        of_deals = share
+        if share is not None and self._peers.reaches_far:
+            waits = self._pace.is_waiting(now)
+            of_far = peer_rate(share, dealt_bytes_per_s, deals_wait=waits)
+            of_deals = max(share // 2, 1)
+        self._pace.allow(download, of_deals, now)
+        if of_far != self._applied_far:
+            self._applied_far = of_far
+            self._peers.limit_far(of_far)
 
     def _tell_change(self, rates: RatesInForce) -> None:
         """Log when another reason holds; the rates themselves change every second."""

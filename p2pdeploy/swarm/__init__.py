@@ -25,6 +25,7 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.settings`: every libtorrent setting that matters, with its reason
 * :mod:`~p2pdeploy.swarm.identity`: the leaf that a host presents, and whose torrents it joins
 * :mod:`~p2pdeploy.swarm.admission`: which addresses may connect
+* :mod:`~p2pdeploy.swarm.peer_classes`: which limits hold for which peers
 * :mod:`~p2pdeploy.swarm.session`: one libtorrent session under trio (shell), given
   :mod:`~p2pdeploy.swarm.torrent_params`, its tasks started by
   :mod:`~p2pdeploy.swarm.background`

@@ -27,6 +27,7 @@ from p2pdeploy.swarm.identity import (
     require_pair,
     require_successor,
 )
+from p2pdeploy.swarm.peer_classes import FarClass
 from p2pdeploy.swarm.rate_meter import LinkPeaks
 from p2pdeploy.swarm.settings import DISK_IO, rate_settings, send_buffer_settings, session_settings
 from p2pdeploy.swarm.torrent import Torrent
@@ -69,7 +70,7 @@ class Session:
         self.port = port
         self._identity = require_pair(identity)
         self._admission = Admission()
-        self._reaches_far = False
+        self._far: frozenset[str] = frozenset()
         self._torrents = Torrents(self._ban)
         self._peaks = LinkPeaks()
         self._listening = trio.Event()
@@ -102,7 +103,8 @@ class Session:
             params.disk_io_constructor = DISK_IO
             params.ip_filter = self._admission.to_filter()
             self._session = lt.session(params)
-            self._session.set_peer_class_filter(_all_limited())
+            self._far_class = FarClass(self._session)
+            self._apply_far()
             stack.push_async_callback(self._close)
             self._session.set_alert_fd(sender.fileno())
             await start_tasks(stack, self._receive_alerts, self._refresh_torrents)
@@ -184,20 +186,34 @@ class Session:
         for handle in self._torrents.handles():
             present(handle, self._identity)
 
-    def admit(self, addresses: Iterable[str], *, far: bool = False) -> None:
+    @property
+    def reaches_far(self) -> bool:
+        """Whether hosts of other cells are let in."""
+        return bool(self._far)
+
+    def admit(self, addresses: Iterable[str], *, far: Iterable[str] = ()) -> None:
         """Let these members connect and nobody else; whoever is connected and is not one is cut.
 
         Args:
             addresses: Literal IPv4 addresses of the cell's members without the revoked ones.  The
                 whole list each time; telling it again costs nothing.  Members that seem dead
                 belong to it: silence in gossip is no reason to cut a transfer.
-            far: Whether some are of other cells; holds for the connections made after it.
+            far: The same of hosts of other cells; that they are far holds for the connections
+                made after it.
         """
-        if far != self._reaches_far and self._session is not None:
-            self._reaches_far = far
-            self._session.apply_settings(send_buffer_settings(far=far))
-        if self._admission.admit(addresses) and self._session is not None:
+        far_before, self._far = self._far, frozenset(far)
+        if self._session is not None and self._far != far_before:
+            self._apply_far()
+        if self._admission.admit((*addresses, *self._far)) and self._session is not None:
             self._session.set_ip_filter(self._admission.to_filter())
+
+    def _apply_far(self) -> None:
+        self._far_class.tell(self._session, self._far)
+        self._session.apply_settings(send_buffer_settings(far=self.reaches_far))
+
+    def limit_far(self, download_bytes_per_s: int | None) -> None:
+        """Take in no more than this from hosts of other cells together; None: no limit."""
+        self._far_class.limit(self._session, download_bytes_per_s)
 
     def limit_rates(self, download_bytes_per_s: int | None, upload_bytes_per_s: int | None) -> None:
         """Move no more than this over peer connections, all torrents together; None: no limit."""
@@ -293,10 +309,3 @@ def _ask_availability(torrent: Torrent) -> None:
             torrent.ask_availability()
         except RuntimeError as error:  # of this torrent: the session has others
             torrent.note_failure(error)
-
-
-def _all_limited() -> Any:
-    """Rate limits hold for every peer: by default libtorrent spares those of private networks."""
-    classes = lt.ip_filter()
-    classes.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)
-    return classes

@@ -31,11 +31,16 @@ class Peers:
 
     def __init__(self) -> None:
         self.rate = 0
+        self.reaches_far = False
+        self.far_limits: list[int | None] = []
         self.limits: list[tuple[int | None, int | None]] = []
         self._moved, self._at = 0.0, trio.current_time()
 
     def limit_rates(self, download_bytes_per_s: int | None, upload_bytes_per_s: int | None) -> None:
         self.limits.append((download_bytes_per_s, upload_bytes_per_s))
+
+    def limit_far(self, download_bytes_per_s: int | None) -> None:
+        self.far_limits.append(download_bytes_per_s)
 
     async def traffic(self) -> Traffic:
         await trio.lowlevel.checkpoint()
@@ -223,3 +228,33 @@ async def test_limits_that_a_stolen_key_signed_end_when_the_cell_drops_them(
         bench.known.hear(ItemsDropped((RATE_LIMITS_KEY,)))
         await applied(bench, 0)
         assert bench.peers.limits[-1] == (None, None)
+
+
+async def test_what_may_enter_the_cell_is_shared_with_hosts_of_other_cells(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path) as bench:
+        bench.peers.reaches_far = True
+        bench.tell(1, uplink=RateLimit(download_bytes_per_s=20 * MB))
+        await trio.sleep(1.5)
+        assert bench.peers.far_limits == [2 * MB], "one of ten hosts, and no deals come"
+        now = trio.current_time()
+        bench.pace.note_dealt(5 * MB, now)
+        assert bench.pace.wait_s(now) > 3, "deals have half of it"
+        await trio.sleep(LOOK_IDLE_S + 0.5)
+        assert bench.peers.far_limits[-1] == MB
+        bench.tell(2)
+        await trio.sleep(1.5)
+        assert bench.peers.far_limits[-1] is None
+
+
+async def test_without_other_cells_deals_have_all_that_may_enter(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path) as bench:
+        bench.tell(1, uplink=RateLimit(download_bytes_per_s=20 * MB))
+        await trio.sleep(1.5)
+        now = trio.current_time()
+        bench.pace.note_dealt(5 * MB, now)
+        assert bench.pace.wait_s(now) < 3
+        assert bench.peers.far_limits == []

@@ -62,8 +62,9 @@ class Bench:
             Tries(random.Random(1), lambda: None),
         )
 
-    def admit(self, addresses, *, far: bool) -> None:
-        self.admitted, self.reaches_far = set(addresses), far
+    def admit(self, addresses, *, far) -> None:
+        far = set(far)
+        self.admitted, self.reaches_far = {*addresses, *far}, bool(far)
 
     async def gateways_of(self, cell: CellId) -> Gateways:
         await trio.lowlevel.checkpoint()

@@ -41,6 +41,24 @@ async def test_peers_of_a_private_network_are_limited_as_well(
     assert took_s > (eight_mib_release.size_bytes / RATE - 1) * 0.8
 
 
+@pytest.mark.parametrize("is_far", [True, False])
+async def test_what_comes_from_other_cells_is_limited_alone(lab, eight_mib_release, is_far: bool):
+    origin = lab.Origin(eight_mib_release)
+    origin.down = True
+    seed, host = lab.host(), lab.host()
+    eight_mib_release.write(seed.root)
+    async with sessions([seed, host]):
+        host.session.admit(lab.addresses, far=[seed.neighbour.address] if is_far else [])
+        host.session.limit_far(RATE)
+        await seed.add(eight_mib_release, [True] * len(eight_mib_release.spans))
+        torrent = await host.add(eight_mib_release)
+        began_at = trio.current_time()
+        await host.fetch(torrent, origin, [seed])
+        took_s = trio.current_time() - began_at
+    limited_s = (eight_mib_release.size_bytes / RATE - 1) * 0.8
+    assert (took_s > limited_s) is is_far
+
+
 async def test_a_limit_that_is_lifted_frees_a_running_fetch(lab, eight_mib_release):
     origin = lab.Origin(eight_mib_release)
     origin.down = True
