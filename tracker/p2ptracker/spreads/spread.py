@@ -5,7 +5,6 @@ All times are seconds since the epoch.  Hosts' words are believed for what they 
 
 from __future__ import annotations
 
-import statistics
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,10 +19,10 @@ from p2pdeploy.messages.swarm import (
     Straggler,
     SwarmView,
 )
-from p2pdeploy.swarm.limit import Link, limit_s
 from p2pdeploy.swarm.rate_meter import RateMeter
 from p2pdeploy.swarm.stragglers import HostStanding, stragglers_of
 from p2ptracker.spreads.curve import STEP_S, Curve
+from p2ptracker.spreads.measured_limit import measured_limit_s
 from p2ptracker.spreads.terms import Spreading, SpreadRecord
 from p2ptracker.spreads.trail import Trail
 
@@ -239,24 +238,16 @@ class Spread:
         )
 
     def _limit_s(self) -> float | None:
-        """By the goodput measured; who has none yet counts as the median of those that have."""
-        words = [host.progress for host in self._hosts.values() if host.progress is not None]
-        downs = [word.down_peak_bytes_per_s for word in words if word.down_peak_bytes_per_s]
-        ups = [word.up_peak_bytes_per_s for word in words if word.up_peak_bytes_per_s]
-        origin_bytes_per_s = self._origin.peak_bytes_per_s
-        if not downs or not origin_bytes_per_s:
-            return None
-        down, up = statistics.median(downs), statistics.median(ups or [0])
-        links = [
-            Link(
-                self._size_bytes - (host.progress.received.local if host.progress else 0),
-                (host.progress.down_peak_bytes_per_s if host.progress else 0) or down,
-                (host.progress.up_peak_bytes_per_s if host.progress else 0) or up,
-            )
-            for host in self._hosts.values()
-            if host.progress is not None or host.ended_at is None
-        ]
-        return limit_s(links, origin_bytes_per_s=origin_bytes_per_s, piece_count=self._piece_count)
+        return measured_limit_s(
+            [host.progress for host in self._hosts.values() if host.progress is not None],
+            # Who has it and said nothing never fetched.
+            silent=sum(
+                host.progress is None and host.ended_at is None for host in self._hosts.values()
+            ),
+            origin_bytes_per_s=self._origin.peak_bytes_per_s,
+            size_bytes=self._size_bytes,
+            piece_count=self._piece_count,
+        )
 
 
 def _rounded(seconds: float | None) -> float | None:
