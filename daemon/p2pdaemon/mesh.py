@@ -13,7 +13,6 @@ from p2pdeploy.messages.gateways import GatewayLink, Gateways
 from p2pdeploy.messages.gossip import Member
 from p2pdeploy.messages.swarm import Members
 from p2pdeploy.swarm.fetch_terms import Neighbour
-from p2pdeploy.swarm.neighbours import neighbours_of
 from p2pdeploy.swarm.overlay import Place, place_of, plan_cell
 
 __all__ = ["CellMesh"]
@@ -105,9 +104,8 @@ class CellMesh:
         return [link for link in self._links if led >> link.stripe & 1]
 
     def farther(self) -> list[Neighbour]:
-        """The neighbours that it would have if the cell were one group."""
-        self.place()
-        return self._known(neighbours_of(self._me, self._alive) if self._me in self._alive else ())
+        """The carriers of all stripes in other groups."""
+        return self._known(self.place().farther)
 
     def addresses(self) -> Members:
         """Where each host of the cell is: in this one's fault domain, its rack, or elsewhere."""

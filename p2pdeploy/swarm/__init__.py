@@ -35,9 +35,15 @@ Reading order:
 * :mod:`~p2pdeploy.swarm.faults`: what its disk errors mean (shell)
 * :mod:`~p2pdeploy.swarm.dealer_client`: what a host needs of the dealer
 * :mod:`~p2pdeploy.swarm.fetch_terms`: what a fetch is told
-* :mod:`~p2pdeploy.swarm.trunk`: a release's second torrent, between groups (shell)
+* :mod:`~p2pdeploy.swarm.trunk`: a release's second torrent, between groups (shell), which is given
+  pieces by :mod:`~p2pdeploy.swarm.hand_over` (pure)
 * :mod:`~p2pdeploy.swarm.fetch`: draw deals and let the mesh do the rest (shell), in the loops of
-  :mod:`~p2pdeploy.swarm.draw_deals`, which ask :mod:`~p2pdeploy.swarm.nearby` and leave deals to
-  :mod:`~p2pdeploy.swarm.take_deals`; of pieces that are :mod:`~p2pdeploy.swarm.partly_here` only
-  the gaps are drawn
+  :mod:`~p2pdeploy.swarm.draw_deals`, of which one is the :mod:`~p2pdeploy.swarm.scout`
+* :mod:`~p2pdeploy.swarm.ask_dealer`: what they say to the dealer (shell), when by
+  :mod:`~p2pdeploy.swarm.report_due` (pure)
+* :mod:`~p2pdeploy.swarm.take_deals`: what becomes of a deal (shell); of pieces that are
+  :mod:`~p2pdeploy.swarm.partly_here` only the gaps are drawn
+* :mod:`~p2pdeploy.swarm.keep_links`: a fetch's links (shell), which pieces are missing by
+  :mod:`~p2pdeploy.swarm.nearby`, which stripes are taken over by
+  :mod:`~p2pdeploy.swarm.stripe_watch` (pure), over sets of pieces: :mod:`~p2pdeploy.swarm.bitsets`
 """

@@ -13,9 +13,11 @@ import msgspec
 import trio
 
 from p2pdeploy.messages.swarm import Members
+from p2pdeploy.swarm.ask_dealer import DealAsker
 from p2pdeploy.swarm.dealer_client import DealerClient, ReleaseKey
-from p2pdeploy.swarm.draw_deals import DealLoops, OpenTrunk
+from p2pdeploy.swarm.draw_deals import DealLoops
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh
+from p2pdeploy.swarm.keep_links import Links, OpenTrunk
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.take_deals import DealTaker
@@ -80,15 +82,15 @@ async def fetch_release(
     started_at = trio.current_time()
     pace = pace or DealPace(0.0, started_at)
     taker = DealTaker(torrent, dealer, key, verify_piece, partly, pace, config.deal_timeout_s)
-    loops = DealLoops(
-        torrent, dealer, key, mesh, taker, partly, members, jitter, pace, config, open_trunk
-    )
+    links = Links(torrent, mesh, key.host, config, open_trunk)
+    asker = DealAsker(torrent, dealer, key, links, members, pace, config)
+    loops = DealLoops(torrent, links, asker, taker, partly, jitter, pace, config)
     dealt_bytes, peer_bytes = torrent.dealt_bytes, torrent.peer_bytes
     torrent.clear_fault()
     await loops.run()
     return FetchReport(
         dealt_bytes=torrent.dealt_bytes - dealt_bytes,
-        peer_bytes=torrent.peer_bytes - peer_bytes + loops.trunk_bytes,
+        peer_bytes=torrent.peer_bytes - peer_bytes + links.trunk_bytes,
         reused_bytes=reused_bytes,
         duration_s=trio.current_time() - started_at,
         refused_deals=loops.refused,

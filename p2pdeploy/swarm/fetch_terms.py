@@ -28,7 +28,7 @@ class Mesh(Protocol):
         ...
 
     def farther(self) -> Sequence[Neighbour]:
-        """Hosts of any group of its cell, for when its own group gets nothing."""
+        """Carriers of all stripes in other groups, for when some do not come into its own."""
         ...
 
     def has_trunk(self) -> bool:
@@ -53,7 +53,7 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     ``deal_loops``: deals drawn at once, 2 to 4.  ``connect_s``: how often neighbours are pushed.
     ``missing_s``: how long nobody near must have had a piece before it is asked for by number.
-    ``stalled_s``: without a new piece for so long, hosts of other groups are neighbours as well.
+    ``stalled_s``: how long a stripe that does not come is watched before it is taken over.
     ``retry_min_s`` to ``retry_max_s``: backoff while the origin is down.
     ``all_dealt_s``: how often to ask when the dealer has nothing more.
     ``heard_s``: who has asked for nothing for so long reports: twice within the silence after which

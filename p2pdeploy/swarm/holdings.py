@@ -22,7 +22,6 @@ __all__ = [
     "bitmap_has",
     "bits_of",
     "bitset_of",
-    "flags_of",
     "rising",
     "without",
 ]
@@ -137,11 +136,6 @@ def rising(bitset: int) -> Iterator[int]:
         low = bitset & -bitset
         yield low.bit_length() - 1
         bitset ^= low
-
-
-def flags_of(bitset: int, piece_count: int) -> list[bool]:
-    """One truth value for each of the first *piece_count* bits, the lowest first."""
-    return [digit == "1" for digit in reversed(f"{bitset:0{piece_count}b}")]
 
 
 def bits_of(bitset: int) -> list[int]:

@@ -1,76 +1,69 @@
-"""What the connected neighbours of one torrent have of the pieces that are lacking here."""
+"""Which pieces are missing: neither here nor with a connected neighbour, for some time (pure core).
+
+Sets of pieces are integers, bit k for piece k; times are seconds of one clock that only rises.
+"""
 
 from __future__ import annotations
 
-import trio
+import math
+from collections import deque
 
-from p2pdeploy.swarm.holdings import bits_of
-from p2pdeploy.swarm.stripes import ALL_STRIPES, pieces_of
-from p2pdeploy.swarm.torrent import Torrent
+from p2pdeploy.messages.deal import MISSING_MAX
+from p2pdeploy.swarm.holdings import rising
 
 __all__ = ["Nearby"]
 
 
 class Nearby:
-    """Judges one torrent's neighbours by libtorrent's word on them, about a second old."""
+    """Remembers since when pieces have been *absent*: neither here nor near.
 
-    def __init__(self, torrent: Torrent) -> None:
-        self._torrent = torrent
-        self._absent_since: dict[int, float] = {}  # piece -> when no neighbour had it first
-        self._judged_at, self._have_all = -1.0, False  # the answer, and of which word
-        self._absent_count = torrent.piece_count  # pieces that are neither here nor near
-        self._progress_at = trio.current_time()  # when a piece came here or to a neighbour last
+    Memory: a set for each look within ``missing_s``.
 
-    def note_absent(self, now: float, *, exhausted: bool) -> None:
-        """Remember since when no neighbour has had each piece we lack.
+    Args:
+        missing_s: An absent piece is missing after so long.
+        now: When the fetch begins.
+    """
 
-        Args:
-            now: trio's clock.
-            exhausted: Whether the dealer had nothing new; before that a piece that is with nobody
-                is not lost, just undealt.
+    def __init__(self, missing_s: float, now: float) -> None:
+        self._missing_s = missing_s
+        self._absent = -1  # of the last look; before the first, everything
+        self._long = 0  # absent for missing_s or longer
+        self._lately: deque[tuple[float, int]] = deque()  # since when which others have been
+        self._came_at = now  # when a piece came here or to a neighbour last
+        self._exhausted_at = math.inf  # since when the dealer has had nothing new
+
+    def __repr__(self) -> str:
+        return f"<Nearby {self._long.bit_count()} pieces absent for long>"
+
+    def note_exhausted(self, now: float, *, exhausted: bool) -> None:
+        """Whether the dealer has nothing new; before that a piece that is with nobody is not lost,
+        just undealt.
         """
-        absent = self._lacking() & ~self._torrent.near
-        self._note_progress(absent.bit_count(), now)
-        if not exhausted or self._torrent.availability_at < 0:
-            self._absent_since.clear()
-            return
-        self._absent_since = {
-            piece: self._absent_since.get(piece, now) for piece in bits_of(absent)
-        }
+        self._exhausted_at = min(self._exhausted_at, now) if exhausted else math.inf
 
-    def _note_progress(self, absent_count: int, now: float) -> None:
-        if absent_count < self._absent_count:
-            self._progress_at = now
-        self._absent_count = absent_count
+    def note(self, absent: int, now: float) -> None:
+        """Take in one look at what is absent."""
+        if self._absent & ~absent:
+            self._came_at = now
+        new = absent & ~self._absent if self._absent >= 0 else absent
+        self._absent = absent
+        self._long &= absent
+        self._lately = deque((since, pieces & absent) for since, pieces in self._lately)
+        self._lately.append((now, new))
+        while self._lately and now - self._lately[0][0] >= self._missing_s:
+            self._long |= self._lately.popleft()[1]
 
-    def _lacking(self) -> int:
-        return pieces_of(ALL_STRIPES, self._torrent.piece_count) & ~self._torrent.have()
+    def is_long_absent(self, piece: int) -> bool:
+        """Whether *piece* may have been asked for by number."""
+        return bool(self._long >> piece & 1)
 
-    def is_stalled(self, long_ago: float) -> bool:
-        """Whether pieces are with nobody near, and none has come near since *long_ago*."""
-        return self._absent_count > 0 and self._progress_at < long_ago
+    def missing(self, now: float, taken: int) -> tuple[int, ...]:
+        """The first pieces to be asked for by number, at most ``MISSING_MAX``.
 
-    def is_absent(self, piece: int) -> bool:
-        """Whether *piece* was with nobody near when that was last noted."""
-        return piece in self._absent_since
-
-    def absent_since(self, long_ago: float) -> list[int]:
-        """The pieces we lack that nobody near has had since *long_ago* or longer.
-
-        None while others still come near: these are on their way as well.
+        Of *taken*, pieces whose carrier brings none, those that are absent for long.  Of the others
+        none while pieces still come near: these are on their way as well.
         """
-        if self._progress_at > long_ago:
-            return []
-        return [
-            piece
-            for piece, since in self._absent_since.items()
-            if since <= long_ago and not self._torrent.has(piece)
-        ]
-
-    def have_all(self) -> bool:
-        """Whether the neighbours have all that we lack; judged once per word from them."""
-        torrent = self._torrent
-        if torrent.availability_at != self._judged_at:
-            self._judged_at = torrent.availability_at
-            self._have_all = not self._lacking() & ~torrent.near
-        return self._have_all
+        patience_at = now - self._missing_s
+        lost = self._exhausted_at <= patience_at and self._came_at <= patience_at
+        among = self._long if lost else self._long & taken
+        return tuple(piece for piece, _ in zip(rising(among), range(MISSING_MAX), strict=False))

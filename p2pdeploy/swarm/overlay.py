@@ -46,7 +46,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     ``neighbours``: in the mesh of its group.  ``has_trunk``: it carries stripes that other groups
     or cells bring and get.  ``stripes``: those it draws and carries, one bit each; all when there
     is nobody but its group.
-    ``trunk``: whom it exchanges its stripes with in its cell.  ``gateway_of``: the stripes that it
+    ``trunk``: whom it exchanges its stripes with in its cell; ``farther``: whom it would, if it
+    carried all of them.  ``gateway_of``: the stripes that it
     also exchanges with other cells.
     """
 
@@ -54,6 +55,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     has_trunk: bool = False
     stripes: int = ALL_STRIPES
     trunk: tuple[HostName, ...] = ()
+    farther: tuple[HostName, ...] = ()
     gateway_of: int = 0
 
 
@@ -91,19 +93,23 @@ def place_of(host: HostName, plan: CellPlan, *, has_other_cells: bool, degree: i
     if len(plan.groups) == 1 and not has_other_cells:
         return Place(neighbours=neighbours)
     carried = [stripe for stripe in range(STRIPES) if plan.carriers[own][stripe] == host]
-    trunk: set[HostName] = set()
-    for stripe in carried:
-        carriers = plan.carriers_of(stripe)
-        keys = [key_of(name) for name in carriers]
-        trunk.update(carriers[index] for index in linked_with(keys, stripe, own))
+    linked = [_linked(plan, stripe, own) for stripe in range(STRIPES)]
     led = [stripe for stripe in carried if plan.gateways(stripe) == [host]]
     return Place(
         neighbours=neighbours,
         has_trunk=bool(carried),
         stripes=_set_of(carried),
-        trunk=tuple(sorted(trunk)),
+        trunk=tuple(sorted({name for stripe in carried for name in linked[stripe]})),
+        farther=tuple(sorted({name for names in linked for name in names})),
         gateway_of=_set_of(led) if has_other_cells else 0,
     )
+
+
+def _linked(plan: CellPlan, stripe: int, own: int) -> list[HostName]:
+    """The carriers of *stripe* that the one of group *own* is linked with."""
+    carriers = plan.carriers_of(stripe)
+    keys = [key_of(name) for name in carriers]
+    return [carriers[index] for index in linked_with(keys, stripe, own)]
 
 
 def _set_of(stripes: list[int]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from p2pdeploy.messages.deal import GAPS_MAX, Gap, bitmap_of
+from p2pdeploy.messages.deal import GAPS_MAX, Gap
+from p2pdeploy.swarm.bitsets import bitset_of_pieces
 
-__all__ = ["PartlyHere", "Ranges", "bitmap_of_pieces"]
+__all__ = ["PartlyHere", "Ranges"]
 
 Ranges = Sequence[tuple[int, int]]
 """Each from a first byte of a piece to the one after the last, in order."""
@@ -23,17 +24,18 @@ class PartlyHere:
     def __init__(self, gaps: Mapping[int, Ranges], read_piece: Callable[[int], bytes]) -> None:
         self._gaps = {piece: ranges for piece, ranges in gaps.items() if len(ranges) < GAPS_MAX}
         self._read_piece = read_piece
+        self.bits = bitset_of_pieces(self._gaps)  # which they are, bit k for piece k
 
     def __repr__(self) -> str:
         return f"<PartlyHere {len(self._gaps)} pieces>"
 
-    def pieces(self) -> frozenset[int]:
-        """Which they are."""
-        return frozenset(self._gaps)
+    def __contains__(self, piece: int) -> bool:
+        return piece in self._gaps
 
     def forget(self, piece: int) -> None:
         """What is on the disk of *piece* is wrong: it is needed whole."""
-        self._gaps.pop(piece, None)
+        if self._gaps.pop(piece, None) is not None:
+            self.bits ^= 1 << piece
 
     def ask_for(self, pieces: Iterable[int]) -> list[list[Gap]]:
         """The gaps of *pieces*, in as few requests as their bound allows."""
@@ -58,8 +60,3 @@ class PartlyHere:
             pieces[gap.piece][gap.start : gap.end] = data[offset_bytes : offset_bytes + size_bytes]
             offset_bytes += size_bytes
         return {piece: bytes(whole) for piece, whole in pieces.items()}
-
-
-def bitmap_of_pieces(pieces: frozenset[int], piece_count: int) -> bytes:
-    """A bitmap of *pieces*; empty when there are none."""
-    return bitmap_of([piece in pieces for piece in range(piece_count)]) if pieces else b""

@@ -17,6 +17,7 @@ __all__ = [
     "carriers_of",
     "key_of",
     "pieces_of",
+    "ranks_of",
     "score",
     "stripe_of",
 ]
@@ -52,6 +53,14 @@ def pieces_of(stripes: int, piece_count: int) -> int:
     """The pieces of a set of stripes, bit k for piece k, of a release of *piece_count* pieces."""
     whole = int.from_bytes(bytes([stripes]) * (piece_count // STRIPES + 1), "little")
     return whole & ((1 << piece_count) - 1)
+
+
+def ranks_of(key: int, others: Sequence[int]) -> list[int]:
+    """By stripe, how many of *others* suit it better than *key*: whose turn to take it over."""
+    return [
+        sum(score(other, stripe) > score(key, stripe) for other in others)
+        for stripe in range(STRIPES)
+    ]
 
 
 def carriers_of(keys: Sequence[int]) -> list[int]:

@@ -67,18 +67,20 @@ class DealTaker:
         self._pace = pace
         self._timeout_s = timeout_s
 
-    async def take(self, deal: Deal, data: bytes, in_part: frozenset[int]) -> Taken:
+    async def take(self, deal: Deal, data: bytes, in_part: int) -> Taken:
         """Verify the pieces of *deal* and hand them to libtorrent.
 
         Args:
             deal: What was dealt.
             data: The bytes that came with it.
-            in_part: Pieces that the request named as here in part: no bytes of them came.
+            in_part: Pieces that the request named as here in part, bit k for piece k: no bytes of
+                them came.
         """
         taken = Taken()
         if len(data) == deal.size_bytes:
-            in_part = frozenset()  # a control plane that knows of no gaps sent everything
-        whole = [dealt for dealt in deal.pieces if dealt.piece not in in_part]
+            in_part = 0  # a control plane that knows of no gaps sent everything
+        parts = [d.piece for d in deal.pieces if d.piece >= 0 and in_part >> d.piece & 1]
+        whole = [dealt for dealt in deal.pieces if dealt.piece not in parts]
         fits = len(data) == sum(dealt.size_bytes for dealt in whole)
         offset_bytes = 0
         for dealt in whole:
@@ -92,14 +94,14 @@ class DealTaker:
             else:
                 taken.wrong = True
                 taken.dropped.append(dealt.piece)
-        await self._fill([d.piece for d in deal.pieces if d.piece in in_part], taken)
+        await self._fill(parts, taken)
         return taken
 
     async def _fill(self, pieces: Sequence[int], taken: Taken) -> None:
         """Complete pieces that are here in part."""
-        known = self._partly.pieces()
+        known = [piece for piece in pieces if piece in self._partly]
         taken.dropped += [piece for piece in pieces if piece not in known]  # forgotten meanwhile
-        for gaps in self._partly.ask_for(piece for piece in pieces if piece in known):
+        for gaps in self._partly.ask_for(known):
             answer = await self._ask(gaps)
             if answer is None:
                 self._give_up({gap.piece for gap in gaps}, taken)

@@ -16,11 +16,11 @@ import trio
 from msgspec.structs import replace
 
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.messages.deal import bitmap_of
 from p2pdeploy.messages.swarm import FetchProgress, Members, SourceBytes
+from p2pdeploy.swarm.bitsets import all_pieces, bitmap_from, bitset_of_flags, flags_of
 from p2pdeploy.swarm.faults import disk_fault
 from p2pdeploy.swarm.fetch_meter import FetchMeter
-from p2pdeploy.swarm.holdings import bits_of, bitset_of, flags_of
+from p2pdeploy.swarm.holdings import bits_of, bitset_of
 from p2pdeploy.swarm.peer_traffic import PeerSeen
 from p2pdeploy.swarm.progress import Progress
 from p2pdeploy.swarm.rate_meter import LinkPeaks
@@ -56,11 +56,10 @@ class Torrent:
         self._bitmap = bytearray((self.piece_count + 7) // 8)
         self._have_count = 0
         self._unsure: list[set[int]] = []  # finished while a refresh was under way, one set each
-        self._availability: list[int] = [0] * self.piece_count
         self.near = 0  # the pieces that connected peers have, bit k for piece k
         self.wants_all = wants_all
         # What its peers are asked for, one bit per piece.
-        self._wanted = (1 << self.piece_count) - 1 if wants_all else 0
+        self._wanted = all_pieces(self.piece_count) if wants_all else 0
         self._waits = Waits()
         self._peer_bytes = self._dealt_bytes = 0
         self._rates = (0, 0)
@@ -105,6 +104,10 @@ class Torrent:
         """The verified pieces as a BEP 3 bitmap."""
         return bytes(self._bitmap)
 
+    def absent(self) -> int:
+        """The pieces that are neither here nor with a connected neighbour, as far as is known."""
+        return all_pieces(self.piece_count) & ~self.have() & ~self.near
+
     def have_list(self) -> list[bool]:
         """The same, one truth value per piece."""
         return flags_of(self.have(), self.piece_count)
@@ -112,10 +115,6 @@ class Torrent:
     def have(self) -> int:
         """The verified pieces, bit k for piece k."""
         return bitset_of(bytes(self._bitmap), self.piece_count)
-
-    def peers_have(self, piece: int) -> int:
-        """How many connected peers have *piece*, as of ``availability_at`` (about 1 s old)."""
-        return self._availability[piece]
 
     def add_piece(self, piece: int, data: bytes, *, sent_bytes: int | None = None) -> None:
         """Hand in the verified bytes of one piece; a piece that is there already is ignored.
@@ -135,9 +134,9 @@ class Torrent:
         Args:
             pieces: One bit each, bit k for piece k.
         """
-        changed = bits_of(pieces ^ self._wanted)
-        if changed:
-            priorities = [(k, WANTED if pieces >> k & 1 else UNWANTED) for k in changed]
+        if pieces != self._wanted:
+            priorities = [(k, WANTED) for k in bits_of(pieces & ~self._wanted)]
+            priorities += [(k, UNWANTED) for k in bits_of(self._wanted & ~pieces)]
             with self._while_there():
                 self._handle.prioritize_pieces(priorities)
                 self._wanted = pieces
@@ -322,7 +321,7 @@ class Torrent:
             self._waits.wake()
 
     def note_pieces(self, pieces: list[bool]) -> None:
-        self._bitmap = bytearray(bitmap_of(pieces))
+        self._bitmap = bytearray(bitmap_from(bitset_of_flags(pieces), self.piece_count))
         self._have_count = sum(pieces)
         if self.complete:
             self.meter.note_complete(trio.current_time())
@@ -343,9 +342,7 @@ class Torrent:
 
     def note_availability(self, availability: list[int], now: float) -> None:
         if len(availability) == self.piece_count:
-            self._availability = availability
-            near = bitmap_of([count > 0 for count in availability])
-            self.near = bitset_of(near, self.piece_count)
+            self.near = bitset_of_flags(availability)
             self.availability_at = now
             self._waits.wake()
 

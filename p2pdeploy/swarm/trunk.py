@@ -51,6 +51,7 @@ class Trunk:
         self._trunk = trunk
         self._mesh = mesh
         self._read_piece = read_piece
+        self._taken = 0
 
     def __repr__(self) -> str:
         return f"<Trunk {self._mesh.stripes():08b} {self._trunk!r}>"
@@ -68,9 +69,14 @@ class Trunk:
         """Take note of what each carrier has sent so far."""
         await self._trunk.look_at_peers()
 
-    def look_again(self) -> None:
-        """Connect to whoever is in the trunk now; want our stripes, but not what the group has."""
-        for neighbour in self._mesh.trunk():
+    def look_again(self, taken: int = 0) -> None:
+        """Connect to whoever is in the trunk now; want our stripes, but not what the group has.
+
+        Args:
+            taken: Stripes that this host has taken over, one bit each; exchanged as well.
+        """
+        self._taken = taken
+        for neighbour in (*self._mesh.trunk(), *(self._mesh.farther() if taken else ())):
             self._trunk.connect(neighbour.address, neighbour.port)
         self._trunk.want(self._carried() & ~self._trunk.have() & ~self._group.near)
 
@@ -99,7 +105,7 @@ class Trunk:
     def _carried(self) -> int:
         if not self._mesh.has_trunk():
             return 0
-        return pieces_of(self._mesh.stripes(), self._group.piece_count)
+        return pieces_of(self._mesh.stripes() | self._taken, self._group.piece_count)
 
     async def _give(self, source: Torrent, sink: Torrent, which: Callable[[], int]) -> None:
         hand_over = HandOver(source.size_bytes // max(source.piece_count, 1))

@@ -22,10 +22,10 @@ from p2pdeploy.payload.torrent import PieceCheck, piece_spans, torrent_bytes
 from p2pdeploy.swarm.deal import Dealer
 from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.dealer_client import ReleaseKey
-from p2pdeploy.swarm.draw_deals import OpenTrunk
 from p2pdeploy.swarm.fetch import FetchReport, fetch_release
 from p2pdeploy.swarm.fetch_terms import FetchConfig, Mesh, Neighbour
 from p2pdeploy.swarm.holdings import bitset_of
+from p2pdeploy.swarm.keep_links import OpenTrunk
 from p2pdeploy.swarm.pace import DealPace
 from p2pdeploy.swarm.partly_here import PartlyHere
 from p2pdeploy.swarm.session import Session

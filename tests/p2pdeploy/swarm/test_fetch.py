@@ -263,7 +263,7 @@ async def test_a_dealer_that_forgot_sends_next_to_nothing_when_neighbours_have_a
         torrent._handle.set_download_limit(50_000)  # until the neighbour's pieces are known
         torrent.connect(seed.session.address, seed.session.port)
         with trio.fail_after(30):
-            while not all(torrent.has(n) or torrent.peers_have(n) for n in range(pieces)):
+            while not all(torrent.has(n) or torrent.near >> n & 1 for n in range(pieces)):
                 await torrent.wait_change()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(host.fetch, torrent, origin, [seed])

@@ -10,7 +10,7 @@ import trio
 
 from p2pdeploy.errors import UnavailableError
 from p2pdeploy.messages.deal import GAPS_MAX, Gap
-from p2pdeploy.swarm.partly_here import PartlyHere, bitmap_of_pieces
+from p2pdeploy.swarm.partly_here import PartlyHere
 
 GAPS = {2: ((0, 10), (20_000, 20_100)), 3: ((5, 32 * 1024),), 6: ((0, 2),)}
 LACKING_BYTES = 10 + 100 + 32 * 1024 - 5 + 2
@@ -46,12 +46,15 @@ def test_a_request_has_no_more_gaps_than_one_may_have() -> None:
 
 def test_a_piece_in_more_parts_than_one_may_ask_for_is_taken_whole() -> None:
     many = tuple((2 * n, 2 * n + 1) for n in range(GAPS_MAX))
-    assert PartlyHere({1: many}, no_disk).pieces() == frozenset()
+    assert PartlyHere({1: many}, no_disk).bits == 0
 
 
-def test_no_pieces_are_an_empty_bitmap() -> None:
-    assert bitmap_of_pieces(frozenset(), 9) == b""
-    assert bitmap_of_pieces(frozenset({0, 8}), 9) == b"\x80\x80"
+def test_what_is_forgotten_is_not_here_any_more() -> None:
+    partly = PartlyHere({1: ((0, 1),), 3: ((0, 1),)}, no_disk)
+    assert partly.bits == 0b1010
+    partly.forget(1)
+    partly.forget(1)
+    assert (partly.bits, 1 in partly, 3 in partly) == (0b1000, False, True)
 
 
 async def test_the_origin_sends_only_the_gaps(lab, small_release):

@@ -22,7 +22,7 @@ async def test_slow_retrieval_from_a_neighbour_does_not_keep_the_origin_away(lab
         torrent = await host.add(small_release)
         torrent.connect(slow.session.address, slow.session.port)
         with trio.fail_after(20):
-            while not all(torrent.peers_have(piece) for piece in range(PIECES)):
+            while not all(torrent.near >> piece & 1 for piece in range(PIECES)):
                 await torrent.wait_change()
         with trio.fail_after(SOON_S):
             report = await host.fetch(torrent, origin, [slow], config=HASTY)

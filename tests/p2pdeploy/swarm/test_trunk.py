@@ -10,9 +10,11 @@ import pytest
 import trio
 
 from p2pdeploy.errors import UnavailableError
-from p2pdeploy.ids import FaultDomain
+from p2pdeploy.ids import CellId, FaultDomain
+from p2pdeploy.messages.deal import DealRequest
 from p2pdeploy.payload.torrent import info_hash_v2, torrent_bytes
 from p2pdeploy.payload.verified_pieces import VerifiedPieces
+from p2pdeploy.swarm.deal_terms import DealConfig
 from p2pdeploy.swarm.fetch_terms import FetchConfig
 from p2pdeploy.swarm.overlay import Place, place_of, plan_cell
 from p2pdeploy.swarm.stripes import ALL_STRIPES, pieces_of, stripe_of
@@ -40,7 +42,7 @@ class PlacedMesh:
         return [self.hosts[name].neighbour for name in self.place.neighbours]
 
     def farther(self):
-        return [host.neighbour for host in self.hosts.values()]
+        return [self.hosts[name].neighbour for name in self.place.farther]
 
     def has_trunk(self) -> bool:
         return self.has_groups
@@ -70,6 +72,10 @@ class PlacedHost:
 
     def read_piece(self, piece: int) -> bytes | None:
         return self._read(piece) if self.may_read.wait(FETCH_S) else None
+
+    def addresses(self) -> set[str]:
+        """With whom it exchanges pieces in its group."""
+        return {peer.ip[0] for peer in self.group._handle.get_peer_info()}
 
     async def open_trunk(self) -> Trunk:
         await trio.lowlevel.checkpoint()
@@ -153,7 +159,7 @@ async def test_what_only_one_group_was_dealt_waits_for_the_trunk(lab, small_rele
             nursery.cancel_scope.cancel()
 
 
-async def test_a_group_whose_trunk_is_cut_is_linked_with_others_after_a_while(lab, small_release):
+async def test_a_group_whose_trunk_is_cut_takes_its_stripes_over_after_a_while(lab, small_release):
     origin = lab.Origin(small_release)
     async with two_groups(lab, small_release) as placed:
         for host in placed:
@@ -168,6 +174,45 @@ async def test_a_group_whose_trunk_is_cut_is_linked_with_others_after_a_while(la
             async with trio.open_nursery() as nursery:
                 for host in placed[1::2]:
                     nursery.start_soon(host.fetch, origin, 1.0)
+        group = {host.host.session.address for host in placed[1::2]}
+        for host in placed[1::2]:
+            assert host.addresses() <= group, "outside there are links of the trunk alone"
+            assert not host.between.is_fetching, "and nothing is asked for there any more"
+
+
+async def test_a_carrier_that_keeps_what_it_is_dealt_does_not_starve_its_group(
+    lab, eight_mib_release
+):
+    """It claims its stripes again and again, draws their pieces, and has none for anybody."""
+    release = eight_mib_release
+    origin = lab.Origin(release, DealConfig(first_deal_timeout_s=2.0))
+    async with two_groups(lab, release) as placed:
+        liar = placed[1]
+        hosts = placed[3::2]  # of its group; nobody else fetches
+        await liar.group.remove()
+
+        async def claim() -> None:
+            while True:
+                await origin.deal(
+                    DealRequest(
+                        cell=CellId("lab.web.c0"),
+                        manifest_digest=release.digest,
+                        host=liar.host.name,
+                        have=bytes((len(release.spans) + 7) // 8),
+                        stripes=liar.mesh.stripes(),
+                    )
+                )
+                await trio.sleep(0.2)
+
+        with trio.fail_after(FETCH_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(claim)
+                async with trio.open_nursery() as fetching:
+                    for host in hosts:
+                        fetching.start_soon(host.fetch, origin, 1.0)
+                nursery.cancel_scope.cancel()
+        kept = origin.sent_bytes - release.size_bytes
+        assert kept <= release.size_bytes / 4, "its stripes were sent again, and nothing else"
 
 
 async def test_a_carrier_does_not_ask_other_groups_for_what_its_own_has(lab, eight_mib_release):
@@ -183,7 +228,7 @@ async def test_a_carrier_does_not_ask_other_groups_for_what_its_own_has(lab, eig
         for neighbour in late.mesh.neighbours():
             late.group.connect(neighbour.address, neighbour.port)
         with trio.fail_after(FETCH_S):
-            while not all(late.group.peers_have(k) or late.group.has(k) for k in everything):
+            while not all(late.group.near >> k & 1 or late.group.has(k) for k in everything):
                 await late.group.wait_change()
             late.trunk.look_again()
             await late.group.wait_complete()
