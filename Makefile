@@ -22,8 +22,8 @@ setup: ## Make .venv with every dependency and entry point
 demo: setup ## Run the main job: twelve hosts, three versions, the last one bad
 	$(BIN)/p2pctl demo
 
-test: setup ## Run every test but the soak ones (under 20 minutes)
-	$(BIN)/pytest -m "not soak"
+test: setup ## Run every test but the soak ones (about 20 minutes)
+	@.ci/test
 
 check: setup ## Format, lint, types, import rules, and the wheel in a clean environment
 	$(BIN)/ruff format --check $(PYTHON_FOLDERS)
