@@ -20,8 +20,9 @@ from tests.trust_folder import add_trust, enrol
 
 pytestmark = pytest.mark.processes
 
-# Joining, renewing and verifying a release need some of it, and are a short process of their own.
-TOO_DEAR = {"asyncio", "cryptography.x509", "rich", "structlog", "tuf", "zeroconf"}
+# Joining and renewing need some of it, and are a short process of their own.  Of python-tuf, which
+# judges releases in the daemon, nothing is to be loaded but what judges (ADR 0013).
+TOO_DEAR = {"asyncio", "cryptography.x509", "rich", "structlog", "urllib3", "zeroconf"}
 MODULES = "modules: "
 PROGRAM = f"""\
 import atexit, json, sys
